@@ -1,0 +1,155 @@
+//! What the actors need from the world. The real ones are in the engine; tests may bring others.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use holdfast_log::EventLog;
+use holdfast_model::failure::{Failure, Warnings};
+use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
+use holdfast_model::participant::Work;
+use holdfast_model::run::{ArtifactStoredV1, Found, Run, RunParticipant, Target};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::report::Report;
+
+/// An answer to come, from another thread.
+pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Time and ids.
+pub trait Clock: Send + Sync {
+    /// What the clock says.
+    fn now(&self) -> Timestamp;
+    /// A new UUIDv7.
+    fn new_id(&self) -> Uuid;
+}
+
+/// What a look at a run's directory found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Where it is.
+    pub found: Found,
+    /// Completed participants whose artifacts are not as recorded, and why.
+    pub broken: Vec<(ParticipantName, String)>,
+}
+
+/// Why a directory could not be sealed or published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DirectoryFailure {
+    /// Artifacts are not as recorded: their participants fail, the rest can go on.
+    Damaged(Vec<(ParticipantName, Failure)>),
+    /// The directory as a whole cannot be used, and is gone.
+    Lost(Failure),
+}
+
+impl From<Failure> for DirectoryFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Lost(failure)
+    }
+}
+
+/// Run directories.
+pub trait Backups: Send + Sync {
+    /// Makes a run's directory, or sees that it is there.
+    fn prepare(&self, run_id: RunId) -> PortFuture<Result<(), Failure>>;
+    /// Looks where a run's directory is and whether recorded artifacts are as recorded; takes away what belongs to none.
+    fn inspect(&self, run: Arc<Run>) -> PortFuture<Inspection>;
+    /// Reads every artifact again, writes manifest and sums. Answers with the SHA-256 of the list of hashes.
+    fn seal(&self, run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>>;
+    /// Renames the directory to its place. May be called again after it was done.
+    fn publish(&self, run: Arc<Run>, target: Target) -> PortFuture<Result<(), DirectoryFailure>>;
+    /// Takes the directory out of its place and unlinks it. May be called again after it was done.
+    fn delete(&self, run: Arc<Run>) -> PortFuture<Result<(), Failure>>;
+}
+
+/// What a participant is to write.
+pub struct Job {
+    /// For which run and try.
+    pub work: Work,
+    /// The participant as the run planned it.
+    pub participant: RunParticipant,
+    /// How its artifacts are compressed.
+    pub compression: String,
+    /// Where it tells how far it has come.
+    pub report: Arc<Report>,
+    /// Whether it should stop.
+    pub stop: Stop,
+}
+
+/// What a participant wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its artifacts, on stable storage.
+    pub artifacts: Vec<ArtifactStoredV1>,
+    /// Files in them, for kinds that have files.
+    pub files: u64,
+    /// What it left out.
+    pub warnings: Warnings,
+    /// What can never be backed up.
+    pub notes: Warnings,
+}
+
+/// Participants' own code.
+pub trait Participants: Send + Sync {
+    /// Lets one write. The answer comes when its code has returned, also when it panicked or was stopped, and then
+    /// nothing of it is left in the run directory.
+    fn drive(&self, job: Job) -> PortFuture<Result<Written, Failure>>;
+}
+
+/// Room that is kept for the log on a full disk.
+pub trait Reserve: Send + Sync {
+    /// Gives it up. `false` where there is none left.
+    fn release(&self) -> bool;
+}
+
+/// A request to stop that any number of threads see.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Makes the request.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was made.
+    #[must_use]
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Everything the actors share.
+#[derive(Clone)]
+pub struct World {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Time and ids.
+    pub clock: Arc<dyn Clock>,
+    /// Run directories.
+    pub backups: Arc<dyn Backups>,
+    /// Participants' own code.
+    pub participants: Arc<dyn Participants>,
+    /// Room for the log.
+    pub reserve: Arc<dyn Reserve>,
+    /// Where the work behind ports runs.
+    pub data_plane: tokio::runtime::Handle,
+    /// Why nothing can be recorded any more. Set once: whoever waits for anything must give up then.
+    pub lost: Arc<watch::Sender<Option<String>>>,
+}
+
+impl World {
+    /// Says that nothing can be recorded any more.
+    pub fn lose(&self, reason: String) {
+        self.lost.send_if_modified(|lost| {
+            let first = lost.is_none();
+            if first {
+                tracing::error!(reason, "the event log takes no more events");
+                *lost = Some(reason);
+            }
+            first
+        });
+    }
+}

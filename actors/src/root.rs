@@ -1,0 +1,300 @@
+//! `Root`: replays what is open, starts the other actors in order, and is the door to them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use holdfast_model::aggregate::Aggregate;
+use holdfast_model::codec::Origin;
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
+use holdfast_model::restore::{Restore, RestoreCommand, RestoreRefusal};
+use holdfast_model::run::{NewRun, Refusal, Run, RunCommand, Stage};
+use tokio::sync::watch;
+
+use crate::event_sourced::{Command, CommandError, EventSourced, ReplayError, Role, replay};
+use crate::participant::{LiveCounts, ParticipantActor, ParticipantRole};
+use crate::ports::World;
+use crate::queue::{Enqueue, Queue};
+use crate::run::{FindParticipant, RunActor, RunEnded, RunRole};
+
+/// How often an actor of one run is started again after it panicked, before the run is left to the next process.
+const MAX_ACTOR_RESTARTS: u32 = 3;
+
+/// A run that can be watched to its end.
+#[derive(Debug, Clone)]
+pub struct RunHandle {
+    /// Which.
+    pub run_id: RunId,
+    /// Its state, each time it changed durably.
+    pub watch: watch::Receiver<Arc<Run>>,
+}
+
+/// Why a message to the root was not granted.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The run says no.
+    #[error(transparent)]
+    Command(#[from] CommandError<Refusal>),
+    /// The restore says no.
+    #[error(transparent)]
+    Restore(#[from] CommandError<RestoreRefusal>),
+    /// Its stream cannot be read.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The actor is gone.
+    #[error("the actor ended before it answered")]
+    Gone,
+}
+
+struct Entry {
+    actor: Addr<RunActor>,
+    watch: Arc<watch::Sender<Arc<Run>>>,
+    restarts: u32,
+}
+
+/// The first actor.
+pub struct Root {
+    world: World,
+    queue: Addr<Queue>,
+    find: FindParticipant,
+    runs: BTreeMap<RunId, Entry>,
+    origin: Origin,
+}
+
+impl Root {
+    /// Starts the root and its queue on the current actix system. `origin` is who recovery acts for.
+    #[must_use]
+    pub fn start(world: World, live: LiveCounts, max_runs: usize, origin: Origin) -> Addr<Self> {
+        let find = participants(world.clone(), live);
+        let queue = Queue::new(max_runs).start();
+        Self { world, queue, find, runs: BTreeMap::new(), origin }.start()
+    }
+
+    /// The actor of a run, started from its stream where it is not there.
+    fn run(&mut self, run_id: RunId, origin: &Origin, me: &Addr<Self>) -> Result<&mut Entry, ReplayError> {
+        use std::collections::btree_map::Entry as Slot;
+        match self.runs.entry(run_id) {
+            Slot::Occupied(slot) => Ok(slot.into_mut()),
+            Slot::Vacant(slot) => {
+                let (run, _) = replay::<Run>(&*self.world.log, &StreamId::run(run_id))?;
+                let watch = Arc::new(watch::Sender::new(Arc::new(run)));
+                let actor = start_run(&self.world, &self.find, run_id, origin, &watch, me)?;
+                Ok(slot.insert(Entry { actor, watch, restarts: 0 }))
+            }
+        }
+    }
+}
+
+fn start_run(
+    world: &World,
+    find: &FindParticipant,
+    run_id: RunId,
+    origin: &Origin,
+    watch: &Arc<watch::Sender<Arc<Run>>>,
+    me: &Addr<Root>,
+) -> Result<Addr<RunActor>, ReplayError> {
+    let role = RunRole {
+        run_id,
+        origin: origin.clone(),
+        world: world.clone(),
+        find: find.clone(),
+        ended: me.clone().recipient(),
+        watch: watch.clone(),
+    };
+    EventSourced::start(role, world.clone())
+}
+
+/// Participants' actors, each started when it is first asked for and again when it is gone.
+fn participants(world: World, live: LiveCounts) -> FindParticipant {
+    let known: Mutex<BTreeMap<ParticipantName, Addr<ParticipantActor>>> = Mutex::default();
+    Arc::new(move |name| {
+        let mut known = known.lock().ok()?;
+        if let Some(actor) = known.get(name).filter(|actor| actor.connected()) {
+            return Some(actor.clone());
+        }
+        let role = ParticipantRole::new(name.clone(), world.clone(), live.clone());
+        match EventSourced::start(role, world.clone()) {
+            Ok(actor) => {
+                known.insert(name.clone(), actor.clone());
+                Some(actor)
+            }
+            Err(error) => {
+                tracing::error!(participant = %name, %error, "the participant's stream cannot be replayed");
+                None
+            }
+        }
+    })
+}
+
+impl Actor for Root {
+    type Context = Context<Self>;
+}
+
+/// Make a run and give it its turn.
+pub struct RequestRun {
+    /// What is asked for, with an id that is not used.
+    pub run: NewRun,
+    /// Who asks.
+    pub origin: Origin,
+}
+
+impl Message for RequestRun {
+    type Result = Result<RunHandle, RootError>;
+}
+
+impl Handler<RequestRun> for Root {
+    type Result = ResponseFuture<Result<RunHandle, RootError>>;
+
+    fn handle(&mut self, message: RequestRun, ctx: &mut Context<Self>) -> Self::Result {
+        let run_id = message.run.request.run_id;
+        let queue = self.queue.clone();
+        let entry = self.run(run_id, &message.origin, &ctx.address()).map(|entry| (entry.actor.clone(), entry.watch.subscribe()));
+        Box::pin(async move {
+            let (actor, watch) = entry?;
+            let command = Command::<Run> { command: RunCommand::Request(message.run), origin: message.origin };
+            actor.send(command).await.map_err(|_| RootError::Gone)??;
+            queue.do_send(Enqueue { run_id, actor });
+            Ok(RunHandle { run_id, watch })
+        })
+    }
+}
+
+/// Give open runs their turn again, in this order.
+pub struct ResumeRuns(pub Vec<RunId>);
+
+impl Message for ResumeRuns {
+    type Result = Result<Vec<RunHandle>, RootError>;
+}
+
+impl Handler<ResumeRuns> for Root {
+    type Result = Result<Vec<RunHandle>, RootError>;
+
+    fn handle(&mut self, message: ResumeRuns, ctx: &mut Context<Self>) -> Self::Result {
+        let (origin, me, queue) = (self.origin.clone(), ctx.address(), self.queue.clone());
+        let mut handles = Vec::new();
+        for run_id in message.0 {
+            let entry = self.run(run_id, &origin, &me)?;
+            queue.do_send(Enqueue { run_id, actor: entry.actor.clone() });
+            handles.push(RunHandle { run_id, watch: entry.watch.subscribe() });
+        }
+        Ok(handles)
+    }
+}
+
+/// A wish about a run that is there.
+pub struct ForRun {
+    /// Which.
+    pub run_id: RunId,
+    /// The wish.
+    pub command: RunCommand,
+    /// Who asks.
+    pub origin: Origin,
+}
+
+impl Message for ForRun {
+    type Result = Result<RunHandle, RootError>;
+}
+
+impl Handler<ForRun> for Root {
+    type Result = ResponseFuture<Result<RunHandle, RootError>>;
+
+    fn handle(&mut self, message: ForRun, ctx: &mut Context<Self>) -> Self::Result {
+        let run_id = message.run_id;
+        let entry = self.run(run_id, &message.origin, &ctx.address()).map(|entry| (entry.actor.clone(), entry.watch.subscribe()));
+        Box::pin(async move {
+            let (actor, watch) = entry?;
+            let command = Command::<Run> { command: message.command, origin: message.origin };
+            actor.send(command).await.map_err(|_| RootError::Gone)??;
+            Ok(RunHandle { run_id, watch })
+        })
+    }
+}
+
+/// A wish about a restore.
+pub struct ForRestore {
+    /// Which.
+    pub restore_id: RestoreId,
+    /// The wish.
+    pub command: RestoreCommand,
+    /// Who asks.
+    pub origin: Origin,
+}
+
+impl Message for ForRestore {
+    type Result = Result<(), RootError>;
+}
+
+/// A restore's actor: its work is done by whoever asked for it, which outlives no process, so it has no effects.
+struct RestoreRole(RestoreId);
+
+impl Role for RestoreRole {
+    type Aggregate = Restore;
+
+    fn stream(&self) -> StreamId {
+        StreamId::restore(self.0)
+    }
+
+    fn act(&mut self, (): <Restore as Aggregate>::Effect, _state: &Restore, _me: &Addr<EventSourced<Self>>) {}
+}
+
+impl Handler<ForRestore> for Root {
+    type Result = ResponseFuture<Result<(), RootError>>;
+
+    fn handle(&mut self, message: ForRestore, _ctx: &mut Context<Self>) -> Self::Result {
+        let actor = EventSourced::start(RestoreRole(message.restore_id), self.world.clone());
+        Box::pin(async move {
+            let command = Command::<Restore> { command: message.command, origin: message.origin };
+            Ok(actor?.send(command).await.map_err(|_| RootError::Gone)??)
+        })
+    }
+}
+
+impl Handler<RunEnded> for Root {
+    type Result = ();
+
+    fn handle(&mut self, message: RunEnded, ctx: &mut Context<Self>) {
+        let run_id = message.run_id;
+        let Some(entry) = self.runs.get_mut(&run_id) else { return };
+        let open = entry.watch.borrow().is_open();
+        let stage = entry.watch.borrow().stage();
+        if open && entry.actor.connected() {
+            return;
+        }
+        self.queue.do_send(message);
+        if !open || stage == Stage::Unknown || self.world.lost.borrow().is_some() {
+            return;
+        }
+        // Its actor is gone and the run is not at its end: the actor panicked. A new one starts from the stream.
+        entry.restarts += 1;
+        if entry.restarts > MAX_ACTOR_RESTARTS {
+            self.world.lose(format!("the actor of run {run_id} ended {MAX_ACTOR_RESTARTS} times: the next start resumes it"));
+            return;
+        }
+        tracing::error!(%run_id, restarts = entry.restarts, "the run's actor ended early and is started again");
+        let watch = entry.watch.clone();
+        match start_run(&self.world, &self.find, run_id, &self.origin, &watch, &ctx.address()) {
+            Ok(actor) => {
+                if let Some(entry) = self.runs.get_mut(&run_id) {
+                    entry.actor = actor.clone();
+                }
+                self.queue.do_send(Enqueue { run_id, actor });
+            }
+            Err(error) => self.world.lose(format!("run {run_id} cannot be replayed: {error}")),
+        }
+    }
+}
+
+/// Ends the actix system. What is open stays open in the log.
+pub struct Shutdown;
+
+impl Message for Shutdown {
+    type Result = ();
+}
+
+impl Handler<Shutdown> for Root {
+    type Result = ();
+
+    fn handle(&mut self, _message: Shutdown, _ctx: &mut Context<Self>) {
+        actix::System::current().stop();
+    }
+}

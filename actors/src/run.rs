@@ -1,0 +1,180 @@
+//! `RunActor`: one run's state machine against the world.
+
+use std::sync::Arc;
+
+use actix::{Addr, AsyncContext, Context, Handler, Message, Recipient};
+use holdfast_model::codec::Origin;
+use holdfast_model::event::RunEvent;
+use holdfast_model::ids::{ParticipantName, RunId, StreamId};
+use holdfast_model::participant::Work;
+use holdfast_model::run::{Run, RunCommand, RunEffect, Target};
+use tokio::sync::watch;
+
+use crate::event_sourced::{Command, CommandError, EventSourced, Role};
+use crate::participant::{Assign, ParticipantActor, StopWork};
+use crate::ports::{DirectoryFailure, PortFuture, World};
+
+/// The actor of one run.
+pub type RunActor = EventSourced<RunRole>;
+
+/// Finds the actor of a participant, and starts it where there is none.
+pub type FindParticipant = Arc<dyn Fn(&ParticipantName) -> Option<Addr<ParticipantActor>> + Send + Sync>;
+
+/// A run beside its state.
+pub struct RunRole {
+    /// Which.
+    pub(crate) run_id: RunId,
+    /// Who all that follows goes back to.
+    pub(crate) origin: Origin,
+    pub(crate) world: World,
+    pub(crate) find: FindParticipant,
+    /// Who is told of the end.
+    pub(crate) ended: Recipient<RunEnded>,
+    /// The state for whoever watches.
+    pub(crate) watch: Arc<watch::Sender<Arc<Run>>>,
+}
+
+/// A run has ended, or its actor is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct RunEnded {
+    /// Which.
+    pub run_id: RunId,
+}
+
+impl Message for RunEnded {
+    type Result = ();
+}
+
+impl RunRole {
+    fn spawn<T: Send + 'static>(
+        &self,
+        me: &Addr<RunActor>,
+        work: PortFuture<T>,
+        command: impl FnOnce(T) -> RunCommand + Send + 'static,
+    ) {
+        let (me, origin) = (me.clone(), self.origin.clone());
+        self.world.data_plane.spawn(async move {
+            let command = command(work.await);
+            // Damage that the run cannot pin on a participant of its own leaves nothing to go on with.
+            let instead = match &command {
+                RunCommand::SealFoundDamage(damage) => damage.first().map(|(_, failure)| failure.clone()),
+                _ => None,
+            };
+            let answer = me.send(Command::<Run> { command, origin: origin.clone() }).await;
+            if let (Ok(Err(CommandError::Refused(_))), Some(failure)) = (answer, instead) {
+                me.do_send(Command::<Run> { command: RunCommand::DirectoryLost(failure), origin });
+            }
+        });
+    }
+
+    fn start_participant(&self, name: &ParticipantName, run: &Run, me: &Addr<RunActor>) {
+        let (Some(participant), Some(request)) = (run.participant(name), run.request()) else { return };
+        let work = Work { run_id: self.run_id, attempt: run.attempt(), try_number: participant.tries };
+        match (self.find)(name) {
+            Some(actor) => actor.do_send(Assign {
+                run: me.clone(),
+                work,
+                participant: participant.clone(),
+                compression: request.compression.clone(),
+                origin: self.origin.clone(),
+            }),
+            None => self.world.lose(format!("the stream of participant {name} cannot be read")),
+        }
+    }
+}
+
+fn lost_or_damaged(failure: DirectoryFailure) -> RunCommand {
+    match failure {
+        DirectoryFailure::Damaged(damage) => RunCommand::SealFoundDamage(damage),
+        DirectoryFailure::Lost(failure) => RunCommand::DirectoryLost(failure),
+    }
+}
+
+impl Role for RunRole {
+    type Aggregate = Run;
+
+    fn stream(&self) -> StreamId {
+        StreamId::run(self.run_id)
+    }
+
+    fn act(&mut self, effect: RunEffect, run: &Run, me: &Addr<RunActor>) {
+        let backups = &self.world.backups;
+        match effect {
+            RunEffect::PrepareDirectory => self.spawn(me, backups.prepare(self.run_id), |result| match result {
+                Ok(()) => RunCommand::DirectoryReady,
+                Err(failure) => RunCommand::DirectoryFailed(failure),
+            }),
+            RunEffect::StartParticipant(name) => self.start_participant(&name, run, me),
+            RunEffect::CancelParticipants => {
+                for participant in run.participants() {
+                    if let Some(actor) = (self.find)(&participant.name) {
+                        actor.do_send(StopWork { run_id: self.run_id });
+                    }
+                }
+            }
+            RunEffect::Seal => self.spawn(me, backups.seal(Arc::new(run.clone())), |result| match result {
+                Ok(sums_sha256) => RunCommand::Sealed { sums_sha256 },
+                Err(failure) => lost_or_damaged(failure),
+            }),
+            RunEffect::Publish(target) => self.publish(target, run, me),
+            RunEffect::Delete => self.delete(run, me),
+            RunEffect::Ended => self.ended.do_send(RunEnded { run_id: self.run_id }),
+        }
+    }
+
+    fn folded(&mut self, _events: &[RunEvent], run: &Run) {
+        self.watch.send_replace(Arc::new(run.clone()));
+    }
+
+    fn gone(&mut self) {
+        self.ended.do_send(RunEnded { run_id: self.run_id });
+    }
+}
+
+impl RunRole {
+    fn publish(&self, target: Target, run: &Run, me: &Addr<RunActor>) {
+        let published = self.world.backups.publish(Arc::new(run.clone()), target);
+        self.spawn(me, published, |result| match result {
+            Ok(()) => RunCommand::Published,
+            Err(failure) => lost_or_damaged(failure),
+        });
+    }
+
+    fn delete(&self, run: &Run, me: &Addr<RunActor>) {
+        let deleted = self.world.backups.delete(Arc::new(run.clone()));
+        let (me, origin) = (me.clone(), self.origin.clone());
+        self.world.data_plane.spawn(async move {
+            match deleted.await {
+                Ok(()) => me.do_send(Command::<Run> { command: RunCommand::Deleted, origin }),
+                // The deletion stays open in the log: the next start goes on with it.
+                Err(failure) => tracing::error!(%failure, "the run directory could not be deleted"),
+            }
+        });
+    }
+}
+
+/// The run's turn has come.
+pub(crate) struct Turn;
+
+impl Message for Turn {
+    type Result = ();
+}
+
+impl Handler<Turn> for RunActor {
+    type Result = ();
+
+    fn handle(&mut self, _message: Turn, ctx: &mut Context<Self>) {
+        let (me, origin) = (ctx.address(), self.role.origin.clone());
+        let inspected = self.world().backups.inspect(Arc::new(self.state.clone()));
+        let data_plane = self.world().data_plane.clone();
+        data_plane.spawn(async move {
+            let inspection = inspected.await;
+            let command = RunCommand::Recover { found: inspection.found, broken: inspection.broken };
+            // For a run that waits in the queue there is nothing to recover, and it starts; for one that a process left
+            // open there is, and the start is refused.
+            if me.send(Command::<Run> { command, origin: origin.clone() }).await.is_ok() {
+                me.do_send(Command::<Run> { command: RunCommand::Start, origin });
+            }
+        });
+    }
+}

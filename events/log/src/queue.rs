@@ -1,0 +1,111 @@
+//! Appends on their way to the writer, bounded by what they weigh.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::error::AppendError;
+use crate::event_log::{Append, Appended};
+
+/// Bytes of appends that wait at most; who comes then waits outside.
+const CAPACITY: usize = 4 << 20;
+/// What an append weighs beside its payloads: names, ids, and the places it takes in memory.
+const OVERHEAD: usize = 256;
+/// Most appends and most weight of one commit. One append always fits a commit.
+const BATCH: (usize, usize) = (256, 1 << 20);
+/// Where several appended together last time, the writer waits this long for them to come back, so that they share a sync
+/// again. A sync takes several times as long.
+const GATHER: Duration = Duration::from_micros(150);
+
+/// An append and where its answer goes.
+pub(crate) struct Request {
+    pub(crate) append: Append,
+    pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    weight: u32,
+}
+
+/// See the module.
+pub(crate) struct Queue {
+    room: Semaphore,
+    waiting: Mutex<Waiting>,
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    requests: VecDeque<Request>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        Self { room: Semaphore::new(CAPACITY), waiting: Mutex::default(), came: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for room, then for the answer.
+    pub(crate) async fn submit(&self, append: Append) -> Result<Appended, AppendError> {
+        let weight =
+            append.events.iter().map(|event| event.payload.len() + event.principal.len() + OVERHEAD).sum::<usize>();
+        let weight = u32::try_from(weight.min(CAPACITY)).unwrap_or(u32::MAX);
+        let room = self.room.acquire_many(weight).await.map_err(|_| AppendError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut waiting = self.lock();
+            if waiting.closed {
+                return Err(AppendError::Closed);
+            }
+            // Given back by the writer when it takes the request.
+            room.forget();
+            waiting.requests.push_back(Request { append, answer, weight });
+        }
+        self.came.notify_one();
+        let lost = || AppendError::OutcomeUnknown { reason: "the log's writer broke down".into() };
+        answered.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Takes all that waits, as far as it fits one commit; waits for the first. `before` is how many there were last time.
+    /// None after the queue is closed and empty.
+    pub(crate) fn take(&self, before: usize) -> Option<Vec<Request>> {
+        let mut waiting = self.lock();
+        while waiting.requests.is_empty() {
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let deadline = Instant::now() + GATHER;
+        while waiting.requests.len() < before && !waiting.closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            waiting = self.came.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut batch = Vec::new();
+        let mut weight = 0;
+        while let Some(request) = waiting.requests.front() {
+            let more = weight + request.weight as usize;
+            if !batch.is_empty() && (batch.len() == BATCH.0 || more > BATCH.1) {
+                break;
+            }
+            weight = more;
+            batch.extend(waiting.requests.pop_front());
+        }
+        drop(waiting);
+        self.room.add_permits(weight);
+        Some(batch)
+    }
+
+    /// Takes no more; what waits is still worked off.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.room.close();
+        self.came.notify_all();
+    }
+}

@@ -1,0 +1,191 @@
+//! Every event there is: its number, its name, its versions.
+//!
+//! The number and the name are forever. The last version listed is the one written today; an older one is read and
+//! brought forward step by step: each form has a `From` of the one before it.
+
+use serde::Serialize;
+
+use crate::codec::{CodecError, decode_payload, encode_payload};
+use crate::record::EventType;
+use crate::{participant as p, restore as re, run as r, system as s};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $set:ident { $($number:literal $name:literal $variant:ident: $($version:literal $form:path),+;)+ })+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Serialize)]
+            #[serde(untagged)]
+            pub enum $set {
+                $(
+                    #[doc = concat!("`", $name, "`")]
+                    $variant(events!(@last $($form),+)),
+                )+
+            }
+
+            impl $set {
+                /// Its name.
+                #[must_use]
+                pub fn name(&self) -> &'static str {
+                    match self { $(Self::$variant(_) => $name,)+ }
+                }
+
+                /// Its number and the version it is written in.
+                #[must_use]
+                pub fn event_type(&self) -> (EventType, u16) {
+                    match self { $(Self::$variant(_) => (EventType($number), events!(@last $($version),+)),)+ }
+                }
+
+                /// Its wire form.
+                ///
+                /// # Errors
+                /// [`CodecError::TooLarge`] where it does not fit an event.
+                pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+                    match self { $(Self::$variant(form) => encode_payload(form),)+ }
+                }
+
+                fn decode(event_type: EventType, version: u16, payload: &[u8]) -> Option<Result<Self, CodecError>> {
+                    match event_type.0 {
+                        $($number => events!(@read version, payload; $($version $form),+)
+                            .map(|form| form.map(Self::$variant)),)+
+                        _ => None,
+                    }
+                }
+            }
+        )+
+
+        /// Any event.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum Event {
+            $(
+                $(#[$doc])*
+                $set($set),
+            )+
+        }
+
+        impl Event {
+            /// Every event type this program writes: number, name, the versions it reads.
+            pub const TABLE: &'static [(u32, &'static str, &'static [u16])] = &[
+                $($(($number, $name, &[$($version),+]),)+)+
+            ];
+
+            /// Its name.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$set(event) => event.name(),)+ }
+            }
+
+            /// Its number and the version it is written in.
+            #[must_use]
+            pub fn event_type(&self) -> (EventType, u16) {
+                match self { $(Self::$set(event) => event.event_type(),)+ }
+            }
+
+            /// Its wire form.
+            ///
+            /// # Errors
+            /// [`CodecError::TooLarge`] where it does not fit an event.
+            pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+                match self { $(Self::$set(event) => event.encode(),)+ }
+            }
+
+            /// Reads a wire form of any version.
+            ///
+            /// # Errors
+            /// [`CodecError::Unknown`] names a type or version this program does not know; others say what is wrong
+            /// with the bytes. No input panics.
+            pub fn decode(event_type: EventType, version: u16, payload: &[u8]) -> Result<Self, CodecError> {
+                $(
+                    if let Some(event) = $set::decode(event_type, version, payload) {
+                        return event.map(Self::$set);
+                    }
+                )+
+                Err(CodecError::Unknown { event_type, version })
+            }
+        }
+
+        $(
+            impl From<$set> for Event {
+                fn from(event: $set) -> Self {
+                    Self::$set(event)
+                }
+            }
+
+            impl TryFrom<Event> for $set {
+                type Error = Event;
+                fn try_from(event: Event) -> Result<Self, Event> {
+                    match event {
+                        Event::$set(event) => Ok(event),
+                        other => Err(other),
+                    }
+                }
+            }
+        )+
+    };
+    // The form of one version, brought forward step by step through all later ones.
+    (@read $asked:ident, $payload:ident; ) => { None };
+    (@read $asked:ident, $payload:ident; $version:literal $form:path $(, $next:literal $later:path)*) => {
+        if $asked == $version {
+            Some(decode_payload::<$form>($payload).map(|form| {
+                $(let form = <$later>::from(form);)*
+                form
+            }))
+        } else {
+            events!(@read $asked, $payload; $($next $later),*)
+        }
+    };
+    (@last $one:literal) => { $one };
+    (@last $first:literal, $($rest:literal),+) => { events!(@last $($rest),+) };
+    (@last $one:path) => { $one };
+    (@last $first:path, $($rest:path),+) => { events!(@last $($rest),+) };
+}
+
+events! {
+    /// A fact of a run.
+    RunEvent {
+        1 "RunRequested" Requested: 1 r::RunRequestedV1;
+        2 "ParticipantPlanned" ParticipantPlanned: 1 r::ParticipantPlannedV1;
+        3 "DefinitionPart" DefinitionPart: 1 r::DefinitionPartV1;
+        4 "RunStarted" Started: 1 r::RunStartedV1;
+        5 "RunInterrupted" Interrupted: 1 r::RunInterruptedV1;
+        6 "RunResumed" Resumed: 1 r::RunResumedV1;
+        7 "ParticipantReset" ParticipantReset: 1 r::ParticipantResetV1;
+        8 "ParticipantStarted" ParticipantStarted: 1 r::ParticipantStartedV1;
+        9 "ParticipantProgressed" ParticipantProgressed: 1 r::ParticipantProgressedV1;
+        10 "ArtifactStored" ArtifactStored: 1 r::ArtifactStoredV1;
+        11 "ParticipantCompleted" ParticipantCompleted: 1 r::ParticipantCompletedV1;
+        12 "ParticipantFailed" ParticipantFailed: 1 r::ParticipantFailedV1;
+        13 "ParticipantCancelled" ParticipantCancelled: 1 r::ParticipantCancelledV1;
+        14 "ParticipantSkipped" ParticipantSkipped: 1 r::ParticipantSkippedV1;
+        15 "RunCancelRequested" CancelRequested: 1 r::RunCancelRequestedV1;
+        16 "RunClassified" Classified: 1 r::RunClassifiedV1;
+        17 "RunPublishRequested" PublishRequested: 1 r::RunPublishRequestedV1;
+        18 "RunPublished" Published: 1 r::RunPublishedV1;
+        19 "RunEnded" Ended: 1 r::RunEndedV1;
+        20 "RunVerified" Verified: 1 r::RunVerifiedV1;
+        21 "RunDeleteRequested" DeleteRequested: 1 r::RunDeleteRequestedV1;
+        22 "RunDeleted" Deleted: 1 r::RunDeletedV1;
+    }
+    /// A fact of a participant's supervision.
+    ParticipantEvent {
+        101 "WorkStarted" WorkStarted: 1 p::WorkStartedV1;
+        102 "WorkCompleted" WorkCompleted: 1 p::WorkCompletedV1;
+        103 "WorkFailed" WorkFailed: 1 p::WorkFailedV1;
+        104 "AttemptAbandoned" AttemptAbandoned: 1 p::AttemptAbandonedV1;
+    }
+    /// A fact of a restore.
+    RestoreEvent {
+        201 "RestoreRequested" Requested: 1 re::RestoreRequestedV1;
+        202 "RestoreCompleted" Completed: 1 re::RestoreCompletedV1;
+        203 "RestoreFailed" Failed: 1 re::RestoreFailedV1;
+    }
+    /// A fact of the installation.
+    SystemEvent {
+        301 "HomeCreated" HomeCreated: 1 s::HomeCreatedV1;
+        302 "EngineStarted" EngineStarted: 1 s::EngineStartedV1;
+        303 "LogRepaired" LogRepaired: 1 s::LogRepairedV1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! Holdfast's rules, pure: names, events, `decide` and `apply`, projections.
+//!
+//! Nothing here reads a file, a clock or a random number, starts a thread or waits: time and ids arrive inside
+//! commands. Everything is total and deterministic, so that a replay of the same events gives the same state on any
+//! machine, today and in ten years.
+
+pub mod aggregate;
+pub mod codec;
+pub mod event;
+pub mod failure;
+#[cfg(test)]
+mod given;
+pub mod history;
+pub mod ids;
+pub mod participant;
+pub mod progress;
+pub mod record;
+pub mod restore;
+pub mod run;
+pub mod system;

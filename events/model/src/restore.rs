@@ -1,0 +1,233 @@
+//! One execution of a restore into a folder.
+//!
+//! The work is done beside the target and renamed into place at its end, so that a restore that was interrupted left
+//! nothing but what `RestoreFailed` then says was taken away.
+
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::{Aggregate, Moment};
+use crate::event::RestoreEvent;
+use crate::failure::{Failure, FailureKind, cut};
+use crate::ids::{RestoreId, RunId, Timestamp};
+
+/// Longest path in bytes (`PATH_MAX` of Linux).
+pub const MAX_PATH: usize = 4096;
+
+/// Somebody asked for a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreRequestedV1 {
+    /// Which.
+    pub restore_id: RestoreId,
+    /// The run it takes the bytes from.
+    pub source_run: RunId,
+    /// The folder, as text for people.
+    pub target: String,
+    /// Where it is made ready, as bytes of a path: what recovery takes away.
+    pub staging: Vec<u8>,
+    /// How many paths were asked for; 0 for all.
+    pub selections: u32,
+    /// Whether what is in the way is replaced.
+    pub overwrite: bool,
+}
+
+/// Everything is in its place and was as recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreCompletedV1 {
+    /// Files restored.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What could not be set, such as owners.
+    pub warnings: u64,
+}
+
+/// It ended without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreFailedV1 {
+    /// Why.
+    pub failure: Failure,
+}
+
+/// Where a restore stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestoreStatus {
+    /// No event yet.
+    #[default]
+    Unknown,
+    /// At work.
+    Running,
+    /// All in place.
+    Completed,
+    /// Nothing in place.
+    Failed,
+    /// Stopped by request.
+    Cancelled,
+}
+
+/// The state of a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restore {
+    /// What was asked for.
+    pub request: Option<RestoreRequestedV1>,
+    /// Where it stands.
+    pub status: RestoreStatus,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What went wrong.
+    pub error_summary: String,
+}
+
+/// A wish about a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreCommand {
+    /// Make it.
+    Request(RestoreRequestedV1),
+    /// All is in place.
+    Complete(RestoreCompletedV1),
+    /// It failed.
+    Fail(Failure),
+}
+
+/// Why a wish about a restore was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreRefusal {
+    /// There is no such restore, or it is not running.
+    #[error("the restore is not running")]
+    NotRunning,
+    /// It is there already.
+    #[error("a restore with this id is there already")]
+    Exists,
+    /// A path is longer than any system takes.
+    #[error("the path of the target is longer than {MAX_PATH} bytes: choose a shorter one")]
+    PathTooLong,
+}
+
+impl Aggregate for Restore {
+    type Command = RestoreCommand;
+    type Event = RestoreEvent;
+    type Effect = ();
+    type Refusal = RestoreRefusal;
+
+    fn decide(&self, command: RestoreCommand, _now: Timestamp) -> Result<Vec<RestoreEvent>, RestoreRefusal> {
+        match (command, self.status) {
+            (RestoreCommand::Request(request), RestoreStatus::Unknown) if request.staging.len() > MAX_PATH => {
+                Err(RestoreRefusal::PathTooLong)
+            }
+            (RestoreCommand::Request(mut request), RestoreStatus::Unknown) => {
+                request.target = cut(&request.target, 1024).to_owned();
+                Ok(vec![RestoreEvent::Requested(request)])
+            }
+            (RestoreCommand::Request(_), _) => Err(RestoreRefusal::Exists),
+            (RestoreCommand::Complete(completed), RestoreStatus::Running) => {
+                Ok(vec![RestoreEvent::Completed(completed)])
+            }
+            (RestoreCommand::Fail(failure), RestoreStatus::Running) => {
+                Ok(vec![RestoreEvent::Failed(RestoreFailedV1 { failure: failure.bounded() })])
+            }
+            _ => Err(RestoreRefusal::NotRunning),
+        }
+    }
+
+    fn apply(&mut self, event: &RestoreEvent, moment: &Moment) {
+        match event {
+            RestoreEvent::Requested(request) => {
+                self.request = Some(request.clone());
+                self.status = RestoreStatus::Running;
+                self.started_at = moment.time;
+            }
+            RestoreEvent::Completed(_) => {
+                self.status = RestoreStatus::Completed;
+                self.finished_at = Some(moment.time);
+            }
+            RestoreEvent::Failed(failed) => {
+                self.status = match failed.failure.kind {
+                    FailureKind::Cancelled => RestoreStatus::Cancelled,
+                    _ => RestoreStatus::Failed,
+                };
+                self.finished_at = Some(moment.time);
+                self.error_summary = failed.failure.to_string();
+            }
+        }
+    }
+
+    fn effects(&self, _events: &[RestoreEvent]) -> Vec<()> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{Given, given};
+
+    fn request() -> RestoreRequestedV1 {
+        RestoreRequestedV1 {
+            restore_id: RestoreId(uuid::Uuid::from_u128(1)),
+            source_run: RunId::new(Timestamp(0), 1),
+            target: "/srv/out".into(),
+            staging: b"/srv/.out.staging".to_vec(),
+            selections: 0,
+            overwrite: false,
+        }
+    }
+
+    fn running() -> Given<Restore> {
+        given([RestoreEvent::Requested(request())])
+    }
+
+    const DONE: RestoreCompletedV1 = RestoreCompletedV1 { files: 3, bytes: 9, warnings: 0 };
+
+    fn failure(kind: FailureKind) -> Failure {
+        Failure::new(kind, "CODE", "it did not work")
+    }
+
+    #[test]
+    fn a_restore_completes_once() {
+        let run = given::<Restore>([])
+            .when(RestoreCommand::Request(request()))
+            .then([RestoreEvent::Requested(request())])
+            .seconds_later(5)
+            .when(RestoreCommand::Complete(DONE))
+            .then([RestoreEvent::Completed(DONE)]);
+        let state = run.state();
+        assert_eq!((state.status, state.finished_at), (RestoreStatus::Completed, Some(Timestamp(5_000_000))));
+        run.clone().when(RestoreCommand::Complete(DONE)).refused(RestoreRefusal::NotRunning);
+        run.clone().when(RestoreCommand::Fail(failure(FailureKind::Fatal))).refused(RestoreRefusal::NotRunning);
+        run.when(RestoreCommand::Request(request())).refused(RestoreRefusal::Exists);
+    }
+
+    #[test]
+    fn a_restore_fails_with_its_reason_and_a_stopped_one_is_called_cancelled() {
+        for (kind, status) in [
+            (FailureKind::Retryable, RestoreStatus::Failed),
+            (FailureKind::Fatal, RestoreStatus::Failed),
+            (FailureKind::Timeout, RestoreStatus::Failed),
+            (FailureKind::Resource, RestoreStatus::Failed),
+            (FailureKind::Cancelled, RestoreStatus::Cancelled),
+        ] {
+            let failed = RestoreEvent::Failed(RestoreFailedV1 { failure: failure(kind) });
+            let run = running().when(RestoreCommand::Fail(failure(kind))).then([failed]);
+            assert_eq!((run.state().status, run.state().error_summary.as_str()), (status, "it did not work (CODE)"));
+        }
+    }
+
+    #[test]
+    fn a_restore_that_was_not_asked_for_has_no_end() {
+        let none = || given::<Restore>([]);
+        none().when(RestoreCommand::Complete(DONE)).refused(RestoreRefusal::NotRunning);
+        none().when(RestoreCommand::Fail(failure(FailureKind::Fatal))).refused(RestoreRefusal::NotRunning);
+        running().when(RestoreCommand::Request(request())).refused(RestoreRefusal::Exists);
+    }
+
+    #[test]
+    fn the_longest_paths_fit_an_event_and_longer_ones_are_refused() {
+        let longest = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH], target: "ä".repeat(MAX_PATH), ..request() };
+        let asked = given::<Restore>([]).when(RestoreCommand::Request(longest.clone()));
+        assert!(asked.decision().as_ref().expect("granted").iter().all(|event| event.encode().is_ok()));
+        let longer = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH + 1], ..longest };
+        given::<Restore>([]).when(RestoreCommand::Request(longer)).refused(RestoreRefusal::PathTooLong);
+    }
+}

@@ -1,0 +1,227 @@
+//! Folding a run's facts into its state.
+
+use super::{
+    ArtifactStoredV1, LastVerified, ParticipantStatus, Retained, Run, RunEffect, RunParticipant, Stage, Target,
+};
+use crate::aggregate::{Aggregate, Moment};
+use crate::event::RunEvent;
+use crate::failure::{Failure, FailureKind, Warnings};
+use crate::ids::{ParticipantName, Timestamp};
+
+impl Aggregate for Run {
+    type Command = super::RunCommand;
+    type Event = RunEvent;
+    type Effect = RunEffect;
+    type Refusal = super::Refusal;
+
+    fn decide(&self, command: super::RunCommand, now: Timestamp) -> Result<Vec<RunEvent>, super::Refusal> {
+        super::decide::decide(self, command, now)
+    }
+
+    fn apply(&mut self, event: &RunEvent, moment: &Moment) {
+        let now = moment.time;
+        self.updated_at = now;
+        match event {
+            RunEvent::Requested(request) => {
+                if self.stage != Stage::Unknown {
+                    return;
+                }
+                self.stage = Stage::Queued;
+                self.requested_at = now;
+                self.requested_by.clone_from(&moment.principal);
+                self.request = Some(request.clone());
+            }
+            RunEvent::ParticipantPlanned(plan) => self.participants.push(RunParticipant {
+                name: plan.participant.clone(),
+                kind: plan.kind.clone(),
+                critical: plan.critical,
+                definition: String::new(),
+                status: ParticipantStatus::Pending,
+                tries: 0,
+                started_at: None,
+                finished_at: None,
+                failure: None,
+                artifacts: Vec::new(),
+                warnings: Warnings::default(),
+                notes: Warnings::default(),
+                progress: None,
+                furthest: 0,
+                files: 0,
+            }),
+            RunEvent::DefinitionPart(part) => {
+                self.with(&part.participant, |participant| participant.definition.push_str(&part.text));
+            }
+            RunEvent::Started(started) => {
+                self.stage = Stage::Preparing;
+                self.attempt = started.attempt;
+                self.started_at.get_or_insert(now);
+            }
+            RunEvent::Interrupted(_) => {}
+            RunEvent::Resumed(resumed) => {
+                self.stage = Stage::Preparing;
+                self.attempt = resumed.attempt;
+            }
+            RunEvent::ParticipantReset(reset) => self.with(&reset.participant, |participant| {
+                participant.status = ParticipantStatus::Pending;
+                participant.tries = 0;
+                participant.started_at = None;
+                participant.finished_at = None;
+                participant.failure = None;
+                participant.progress = None;
+                participant.furthest = 0;
+                participant.files = 0;
+                participant.artifacts.clear();
+                participant.warnings = Warnings::default();
+                participant.notes = Warnings::default();
+            }),
+            RunEvent::ParticipantStarted(started) => {
+                self.stage = Stage::Working;
+                self.with(&started.participant, |participant| {
+                    participant.status = ParticipantStatus::Running;
+                    participant.tries = started.try_number;
+                    participant.started_at = Some(now);
+                    participant.artifacts.clear();
+                    participant.progress = None;
+                });
+            }
+            RunEvent::ParticipantProgressed(progress) => {
+                self.with(&progress.participant, |participant| {
+                    participant.furthest = participant.furthest.max(share(progress.bytes_done, progress.bytes_total));
+                    participant.progress = Some(progress.clone());
+                });
+            }
+            RunEvent::ArtifactStored(artifact) => self.store(artifact),
+            RunEvent::ParticipantCompleted(completed) => self.with(&completed.participant, |participant| {
+                participant.end(ParticipantStatus::Completed, now);
+                participant.files = completed.files;
+                participant.warnings = completed.warnings.clone();
+                participant.notes = completed.notes.clone();
+            }),
+            RunEvent::ParticipantFailed(failed) => self.with(&failed.participant, |participant| {
+                let status = match failed.failure.kind {
+                    FailureKind::Timeout => ParticipantStatus::Timeout,
+                    _ => ParticipantStatus::Failed,
+                };
+                participant.end(status, now);
+                participant.failure = Some(failed.failure.clone());
+            }),
+            RunEvent::ParticipantCancelled(cancelled) => {
+                self.with(&cancelled.participant, |participant| participant.end(ParticipantStatus::Cancelled, now));
+            }
+            RunEvent::ParticipantSkipped(skipped) => {
+                self.with(&skipped.participant, |participant| {
+                    participant.end(ParticipantStatus::Skipped, now);
+                    participant.failure = Some(Failure::new(FailureKind::Fatal, "NOT_RUN", &skipped.reason));
+                });
+            }
+            RunEvent::CancelRequested(cancel) => self.cancel = Some(cancel.reason.clone()),
+            RunEvent::Classified(classified) => {
+                self.stage = Stage::Sealing;
+                self.outcome = Some(classified.outcome);
+                self.error_summary.clone_from(&classified.error_summary);
+                self.finished_at = Some(now);
+            }
+            RunEvent::PublishRequested(requested) => {
+                self.stage = Stage::Publishing;
+                self.target = Some(requested.target);
+                self.sums_sha256 = Some(requested.sums_sha256);
+            }
+            RunEvent::Published(published) => {
+                self.stage = Stage::Ended;
+                self.outcome = Some(published.outcome);
+                self.target = Some(published.target);
+            }
+            RunEvent::Ended(ended) => {
+                self.stage = Stage::Ended;
+                self.outcome = Some(ended.outcome);
+                self.error_summary.clone_from(&ended.error_summary);
+                self.finished_at = Some(now);
+                self.target = None;
+            }
+            RunEvent::Verified(verified) => {
+                self.last_verified = Some(LastVerified { at: now, ok: verified.ok, errors: verified.errors.clone() });
+            }
+            RunEvent::DeleteRequested(_) => self.retained = Retained::Deleting,
+            RunEvent::Deleted(_) => self.retained = Retained::Deleted,
+        }
+    }
+
+    fn effects(&self, events: &[RunEvent]) -> Vec<RunEffect> {
+        let mut effects = Vec::new();
+        for event in events {
+            match event {
+                RunEvent::Started(_) | RunEvent::Resumed(_) => effects.push(RunEffect::PrepareDirectory),
+                RunEvent::ParticipantStarted(started) => {
+                    effects.push(RunEffect::StartParticipant(started.participant.clone()));
+                }
+                RunEvent::CancelRequested(_) if self.running() > 0 => effects.push(RunEffect::CancelParticipants),
+                RunEvent::Classified(_) => effects.push(RunEffect::Seal),
+                RunEvent::PublishRequested(requested) => effects.push(RunEffect::Publish(requested.target)),
+                RunEvent::Interrupted(_) if events.len() == 1 => effects.extend(self.owed()),
+                RunEvent::DeleteRequested(_) => effects.push(RunEffect::Delete),
+                RunEvent::Published(_) | RunEvent::Ended(_) => effects.push(RunEffect::Ended),
+                _ => {}
+            }
+        }
+        effects
+    }
+}
+
+impl Run {
+    /// What a process that died between a request and its answer left to be done again.
+    fn owed(&self) -> Option<RunEffect> {
+        match (self.stage, self.target) {
+            (Stage::Sealing, _) => Some(RunEffect::Seal),
+            (Stage::Publishing, Some(target)) => Some(RunEffect::Publish(target)),
+            (Stage::Ended, _) if self.retained == Retained::Deleting => Some(RunEffect::Delete),
+            _ => None,
+        }
+    }
+
+    fn with(&mut self, name: &ParticipantName, change: impl FnOnce(&mut RunParticipant)) {
+        if let Some(participant) = self.participants.iter_mut().find(|participant| participant.name == *name) {
+            change(participant);
+        }
+    }
+
+    fn store(&mut self, artifact: &ArtifactStoredV1) {
+        self.with(&artifact.participant, |participant| participant.artifacts.push(artifact.clone()));
+    }
+
+    /// The place of its directory below home, as `backups/completed/<run_id>`; empty where it has none.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let Some(id) = self.id() else { return String::new() };
+        match (self.stage, self.target, self.retained) {
+            (Stage::Ended, Some(Target::Completed), Retained::Kept) => format!("backups/completed/{id}"),
+            (Stage::Ended, Some(Target::Failed), Retained::Kept) => format!("backups/failed/{id}"),
+            (Stage::Preparing | Stage::Working | Stage::Sealing | Stage::Publishing, ..) => {
+                format!("backups/.running/{id}")
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+impl RunParticipant {
+    fn end(&mut self, status: ParticipantStatus, now: Timestamp) {
+        self.status = status;
+        self.finished_at = Some(now);
+        if status != ParticipantStatus::Completed {
+            self.artifacts.clear();
+            self.files = 0;
+        }
+    }
+}
+
+/// How much of the content is done, in hundredths of a percent: 0 where the whole is not known, at most 99 % in any
+/// case, since a source may grow while it is read.
+pub(crate) fn share(bytes_done: u64, bytes_total: Option<u64>) -> u32 {
+    match bytes_total {
+        Some(total) if total > 0 => {
+            let share = u128::from(bytes_done) * 10_000 / u128::from(total);
+            u32::try_from(share).unwrap_or(u32::MAX).min(9_900)
+        }
+        _ => 0,
+    }
+}

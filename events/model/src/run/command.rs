@@ -1,0 +1,139 @@
+//! What may be wished of a run, and why a wish is refused.
+
+use super::{ArtifactStoredV1, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV1, RunVerifiedV1};
+use crate::failure::Failure;
+use crate::ids::{ParticipantName, Sha256};
+
+/// A participant of a run that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewParticipant {
+    /// Its name.
+    pub name: ParticipantName,
+    /// What it is.
+    pub kind: String,
+    /// Whether its failure fails the run.
+    pub critical: bool,
+    /// Its definition as JSON.
+    pub definition: String,
+    /// SHA-256 of the definition.
+    pub definition_sha256: Sha256,
+}
+
+/// A run that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    /// All but the participants.
+    pub request: RunRequestedV1,
+    /// The participants, in the order they work in.
+    pub participants: Vec<NewParticipant>,
+}
+
+/// Where a run's directory was found after a process died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Where a run works.
+    Running,
+    /// Where it was to be published.
+    Published,
+    /// In neither place.
+    Nowhere,
+}
+
+/// A wish about a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunCommand {
+    /// Make it.
+    Request(NewRun),
+    /// Its turn has come.
+    Start,
+    /// Its directory is there.
+    DirectoryReady,
+    /// Its directory could not be made.
+    DirectoryFailed(Failure),
+    /// A participant came further.
+    Progress(ParticipantProgressedV1),
+    /// A participant gave all it has.
+    Complete {
+        /// Its artifacts.
+        artifacts: Vec<ArtifactStoredV1>,
+        /// The rest.
+        completed: ParticipantCompletedV1,
+    },
+    /// A participant failed, or was stopped.
+    Fail {
+        /// Which.
+        participant: ParticipantName,
+        /// Why.
+        failure: Failure,
+    },
+    /// Stop.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
+    /// Everything was read again and is as recorded.
+    Sealed {
+        /// SHA-256 of `SHA256SUMS`.
+        sums_sha256: Sha256,
+    },
+    /// Reading again found artifacts that are not as recorded.
+    SealFoundDamage(Vec<(ParticipantName, Failure)>),
+    /// The directory could not be sealed or published.
+    DirectoryLost(Failure),
+    /// The directory is in its place.
+    Published,
+    /// A process died over it.
+    Recover {
+        /// Where its directory is.
+        found: Found,
+        /// Completed participants whose artifacts are not as recorded, and why.
+        broken: Vec<(ParticipantName, String)>,
+    },
+    /// Sizes and hashes were taken again.
+    Verified(RunVerifiedV1),
+    /// Take it away.
+    Delete,
+    /// Its directory is out of its place.
+    Deleted,
+}
+
+/// Why a wish about a run was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such run.
+    #[error("there is no such run: see `holdfast runs`")]
+    NotFound,
+    /// It is there already.
+    #[error("a run with this id is there already")]
+    Exists,
+    /// What was asked for is not a run.
+    #[error("{0}")]
+    Invalid(String),
+    /// It has ended, or is being published.
+    #[error("the run is not active: only a queued or running one can be cancelled")]
+    NotActive,
+    /// It has not ended.
+    #[error("the run has not ended: cancel it first, or `holdfast resume` it")]
+    Active,
+    /// It has been deleted.
+    #[error("the run has been deleted")]
+    Deleted,
+    /// The answer came to a question that is no longer asked.
+    #[error("the run is not at a point where this can follow")]
+    OutOfOrder,
+}
+
+impl Refusal {
+    /// Its stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::NotFound | Refusal::Deleted => "BACKUP_RUN_NOT_FOUND",
+            Refusal::Exists => "BACKUP_RUN_EXISTS",
+            Refusal::Invalid(_) => "INVALID_DATA",
+            Refusal::NotActive => "BACKUP_RUN_NOT_ACTIVE",
+            Refusal::Active => "BACKUP_RUN_ACTIVE",
+            Refusal::OutOfOrder => "OUT_OF_ORDER",
+        }
+    }
+}

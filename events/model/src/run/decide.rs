@@ -1,0 +1,338 @@
+//! From wishes to facts.
+
+use std::collections::BTreeSet;
+
+use super::{
+    ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_DEFINITION, MAX_KIND, MAX_PARTICIPANTS,
+    MAX_REQUEST_EVENTS, NewRun, Outcome, ParticipantCancelledV1, ParticipantCompletedV1, ParticipantFailedV1,
+    ParticipantPlannedV1, ParticipantSkippedV1, ParticipantStartedV1, ParticipantStatus, RESERVED_FILES, Refusal,
+    Retained, Run, RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1,
+    RunParticipant, RunPublishRequestedV1, RunPublishedV1, RunStartedV1, RunVerifiedV1, Stage,
+};
+use crate::event::RunEvent;
+use crate::failure::{Failure, FailureKind, cut};
+use crate::ids::{ParticipantName, Timestamp};
+
+type Decision = Result<Vec<RunEvent>, Refusal>;
+
+pub(super) fn decide(run: &Run, command: RunCommand, now: Timestamp) -> Decision {
+    match (command, run.stage) {
+        (RunCommand::Request(new), Stage::Unknown) => request(new),
+        (RunCommand::Request(_), _) => Err(Refusal::Exists),
+        (_, Stage::Unknown) => Err(Refusal::NotFound),
+
+        (RunCommand::Start, Stage::Queued) => Ok(vec![RunEvent::Started(RunStartedV1 { attempt: 1 })]),
+        (RunCommand::DirectoryReady, Stage::Preparing) => Ok(run.go_on(Vec::new())),
+        (RunCommand::DirectoryFailed(failure), Stage::Preparing) => Ok(run.end_without_directory(failure)),
+
+        (RunCommand::Progress(progress), Stage::Working) => match run.participant(&progress.participant) {
+            Some(participant) if participant.status == ParticipantStatus::Running => {
+                Ok(vec![RunEvent::ParticipantProgressed(progress)])
+            }
+            _ => Err(Refusal::OutOfOrder),
+        },
+        (RunCommand::Complete { artifacts, completed }, Stage::Working) => run.complete(artifacts, completed),
+        (RunCommand::Fail { participant, failure }, Stage::Working) => run.fail(participant, failure),
+
+        (RunCommand::Cancel { .. }, _) if run.cancel.is_some() => Ok(Vec::new()),
+        (RunCommand::Cancel { reason }, Stage::Queued) => {
+            let mut events = run.cancel(&reason);
+            let reason = cut(&reason, Failure::MAX_MESSAGE);
+            events.push(ended(Outcome::Cancelled, format!("cancelled while it waited in the queue: {reason}")));
+            Ok(events)
+        }
+        (RunCommand::Cancel { reason }, Stage::Preparing | Stage::Working) => Ok(run.cancel(&reason)),
+        (RunCommand::Cancel { .. }, _) => Err(Refusal::NotActive),
+
+        (RunCommand::Sealed { sums_sha256 }, Stage::Sealing) => {
+            let target = run.outcome.unwrap_or(Outcome::Failed).target();
+            Ok(vec![RunEvent::PublishRequested(RunPublishRequestedV1 { target, sums_sha256 })])
+        }
+        (RunCommand::SealFoundDamage(damage), Stage::Sealing | Stage::Publishing) => run.damaged(damage),
+        (RunCommand::DirectoryLost(failure), Stage::Sealing | Stage::Publishing) => {
+            Ok(run.end_without_directory(failure))
+        }
+        (RunCommand::Published, Stage::Publishing) => {
+            let end = run.outcome.zip(run.target);
+            Ok(end
+                .map(|(outcome, target)| RunEvent::Published(RunPublishedV1 { outcome, target }))
+                .into_iter()
+                .collect())
+        }
+
+        (RunCommand::Recover { found, broken }, _) => Ok(run.recover(found, &broken, now)),
+
+        (_, Stage::Ended) if run.retained == Retained::Deleted => Err(Refusal::Deleted),
+        (RunCommand::Verified(_), Stage::Ended) if run.retained == Retained::Deleting => Err(Refusal::Deleted),
+        (RunCommand::Verified(verified), Stage::Ended) => {
+            Ok(vec![RunEvent::Verified(RunVerifiedV1 { errors: verified.errors.bounded(), ..verified })])
+        }
+        (RunCommand::Delete, Stage::Ended) if run.retained == Retained::Deleting => Ok(Vec::new()),
+        (RunCommand::Delete, Stage::Ended) => Ok(vec![RunEvent::DeleteRequested(RunDeleteRequestedV1 {})]),
+        (RunCommand::Deleted, Stage::Ended) if run.retained == Retained::Deleting => {
+            Ok(vec![RunEvent::Deleted(RunDeletedV1 {})])
+        }
+        (RunCommand::Delete | RunCommand::Verified(_), _) => Err(Refusal::Active),
+
+        _ => Err(Refusal::OutOfOrder),
+    }
+}
+
+fn request(new: NewRun) -> Decision {
+    let invalid = |text: String| Err(Refusal::Invalid(text));
+    if new.participants.is_empty() {
+        return invalid("a run needs at least one participant".into());
+    }
+    if new.participants.len() > MAX_PARTICIPANTS {
+        return invalid(format!("a run has at most {MAX_PARTICIPANTS} participants"));
+    }
+    if new.request.compression.len() > MAX_KIND {
+        return invalid(format!("the name of the compression is longer than {MAX_KIND} bytes"));
+    }
+    let mut events = vec![RunEvent::Requested(new.request)];
+    let mut names = BTreeSet::new();
+    for participant in new.participants {
+        if !names.insert(participant.name.as_str().to_ascii_lowercase()) {
+            return invalid(format!(
+                "two participants are called {}: names are told apart without case",
+                participant.name
+            ));
+        }
+        if participant.kind.len() > MAX_KIND {
+            return invalid(format!("the kind of {} is longer than {MAX_KIND} bytes", participant.name));
+        }
+        if participant.definition.len() > MAX_DEFINITION {
+            return invalid(format!("the definition of {} is larger than {MAX_DEFINITION} bytes", participant.name));
+        }
+        let parts = split(&participant.definition);
+        events.push(RunEvent::ParticipantPlanned(ParticipantPlannedV1 {
+            participant: participant.name.clone(),
+            kind: participant.kind,
+            critical: participant.critical,
+            definition_sha256: participant.definition_sha256,
+            definition_parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
+        }));
+        events.extend(parts.into_iter().map(|text| {
+            RunEvent::DefinitionPart(DefinitionPartV1 { participant: participant.name.clone(), text: text.to_owned() })
+        }));
+    }
+    if events.len() > MAX_REQUEST_EVENTS {
+        return invalid(
+            "the definitions of all participants together are too large: name fewer paths or patterns".into(),
+        );
+    }
+    Ok(events)
+}
+
+/// Cuts a definition into pieces that fit an event each.
+fn split(mut text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    while !text.is_empty() {
+        let (part, rest) = text.split_at(cut(text, DEFINITION_PART).len());
+        parts.push(part);
+        text = rest;
+    }
+    parts
+}
+
+impl Run {
+    /// What follows once `events` are applied: the next participants, or the classification.
+    fn go_on(&self, events: Vec<RunEvent>) -> Vec<RunEvent> {
+        let mut after = self.clone();
+        after.apply_all(&events);
+        let mut events = events;
+        if after.all_ended() {
+            events.push(after.classify());
+            return events;
+        }
+        if after.cancel.is_some() {
+            return events;
+        }
+        let limit = after.request.as_ref().map_or(1, |request| request.max_parallel.max(1)) as usize;
+        let free = limit.saturating_sub(after.running());
+        let pending = after.participants.iter().filter(|participant| participant.status == ParticipantStatus::Pending);
+        events.extend(pending.take(free).map(|participant| {
+            RunEvent::ParticipantStarted(ParticipantStartedV1 {
+                participant: participant.name.clone(),
+                try_number: participant.tries.saturating_add(1),
+            })
+        }));
+        events
+    }
+
+    /// Applies facts whose time does not matter to what is decided from them.
+    fn apply_all(&mut self, events: &[RunEvent]) {
+        use crate::aggregate::{Aggregate, Moment};
+        let moment = Moment { time: self.updated_at, principal: String::new() };
+        events.iter().for_each(|event| self.apply(event, &moment));
+    }
+
+    fn complete(&self, artifacts: Vec<ArtifactStoredV1>, completed: ParticipantCompletedV1) -> Decision {
+        let name = completed.participant.clone();
+        let Some(participant) = self.participant(&name).filter(|p| p.status == ParticipantStatus::Running) else {
+            return Err(Refusal::OutOfOrder);
+        };
+        if artifacts.iter().any(|artifact| artifact.participant != name || artifact.compression.len() > MAX_KIND) {
+            return Err(Refusal::Invalid(format!("an artifact given by {name} is not one of {name}")));
+        }
+        let strict = self.request.as_ref().is_some_and(|request| request.strict);
+        let refusal = if artifacts.is_empty() {
+            Some(("SOURCE_EMPTY", "it wrote no artifact".to_owned()))
+        } else if let Some(taken) = self.taken(&participant.name, &artifacts) {
+            Some((
+                "ARTIFACT_NAME_TAKEN",
+                format!("the artifact name {taken} is used twice in the run: give each artifact its own name"),
+            ))
+        } else if strict && completed.warnings.count > 0 {
+            let first = completed.warnings.first.first().map_or("", String::as_str);
+            let count = completed.warnings.count;
+            Some(("STRICT_WARNINGS", format!("{count} warnings, and the run is strict; the first: {first}")))
+        } else {
+            None
+        };
+        if let Some((code, message)) = refusal {
+            return self.fail(name, Failure::new(FailureKind::Fatal, code, message));
+        }
+        let mut events: Vec<_> = artifacts.into_iter().map(RunEvent::ArtifactStored).collect();
+        events.push(RunEvent::ParticipantCompleted(ParticipantCompletedV1 {
+            warnings: completed.warnings.bounded(),
+            notes: completed.notes.bounded(),
+            ..completed
+        }));
+        Ok(self.go_on(events))
+    }
+
+    /// A file name among `artifacts` that is used twice, by another participant or by the run itself, without regard to
+    /// case.
+    fn taken(&self, name: &ParticipantName, artifacts: &[ArtifactStoredV1]) -> Option<String> {
+        let others = self.participants.iter().filter(|participant| participant.name != *name);
+        let mut held: BTreeSet<_> = others
+            .flat_map(|participant| &participant.artifacts)
+            .flat_map(files)
+            .chain(RESERVED_FILES)
+            .map(str::to_ascii_lowercase)
+            .collect();
+        artifacts.iter().flat_map(files).find(|file| !held.insert(file.to_ascii_lowercase())).map(str::to_owned)
+    }
+
+    fn fail(&self, name: ParticipantName, failure: Failure) -> Decision {
+        match self.participant(&name) {
+            Some(participant) if participant.status == ParticipantStatus::Running => {}
+            _ => return Err(Refusal::OutOfOrder),
+        }
+        let failure = failure.bounded();
+        let event = if failure.kind == FailureKind::Cancelled && self.cancel.is_some() {
+            RunEvent::ParticipantCancelled(ParticipantCancelledV1 { participant: name })
+        } else {
+            RunEvent::ParticipantFailed(ParticipantFailedV1 { participant: name, failure })
+        };
+        Ok(self.go_on(vec![event]))
+    }
+
+    fn cancel(&self, reason: &str) -> Vec<RunEvent> {
+        let reason = cut(reason, Failure::MAX_MESSAGE).to_owned();
+        let mut events = vec![RunEvent::CancelRequested(RunCancelRequestedV1 { reason })];
+        let pending = self.participants.iter().filter(|participant| participant.status == ParticipantStatus::Pending);
+        events.extend(pending.map(|participant| {
+            RunEvent::ParticipantCancelled(ParticipantCancelledV1 { participant: participant.name.clone() })
+        }));
+        // Before its directory is there nothing can be sealed: the directory's answer goes on from here.
+        if self.stage == Stage::Working { self.go_on(events) } else { events }
+    }
+
+    /// The end the run has by what its participants came to.
+    fn classify(&self) -> RunEvent {
+        let failed = |participant: &&RunParticipant| participant.status != ParticipantStatus::Completed;
+        let bad: Vec<_> = self.participants.iter().filter(failed).collect();
+        let outcome = if self.cancel.is_some() {
+            Outcome::Cancelled
+        } else if self.outcome == Some(Outcome::Failed) {
+            // What was found while sealing never makes an end better that was known before.
+            Outcome::Failed
+        } else if bad.is_empty() {
+            Outcome::Completed
+        } else if bad.len() == self.participants.len() || bad.iter().any(|participant| participant.critical) {
+            Outcome::Failed
+        } else {
+            Outcome::Partial
+        };
+        RunEvent::Classified(RunClassifiedV1 { outcome, error_summary: self.summary(outcome, &bad) })
+    }
+
+    fn summary(&self, outcome: Outcome, bad: &[&RunParticipant]) -> String {
+        if outcome == Outcome::Cancelled {
+            return format!("cancelled: {}", self.cancel.as_deref().unwrap_or_default());
+        }
+        let reason = |participant: &&RunParticipant| match &participant.failure {
+            Some(failure) => format!("{}: {failure}", participant.name),
+            None => format!("{}: not run", participant.name),
+        };
+        let mut text = bad.iter().take(3).map(reason).collect::<Vec<_>>().join("; ");
+        if bad.len() > 3 {
+            text.push_str(&format!("; and {} more", bad.len() - 3));
+        }
+        cut(&text, 2 * Failure::MAX_MESSAGE).to_owned()
+    }
+
+    /// Puts before an end without a directory an event for each participant that is open, and for each whose artifacts
+    /// are gone with the directory.
+    pub(super) fn end_without_directory(&self, failure: Failure) -> Vec<RunEvent> {
+        let failure = failure.bounded();
+        let outcome = if self.cancel.is_some() { Outcome::Cancelled } else { Outcome::Failed };
+        let error_summary = failure.to_string();
+        let mut events = self.close_open("the run ended before");
+        let lost = self.participants.iter().filter(|participant| participant.status == ParticipantStatus::Completed);
+        events.extend(lost.map(|participant| {
+            let participant = participant.name.clone();
+            RunEvent::ParticipantFailed(ParticipantFailedV1 { participant, failure: failure.clone() })
+        }));
+        events.push(ended(outcome, error_summary));
+        events
+    }
+
+    /// An event for each participant that will not run any more.
+    fn close_open(&self, reason: &str) -> Vec<RunEvent> {
+        let open = self.participants.iter().filter(|participant| participant.status.is_open());
+        open.map(|participant| self.not_run(participant, reason)).collect()
+    }
+
+    pub(super) fn not_run(&self, participant: &RunParticipant, reason: &str) -> RunEvent {
+        let participant = participant.name.clone();
+        if self.cancel.is_some() {
+            RunEvent::ParticipantCancelled(ParticipantCancelledV1 { participant })
+        } else {
+            RunEvent::ParticipantSkipped(ParticipantSkippedV1 { participant, reason: reason.into() })
+        }
+    }
+
+    /// Fails the completed participants whose artifacts are not as recorded, and calls the run anew.
+    fn damaged(&self, damage: Vec<(ParticipantName, Failure)>) -> Decision {
+        let good = |name: &ParticipantName| {
+            self.participant(name).is_some_and(|participant| participant.status == ParticipantStatus::Completed)
+        };
+        let mut events: Vec<_> = damage
+            .into_iter()
+            .filter(|(name, _)| good(name))
+            .map(|(participant, failure)| {
+                RunEvent::ParticipantFailed(ParticipantFailedV1 { participant, failure: failure.bounded() })
+            })
+            .collect();
+        // Without a participant to fail the run would be sealed again for the same reason, and so for ever.
+        if events.is_empty() {
+            return Err(Refusal::OutOfOrder);
+        }
+        let mut after = self.clone();
+        after.apply_all(&events);
+        events.push(after.classify());
+        Ok(events)
+    }
+}
+
+fn ended(outcome: Outcome, error_summary: String) -> RunEvent {
+    RunEvent::Ended(RunEndedV1 { outcome, error_summary })
+}
+
+/// The files an artifact has in the run directory.
+fn files(artifact: &ArtifactStoredV1) -> impl Iterator<Item = &str> {
+    [Some(&artifact.stored), artifact.index.as_ref()].into_iter().flatten().map(|stored| stored.file.as_str())
+}

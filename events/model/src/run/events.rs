@@ -1,0 +1,325 @@
+//! The facts of a run, in their frozen wire forms.
+//!
+//! A struct here is what old logs hold: it never changes. A new form is a new struct with the next version, an entry in
+//! the table of [`crate::event`] and a `From` of the one before. Enumerations inside grow only at their end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Failure, Warnings};
+use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256};
+
+/// Which participants a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunType {
+    /// All of them.
+    Full,
+    /// Those that were named.
+    Scoped,
+}
+
+/// What made a run start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A person or program asked.
+    Manual,
+    /// The schedule.
+    Cron,
+    /// An update is about to be made.
+    PreUpdate,
+    /// The server is about to stop.
+    Shutdown,
+}
+
+impl RunType {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunType::Full => "full",
+            RunType::Scoped => "scoped",
+        }
+    }
+}
+
+impl Trigger {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Manual => "manual",
+            Trigger::Cron => "cron",
+            Trigger::PreUpdate => "pre_update",
+            Trigger::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Where a finished run directory goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// `backups/completed/`: completed and partial runs.
+    Completed,
+    /// `backups/failed/`: all other ends.
+    Failed,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every participant is good.
+    Completed,
+    /// Every critical participant is good, an optional one is not.
+    Partial,
+    /// A critical participant is not good, or none is.
+    Failed,
+    /// Somebody asked to stop.
+    Cancelled,
+    /// The run's deadline passed.
+    Timeout,
+}
+
+impl Outcome {
+    /// Where a run directory with this end goes.
+    #[must_use]
+    pub fn target(self) -> Target {
+        match self {
+            Outcome::Completed | Outcome::Partial => Target::Completed,
+            Outcome::Failed | Outcome::Cancelled | Outcome::Timeout => Target::Failed,
+        }
+    }
+}
+
+/// Somebody asked for a run. Its participants follow as [`ParticipantPlannedV1`] in the same commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRequestedV1 {
+    /// The run.
+    pub run_id: RunId,
+    /// All participants or some.
+    pub run_type: RunType,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// How artifacts are compressed, as `lz4` or `zstd:3`.
+    pub compression: String,
+    /// Whether a warning fails its participant.
+    pub strict: bool,
+    /// How many processes may work on it, one after the other.
+    pub max_attempts: u32,
+    /// How many seconds after an interruption it is still resumed.
+    pub resume_within_s: u64,
+    /// How many participants work at the same time.
+    pub max_parallel: u32,
+}
+
+/// A participant takes part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantPlannedV1 {
+    /// Its name.
+    pub participant: ParticipantName,
+    /// What it is, for example `files`.
+    pub kind: String,
+    /// Whether its failure fails the run.
+    pub critical: bool,
+    /// SHA-256 of its definition.
+    pub definition_sha256: Sha256,
+    /// How many [`DefinitionPartV1`] hold the definition; 0 where the configuration holds it.
+    pub definition_parts: u32,
+}
+
+/// A piece of an ad-hoc participant's definition, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionPartV1 {
+    /// Whose.
+    pub participant: ParticipantName,
+    /// The piece: at most [`super::DEFINITION_PART`] bytes of JSON.
+    pub text: String,
+}
+
+/// The run left the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStartedV1 {
+    /// Which attempt, 1 for the first.
+    pub attempt: u32,
+}
+
+/// The process that worked on it is gone, as the next one found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunInterruptedV1 {
+    /// What was found.
+    pub reason: String,
+}
+
+/// The run goes on in another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunResumedV1 {
+    /// Which attempt, 2 for the first resume.
+    pub attempt: u32,
+}
+
+/// What an earlier attempt made of a participant does not count; it runs again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantResetV1 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// Why.
+    pub reason: String,
+}
+
+/// A participant began to work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantStartedV1 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// Which try in this attempt, 1 for the first.
+    pub try_number: u32,
+}
+
+/// How far a participant has come: on a change of phase and at each 5 %.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantProgressedV1 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// Content bytes done.
+    pub bytes_done: u64,
+    /// Content bytes in all, where known.
+    pub bytes_total: Option<u64>,
+    /// Files done, for kinds that have files.
+    pub files_done: u64,
+    /// Files in all, where known.
+    pub files_total: Option<u64>,
+}
+
+/// One file of an artifact in the run directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFileV1 {
+    /// Its name in the run directory.
+    pub file: ArtifactName,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its SHA-256.
+    pub sha256: Sha256,
+}
+
+/// An artifact is whole and on stable storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactStoredV1 {
+    /// Whose.
+    pub participant: ParticipantName,
+    /// Its name without what compression adds.
+    pub logical_name: ArtifactName,
+    /// The stored form.
+    pub stored: StoredFileV1,
+    /// Size of the content in bytes.
+    pub content_bytes: u64,
+    /// SHA-256 of the content.
+    pub content_sha256: Sha256,
+    /// How it is compressed.
+    pub compression: String,
+    /// Where its frames and entries lie.
+    pub index: Option<StoredFileV1>,
+}
+
+/// A participant gave all it has. Its artifacts are in the same commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantCompletedV1 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// Files in it, for kinds that have files.
+    pub files: u64,
+    /// What it left out.
+    pub warnings: Warnings,
+    /// What cannot be backed up and never is (sockets), for the record.
+    pub notes: Warnings,
+}
+
+/// A participant did not give what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantFailedV1 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// A participant was stopped, or not begun, because the run was cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantCancelledV1 {
+    /// Which.
+    pub participant: ParticipantName,
+}
+
+/// A participant was not begun, because the run could not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantSkippedV1 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// Why.
+    pub reason: String,
+}
+
+/// Somebody asked to stop the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCancelRequestedV1 {
+    /// Why.
+    pub reason: String,
+}
+
+/// All participants have ended: what the run will be called. Its directory is now being sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunClassifiedV1 {
+    /// The end.
+    pub outcome: Outcome,
+    /// What went wrong, in one line; empty where nothing did.
+    pub error_summary: String,
+}
+
+/// Every artifact was read again and is as recorded; the directory is about to be renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPublishRequestedV1 {
+    /// Where to.
+    pub target: Target,
+    /// SHA-256 of `SHA256SUMS`, and with it of the whole directory.
+    pub sums_sha256: Sha256,
+}
+
+/// The run directory is in its place, durably. The run has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPublishedV1 {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Where its directory is.
+    pub target: Target,
+}
+
+/// The run ended without a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEndedV1 {
+    /// The end.
+    pub outcome: Outcome,
+    /// What went wrong, in one line.
+    pub error_summary: String,
+}
+
+/// Sizes and hashes of an ended run were taken again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunVerifiedV1 {
+    /// Whether all were as recorded.
+    pub ok: bool,
+    /// Files read.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// What was not as recorded.
+    pub errors: Warnings,
+}
+
+/// Somebody asked to delete the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDeleteRequestedV1 {}
+
+/// The run's directory is out of its place, durably; its bytes are being unlinked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDeletedV1 {}

@@ -1,0 +1,324 @@
+//! One execution of a backup.
+//!
+//! ```text
+//! queued ─ Started ─► preparing ─► working ─ Classified ─► sealing ─ PublishRequested ─► publishing ─ Published ─► ended
+//!    │                    │           │                       │ (an artifact is not as recorded: classified again)
+//!    └──────────── Ended ─┴───────────┴───────────────────────┴ where there is no directory to publish
+//! ```
+//!
+//! Invariants: an ended run has no participant left pending or running; `completed` is never claimed before every
+//! artifact was read again after it was written; what a process that died had under way is either kept whole or done
+//! again.
+
+mod apply;
+mod command;
+mod decide;
+mod events;
+mod recover;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub(crate) use apply::share;
+pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand};
+pub use events::*;
+pub use view::{ArtifactView, ConsistencyView, ParticipantView, RunStatus, RunView};
+
+use crate::failure::{Failure, Warnings};
+use crate::ids::{ParticipantName, RunId, Sha256, Timestamp};
+
+/// Largest piece of a definition in one event, in bytes.
+pub const DEFINITION_PART: usize = 4096;
+/// Largest definition of one participant, in bytes.
+pub const MAX_DEFINITION: usize = 1 << 19;
+/// Most participants of one run.
+pub const MAX_PARTICIPANTS: usize = 200;
+/// Most events of one request: participants and the pieces of their definitions are recorded in one commit.
+pub const MAX_REQUEST_EVENTS: usize = 256;
+
+/// Longest name of a kind of participant or of a compression, in bytes.
+pub const MAX_KIND: usize = 64;
+/// Files of a run directory that no artifact may be called, without regard to case.
+pub const RESERVED_FILES: [&str; 2] = ["manifest.json", "SHA256SUMS"];
+
+/// Where a run is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// No event yet.
+    #[default]
+    Unknown,
+    /// Waits for its turn.
+    Queued,
+    /// Its directory is being made.
+    Preparing,
+    /// Participants write.
+    Working,
+    /// Artifacts are read again, manifest and sums are written.
+    Sealing,
+    /// The directory is being renamed.
+    Publishing,
+    /// It has ended.
+    Ended,
+}
+
+/// How far a participant of a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ParticipantStatus {
+    /// Not begun.
+    #[default]
+    Pending,
+    /// At work.
+    Running,
+    /// All its artifacts are stored.
+    Completed,
+    /// It has none.
+    Failed,
+    /// It was not begun.
+    Skipped,
+    /// It was stopped.
+    Cancelled,
+    /// Its deadline passed.
+    Timeout,
+}
+
+impl ParticipantStatus {
+    /// Whether it can still change.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+/// What is being done about the directory of an ended run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retained {
+    /// It is where it was published.
+    #[default]
+    Kept,
+    /// It is being taken away.
+    Deleting,
+    /// It is gone.
+    Deleted,
+}
+
+/// One participant in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunParticipant {
+    /// Its name.
+    pub name: ParticipantName,
+    /// What it is, for example `files`.
+    pub kind: String,
+    /// Whether its failure fails the run.
+    pub critical: bool,
+    /// Its definition as JSON; empty where the configuration holds it.
+    pub definition: String,
+    /// How far it has come.
+    pub status: ParticipantStatus,
+    /// Tries in this attempt.
+    pub tries: u32,
+    /// When it was begun last.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why it has no artifacts.
+    pub failure: Option<Failure>,
+    /// Its artifacts.
+    pub artifacts: Vec<ArtifactStoredV1>,
+    /// What it left out.
+    pub warnings: Warnings,
+    /// What can never be backed up.
+    pub notes: Warnings,
+    /// The last recorded progress.
+    pub progress: Option<ParticipantProgressedV1>,
+    /// The largest share of its content any progress of this attempt told of, in hundredths of a percent.
+    pub furthest: u32,
+    /// Files in it.
+    pub files: u64,
+}
+
+/// The last verification of an ended run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastVerified {
+    /// When.
+    pub at: Timestamp,
+    /// Whether all was as recorded.
+    pub ok: bool,
+    /// What was not, each as `file: reason`.
+    pub errors: Warnings,
+}
+
+/// The state of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Run {
+    request: Option<RunRequestedV1>,
+    requested_by: String,
+    requested_at: Timestamp,
+    stage: Stage,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    updated_at: Timestamp,
+    attempt: u32,
+    participants: Vec<RunParticipant>,
+    cancel: Option<String>,
+    outcome: Option<Outcome>,
+    error_summary: String,
+    target: Option<Target>,
+    retained: Retained,
+    last_verified: Option<LastVerified>,
+    sums_sha256: Option<Sha256>,
+}
+
+impl Run {
+    /// Its id; `None` before its first event.
+    #[must_use]
+    pub fn id(&self) -> Option<RunId> {
+        self.request.as_ref().map(|request| request.run_id)
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn request(&self) -> Option<&RunRequestedV1> {
+        self.request.as_ref()
+    }
+
+    /// Where it is on its way.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Which attempt is the last, 0 before the first.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Its participants in the order they were planned in.
+    #[must_use]
+    pub fn participants(&self) -> &[RunParticipant] {
+        &self.participants
+    }
+
+    /// The participant called `name`.
+    #[must_use]
+    pub fn participant(&self, name: &ParticipantName) -> Option<&RunParticipant> {
+        self.participants.iter().find(|participant| participant.name == *name)
+    }
+
+    /// How it ended, known from its classification on.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// What went wrong, in one line.
+    #[must_use]
+    pub fn error_summary(&self) -> &str {
+        &self.error_summary
+    }
+
+    /// Where its directory is or goes; `None` where it has none.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        self.target
+    }
+
+    /// Whether its directory is kept.
+    #[must_use]
+    pub fn retained(&self) -> Retained {
+        self.retained
+    }
+
+    /// Whether somebody asked to stop it.
+    #[must_use]
+    pub fn cancel_requested(&self) -> bool {
+        self.cancel.is_some()
+    }
+
+    /// SHA-256 of its `SHA256SUMS`, and with it of everything in its directory; known from the moment it was sealed.
+    #[must_use]
+    pub fn sums_sha256(&self) -> Option<Sha256> {
+        self.sums_sha256
+    }
+
+    /// The last verification of its files.
+    #[must_use]
+    pub fn last_verified(&self) -> Option<&LastVerified> {
+        self.last_verified.as_ref()
+    }
+
+    /// Who asked for it.
+    #[must_use]
+    pub fn requested_by(&self) -> &str {
+        &self.requested_by
+    }
+
+    /// When it was asked for.
+    #[must_use]
+    pub fn requested_at(&self) -> Timestamp {
+        self.requested_at
+    }
+
+    /// When its last event was recorded.
+    #[must_use]
+    pub fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
+    /// When it left the queue.
+    #[must_use]
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.started_at
+    }
+
+    /// When its end was known.
+    #[must_use]
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        self.finished_at
+    }
+
+    /// Whether it has begun and not ended: what a process that died left, or a living one works on.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self.stage, Stage::Unknown | Stage::Ended)
+    }
+
+    /// Every artifact of a participant that completed.
+    pub fn good_artifacts(&self) -> impl Iterator<Item = &ArtifactStoredV1> {
+        let good = |participant: &&RunParticipant| participant.status == ParticipantStatus::Completed;
+        self.participants.iter().filter(good).flat_map(|participant| &participant.artifacts)
+    }
+
+    /// Warnings of all participants.
+    #[must_use]
+    pub fn warning_count(&self) -> u64 {
+        self.participants.iter().fold(0, |sum, participant| participant.warnings.count.saturating_add(sum))
+    }
+
+    fn all_ended(&self) -> bool {
+        self.participants.iter().all(|participant| !participant.status.is_open())
+    }
+
+    fn running(&self) -> usize {
+        self.participants.iter().filter(|participant| participant.status == ParticipantStatus::Running).count()
+    }
+}
+
+/// What a run asks of the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEffect {
+    /// Make its directory, or see that it is there.
+    PrepareDirectory,
+    /// Let a participant write.
+    StartParticipant(ParticipantName),
+    /// Stop those that write.
+    CancelParticipants,
+    /// Read every artifact again, write manifest and sums.
+    Seal,
+    /// Rename the directory to its place.
+    Publish(Target),
+    /// Take the directory out of its place and unlink it.
+    Delete,
+    /// Tell whoever waits that it has ended.
+    Ended,
+}

@@ -1,0 +1,310 @@
+//! A run as programs and people are shown it. Field names and types are the wire contract.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ArtifactStoredV1, Outcome, ParticipantStatus, Run, RunParticipant, RunType, Stage, Trigger};
+use crate::failure::Warnings;
+use crate::ids::Sha256;
+
+/// Where a run stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Waits for its turn.
+    Queued,
+    /// Is being worked on.
+    Running,
+    /// Is open, and nobody works on it.
+    Interrupted,
+    /// Every participant is good, all bytes verified.
+    Completed,
+    /// Every critical participant is good, an optional one is not.
+    Partial,
+    /// Not good.
+    Failed,
+    /// Stopped by request.
+    Cancelled,
+    /// Stopped by its deadline.
+    Timeout,
+}
+
+impl RunStatus {
+    /// All of them, in the order of a run's life.
+    pub const ALL: [RunStatus; 8] = [
+        RunStatus::Queued,
+        RunStatus::Running,
+        RunStatus::Interrupted,
+        RunStatus::Completed,
+        RunStatus::Partial,
+        RunStatus::Failed,
+        RunStatus::Cancelled,
+        RunStatus::Timeout,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunStatus::Queued => "queued",
+            RunStatus::Running => "running",
+            RunStatus::Interrupted => "interrupted",
+            RunStatus::Completed => "completed",
+            RunStatus::Partial => "partial",
+            RunStatus::Failed => "failed",
+            RunStatus::Cancelled => "cancelled",
+            RunStatus::Timeout => "timeout",
+        }
+    }
+}
+
+impl From<Outcome> for RunStatus {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Completed => RunStatus::Completed,
+            Outcome::Partial => RunStatus::Partial,
+            Outcome::Failed => RunStatus::Failed,
+            Outcome::Cancelled => RunStatus::Cancelled,
+            Outcome::Timeout => RunStatus::Timeout,
+        }
+    }
+}
+
+impl ParticipantStatus {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ParticipantStatus::Pending => "pending",
+            ParticipantStatus::Running => "running",
+            ParticipantStatus::Completed => "completed",
+            ParticipantStatus::Failed => "failed",
+            ParticipantStatus::Skipped => "skipped",
+            ParticipantStatus::Cancelled => "cancelled",
+            ParticipantStatus::Timeout => "timeout",
+        }
+    }
+}
+
+/// A run. Times are Unix seconds, 0 where there is none yet; sizes are bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    /// Its id.
+    pub run_id: String,
+    /// All participants or some.
+    #[serde(rename = "type")]
+    pub run_type: RunType,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Its directory relative to home; empty where it has none.
+    pub path: String,
+    /// When it left the queue.
+    pub started_at: i64,
+    /// When it ended.
+    pub finished_at: i64,
+    /// What went wrong, in one line.
+    pub error_summary: String,
+    /// Those named; empty for all.
+    pub requested_participants: Vec<String>,
+    /// Each participant.
+    pub participants: Vec<ParticipantView>,
+    /// How many processes have worked on it.
+    pub attempt: u32,
+    /// Whether the artifacts are of one moment.
+    pub consistency: ConsistencyView,
+    /// How the copies on endpoints stand.
+    pub remote_status: String,
+    /// Each endpoint.
+    pub endpoints: Vec<String>,
+    /// Whether it is kept from deletion.
+    pub locked: bool,
+    /// The job it belongs to; empty for none.
+    pub job: String,
+    /// Content of all good artifacts.
+    pub size_bytes: u64,
+    /// Stored size of all good artifacts.
+    pub stored_bytes: u64,
+    /// Who asked.
+    pub requested_by: String,
+    /// Whether its directory has been deleted.
+    pub deleted: bool,
+}
+
+/// Whether the artifacts of a run are of one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsistencyView {
+    /// `concurrent`: each participant at its own time.
+    pub mode: String,
+    /// The common instant; 0 where there is none.
+    pub barrier_at: i64,
+}
+
+/// A participant of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantView {
+    /// Its name.
+    pub name: String,
+    /// Whether its failure fails the run.
+    pub critical: bool,
+    /// Whether it is good.
+    pub ok: bool,
+    /// How far it has come.
+    pub status: String,
+    /// When it began.
+    pub started_at: i64,
+    /// When it ended.
+    pub finished_at: i64,
+    /// Why it is not good.
+    pub error: String,
+    /// What it left out.
+    pub warnings: Warnings,
+    /// What can never be backed up, for the record.
+    pub notes: Warnings,
+    /// Files in it.
+    pub files: u64,
+    /// Its artifacts.
+    pub artifacts: Vec<ArtifactView>,
+}
+
+/// An artifact of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactView {
+    /// Its name.
+    pub logical_name: String,
+    /// Its file relative to home.
+    pub path: String,
+    /// Stored size.
+    pub size_bytes: u64,
+    /// SHA-256 of the stored form.
+    pub sha256: Sha256,
+    /// Size of the content.
+    pub content_bytes: u64,
+    /// SHA-256 of the content.
+    pub content_sha256: Sha256,
+    /// How it is compressed.
+    pub compression: String,
+    /// How it is encrypted.
+    pub encryption: String,
+    /// Whether it was read again before publish and was as written.
+    pub integrity_ok: bool,
+    /// Why not.
+    pub integrity_error: String,
+    /// Whether it was as written when it was last read.
+    pub validation_ok: bool,
+    /// Why not.
+    pub validation_error: String,
+}
+
+impl Run {
+    /// Where it stands. `owned` says whether a living process works on the open runs of its home.
+    #[must_use]
+    pub fn status(&self, owned: bool) -> RunStatus {
+        match (self.stage, self.outcome) {
+            (Stage::Ended, Some(outcome)) => outcome.into(),
+            (Stage::Ended, None) => RunStatus::Failed,
+            _ if !owned => RunStatus::Interrupted,
+            (Stage::Unknown | Stage::Queued, _) => RunStatus::Queued,
+            _ => RunStatus::Running,
+        }
+    }
+
+    /// Content bytes of all good artifacts.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.good_artifacts().fold(0, |sum, artifact| artifact.content_bytes.saturating_add(sum))
+    }
+
+    /// Stored bytes of all good artifacts.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.good_artifacts().fold(0, |sum, artifact| artifact.stored.size_bytes.saturating_add(sum))
+    }
+
+    /// Files of all good participants.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        let good = self.participants.iter().filter(|participant| participant.status == ParticipantStatus::Completed);
+        good.fold(0, |sum, participant| participant.files.saturating_add(sum))
+    }
+
+    /// The run as it is shown; `None` before its first event.
+    #[must_use]
+    pub fn view(&self, owned: bool) -> Option<RunView> {
+        let request = self.request.as_ref()?;
+        let scoped = request.run_type == RunType::Scoped;
+        let names = self.participants.iter().map(|participant| participant.name.to_string());
+        Some(RunView {
+            run_id: request.run_id.to_string(),
+            run_type: request.run_type,
+            trigger: request.trigger,
+            status: self.status(owned),
+            path: self.path(),
+            started_at: self.started_at.map_or(0, |at| at.seconds()),
+            finished_at: if self.stage == Stage::Ended { self.finished_at.map_or(0, |at| at.seconds()) } else { 0 },
+            error_summary: self.error_summary.clone(),
+            requested_participants: if scoped { names.collect() } else { Vec::new() },
+            participants: self.participants.iter().map(|participant| self.participant_view(participant)).collect(),
+            attempt: self.attempt,
+            consistency: ConsistencyView { mode: "concurrent".into(), barrier_at: 0 },
+            remote_status: "none".into(),
+            endpoints: Vec::new(),
+            locked: false,
+            job: String::new(),
+            size_bytes: self.size_bytes(),
+            stored_bytes: self.stored_bytes(),
+            requested_by: self.requested_by.clone(),
+            deleted: self.retained != super::Retained::Kept,
+        })
+    }
+
+    fn participant_view(&self, participant: &RunParticipant) -> ParticipantView {
+        let ended = |at: Option<crate::ids::Timestamp>| at.map_or(0, |at| at.seconds());
+        ParticipantView {
+            name: participant.name.to_string(),
+            critical: participant.critical,
+            ok: participant.status == ParticipantStatus::Completed,
+            status: participant.status.as_str().into(),
+            started_at: ended(participant.started_at),
+            finished_at: ended(participant.finished_at),
+            error: participant.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
+            warnings: participant.warnings.clone(),
+            notes: participant.notes.clone(),
+            files: participant.files,
+            artifacts: participant.artifacts.iter().map(|artifact| self.artifact_view(artifact)).collect(),
+        }
+    }
+
+    fn artifact_view(&self, artifact: &ArtifactStoredV1) -> ArtifactView {
+        let file = artifact.stored.file.as_str();
+        let sealed = matches!(self.stage, Stage::Publishing | Stage::Ended);
+        let validation_error = self.validation_error(file).unwrap_or_default();
+        let directory = self.path();
+        ArtifactView {
+            logical_name: artifact.logical_name.to_string(),
+            path: if directory.is_empty() { String::new() } else { format!("{directory}/{file}") },
+            size_bytes: artifact.stored.size_bytes,
+            sha256: artifact.stored.sha256,
+            content_bytes: artifact.content_bytes,
+            content_sha256: artifact.content_sha256,
+            compression: artifact.compression.clone(),
+            encryption: "none".into(),
+            integrity_ok: sealed,
+            integrity_error: String::new(),
+            validation_ok: sealed && validation_error.is_empty(),
+            validation_error,
+        }
+    }
+
+    /// What the last verification said of a file. Where it found more than it could list, every unlisted file is in
+    /// doubt.
+    fn validation_error(&self, file: &str) -> Option<String> {
+        let last = self.last_verified.as_ref().filter(|last| !last.ok)?;
+        let prefix = format!("{file}: ");
+        if let Some(error) = last.errors.first.iter().find_map(|error| error.strip_prefix(&prefix)) {
+            return Some(error.to_owned());
+        }
+        let unlisted = last.errors.count > last.errors.first.len() as u64;
+        unlisted.then(|| "the last verification found more damage than it could list".to_owned())
+    }
+}

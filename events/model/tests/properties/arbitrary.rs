@@ -1,0 +1,289 @@
+//! Any event of every kind, and the largest of each.
+
+use holdfast_model::event::{Event, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent};
+use holdfast_model::failure::{Failure, FailureKind, Warnings};
+use holdfast_model::ids::{ArtifactName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
+use holdfast_model::participant as p;
+use holdfast_model::restore as re;
+use holdfast_model::run as r;
+use holdfast_model::system as s;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::Union;
+use uuid::Uuid;
+
+pub(crate) fn participant() -> impl Strategy<Value = ParticipantName> + Clone {
+    "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"))
+}
+
+fn artifact_name() -> impl Strategy<Value = ArtifactName> + Clone {
+    "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}".prop_map(|text| text.parse().expect("a name"))
+}
+
+pub(crate) fn run_id() -> impl Strategy<Value = RunId> + Clone {
+    any::<(i64, u32)>().prop_map(|(time, counter)| RunId::new(Timestamp(time), counter))
+}
+
+fn uuid() -> impl Strategy<Value = Uuid> + Clone {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+pub(crate) fn digest() -> impl Strategy<Value = Sha256> + Clone {
+    any::<[u8; 32]>().prop_map(Sha256)
+}
+
+/// Any text, of any length up to one that has to be cut.
+pub(crate) fn text() -> impl Strategy<Value = String> + Clone {
+    (".{0,20}", 0_usize..100).prop_map(|(text, times)| text.repeat(times.saturating_sub(70).max(1)))
+}
+
+fn short() -> impl Strategy<Value = String> + Clone {
+    "[a-z0-9:]{0,16}".boxed()
+}
+
+pub(crate) fn failure() -> impl Strategy<Value = Failure> + Clone {
+    use FailureKind::{Cancelled, Fatal, Resource, Retryable, Timeout};
+    (select(vec![Retryable, Fatal, Timeout, Resource, Cancelled]), "[A-Z_]{0,80}", text())
+        .prop_map(|(kind, code, message)| Failure::new(kind, &code, message))
+}
+
+pub(crate) fn warnings() -> impl Strategy<Value = Warnings> + Clone {
+    (any::<u64>(), vec(text(), 0..12)).prop_map(|(count, texts)| {
+        let mut warnings = Warnings::default();
+        texts.iter().for_each(|text| warnings.add(text));
+        warnings.count = warnings.count.max(count);
+        warnings
+    })
+}
+
+fn stored_file() -> impl Strategy<Value = r::StoredFileV1> + Clone {
+    (artifact_name(), any::<u64>(), digest()).prop_map(|(file, size_bytes, sha256)| r::StoredFileV1 {
+        file,
+        size_bytes,
+        sha256,
+    })
+}
+
+pub(crate) fn outcome() -> impl Strategy<Value = r::Outcome> + Clone {
+    use r::Outcome::{Cancelled, Completed, Failed, Partial, Timeout};
+    select(vec![Completed, Partial, Failed, Cancelled, Timeout])
+}
+
+pub(crate) fn target() -> impl Strategy<Value = r::Target> + Clone {
+    select(vec![r::Target::Completed, r::Target::Failed])
+}
+
+pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV1> + Clone {
+    use r::Trigger::{Cron, Manual, PreUpdate, Shutdown};
+    let kinds = (select(vec![r::RunType::Full, r::RunType::Scoped]), select(vec![Manual, Cron, PreUpdate, Shutdown]));
+    (run_id(), kinds, short(), any::<(bool, u32, u64, u32)>()).prop_map(
+        |(run_id, (run_type, trigger), compression, (strict, max_attempts, resume_within_s, max_parallel))| {
+            r::RunRequestedV1 {
+                run_id,
+                run_type,
+                trigger,
+                compression,
+                strict,
+                max_attempts,
+                resume_within_s,
+                max_parallel,
+            }
+        },
+    )
+}
+
+pub(crate) fn progress(
+    name: impl Strategy<Value = ParticipantName> + Clone,
+) -> impl Strategy<Value = r::ParticipantProgressedV1> + Clone {
+    // Small counts meet each other, large ones the ends of their types.
+    let count = || prop_oneof![0_u64..100, any::<u64>()];
+    (name, count(), option::of(count()), count(), option::of(count())).prop_map(
+        |(participant, bytes_done, bytes_total, files_done, files_total)| r::ParticipantProgressedV1 {
+            participant,
+            bytes_done,
+            bytes_total,
+            files_done,
+            files_total,
+        },
+    )
+}
+
+pub(crate) fn artifact() -> impl Strategy<Value = r::ArtifactStoredV1> + Clone {
+    let content = (any::<u64>(), digest(), short());
+    (participant(), artifact_name(), stored_file(), content, option::of(stored_file())).prop_map(
+        |(participant, logical_name, stored, (content_bytes, content_sha256, compression), index)| {
+            r::ArtifactStoredV1 { participant, logical_name, stored, content_bytes, content_sha256, compression, index }
+        },
+    )
+}
+
+pub(crate) fn verified() -> impl Strategy<Value = r::RunVerifiedV1> + Clone {
+    (any::<(bool, u64, u64)>(), warnings()).prop_map(|((ok, files, bytes), errors)| r::RunVerifiedV1 {
+        ok,
+        files,
+        bytes,
+        errors,
+    })
+}
+
+/// Wraps what a strategy gives into its event.
+macro_rules! event {
+    ($set:ident::$variant:ident, $strategy:expr, $make:expr) => {
+        $strategy.prop_map(|values| Event::from($set::$variant($make(values)))).boxed()
+    };
+}
+
+/// One strategy for each row of [`Event::TABLE`], in its order.
+pub(crate) fn every_kind() -> Vec<BoxedStrategy<Event>> {
+    [run_kinds(), other_kinds()].concat()
+}
+
+fn run_kinds() -> Vec<BoxedStrategy<Event>> {
+    let planned = (participant(), short(), any::<bool>(), digest(), any::<u32>());
+    vec![
+        event!(RunEvent::Requested, request(), |request| request),
+        event!(RunEvent::ParticipantPlanned, planned, |(participant, kind, critical, definition_sha256, parts)| {
+            r::ParticipantPlannedV1 { participant, kind, critical, definition_sha256, definition_parts: parts }
+        }),
+        event!(RunEvent::DefinitionPart, (participant(), text()), |(participant, text)| {
+            r::DefinitionPartV1 { participant, text }
+        }),
+        event!(RunEvent::Started, any::<u32>(), |attempt| r::RunStartedV1 { attempt }),
+        event!(RunEvent::Interrupted, text(), |reason| r::RunInterruptedV1 { reason }),
+        event!(RunEvent::Resumed, any::<u32>(), |attempt| r::RunResumedV1 { attempt }),
+        event!(RunEvent::ParticipantReset, (participant(), text()), |(participant, reason)| {
+            r::ParticipantResetV1 { participant, reason }
+        }),
+        event!(RunEvent::ParticipantStarted, (participant(), any::<u32>()), |(participant, try_number)| {
+            r::ParticipantStartedV1 { participant, try_number }
+        }),
+        event!(RunEvent::ParticipantProgressed, progress(participant()), |progress| progress),
+        event!(RunEvent::ArtifactStored, artifact(), |artifact| artifact),
+        event!(RunEvent::ParticipantCompleted, (participant(), any::<u64>(), warnings(), warnings()), |(
+            participant,
+            files,
+            warnings,
+            notes,
+        )| {
+            r::ParticipantCompletedV1 { participant, files, warnings, notes }
+        }),
+        event!(RunEvent::ParticipantFailed, (participant(), failure()), |(participant, failure)| {
+            r::ParticipantFailedV1 { participant, failure }
+        }),
+        event!(RunEvent::ParticipantCancelled, participant(), |participant| r::ParticipantCancelledV1 { participant }),
+        event!(RunEvent::ParticipantSkipped, (participant(), text()), |(participant, reason)| {
+            r::ParticipantSkippedV1 { participant, reason }
+        }),
+        event!(RunEvent::CancelRequested, text(), |reason| r::RunCancelRequestedV1 { reason }),
+        event!(RunEvent::Classified, (outcome(), text()), |(outcome, error_summary)| {
+            r::RunClassifiedV1 { outcome, error_summary }
+        }),
+        event!(RunEvent::PublishRequested, (target(), digest()), |(target, sums_sha256)| {
+            r::RunPublishRequestedV1 { target, sums_sha256 }
+        }),
+        event!(RunEvent::Published, (outcome(), target()), |(outcome, target)| r::RunPublishedV1 { outcome, target }),
+        event!(RunEvent::Ended, (outcome(), text()), |(outcome, error_summary)| {
+            r::RunEndedV1 { outcome, error_summary }
+        }),
+        event!(RunEvent::Verified, verified(), |verified| verified),
+        event!(RunEvent::DeleteRequested, Just(()), |()| r::RunDeleteRequestedV1 {}),
+        event!(RunEvent::Deleted, Just(()), |()| r::RunDeletedV1 {}),
+    ]
+}
+
+fn other_kinds() -> Vec<BoxedStrategy<Event>> {
+    let begun = (participant(), run_id(), any::<(u32, u32)>());
+    let restore = (uuid(), run_id(), text(), vec(any::<u8>(), 0..300), any::<(u32, bool)>());
+    vec![
+        event!(ParticipantEvent::WorkStarted, begun, |(participant, run_id, (attempt, try_number))| {
+            p::WorkStartedV1 { participant, run_id, attempt, try_number }
+        }),
+        event!(ParticipantEvent::WorkCompleted, run_id(), |run_id| p::WorkCompletedV1 { run_id }),
+        event!(ParticipantEvent::WorkFailed, (run_id(), failure()), |(run_id, failure)| {
+            p::WorkFailedV1 { run_id, failure }
+        }),
+        event!(ParticipantEvent::AttemptAbandoned, (run_id(), any::<u32>()), |(run_id, attempt)| {
+            p::AttemptAbandonedV1 { run_id, attempt }
+        }),
+        event!(RestoreEvent::Requested, restore, |(id, source_run, target, staging, (selections, overwrite))| {
+            re::RestoreRequestedV1 { restore_id: RestoreId(id), source_run, target, staging, selections, overwrite }
+        }),
+        event!(RestoreEvent::Completed, any::<(u64, u64, u64)>(), |(files, bytes, warnings)| {
+            re::RestoreCompletedV1 { files, bytes, warnings }
+        }),
+        event!(RestoreEvent::Failed, failure(), |failure| re::RestoreFailedV1 { failure }),
+        event!(SystemEvent::HomeCreated, (uuid(), text()), |(server_id, app_version)| {
+            s::HomeCreatedV1 { server_id, app_version }
+        }),
+        event!(SystemEvent::EngineStarted, (any::<u32>(), text(), text()), |(pid, purpose, app_version)| {
+            s::EngineStartedV1 { pid, purpose, app_version }
+        }),
+        event!(SystemEvent::LogRepaired, text(), |what| s::LogRepairedV1 { what }),
+    ]
+}
+
+pub(crate) fn any_event() -> impl Strategy<Value = Event> + Clone {
+    Union::new(every_kind())
+}
+
+/// Those whose size depends on their content, as large as the rules let them become.
+pub(crate) fn largest() -> Vec<Event> {
+    let participant: ParticipantName = "p".repeat(64).parse().expect("a name");
+    let file = || r::StoredFileV1 {
+        file: "f".repeat(128).parse().expect("a name"),
+        size_bytes: u64::MAX,
+        sha256: Sha256([0xff; 32]),
+    };
+    let failure = Failure::new(FailureKind::Fatal, &"C".repeat(9000), "m".repeat(9000));
+    let mut warnings = Warnings::default();
+    (0..99).for_each(|_| warnings.add(&"w".repeat(9000)));
+    warnings.count = u64::MAX;
+    let summary = || "s".repeat(2 * Failure::MAX_MESSAGE);
+    let run_id = RunId::new(Timestamp(i64::MAX), u32::MAX);
+    vec![
+        RunEvent::DefinitionPart(r::DefinitionPartV1 {
+            participant: participant.clone(),
+            text: "t".repeat(r::DEFINITION_PART),
+        })
+        .into(),
+        RunEvent::ParticipantReset(r::ParticipantResetV1 {
+            participant: participant.clone(),
+            reason: failure.message.clone(),
+        })
+        .into(),
+        RunEvent::ArtifactStored(r::ArtifactStoredV1 {
+            participant: participant.clone(),
+            logical_name: "l".repeat(128).parse().expect("a name"),
+            stored: file(),
+            content_bytes: u64::MAX,
+            content_sha256: Sha256([0xff; 32]),
+            compression: "c".repeat(r::MAX_KIND),
+            index: Some(file()),
+        })
+        .into(),
+        RunEvent::ParticipantCompleted(r::ParticipantCompletedV1 {
+            participant: participant.clone(),
+            files: u64::MAX,
+            warnings: warnings.clone(),
+            notes: warnings.clone(),
+        })
+        .into(),
+        RunEvent::ParticipantFailed(r::ParticipantFailedV1 { participant, failure: failure.clone() }).into(),
+        RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
+        RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
+        RunEvent::Verified(r::RunVerifiedV1 { ok: false, files: u64::MAX, bytes: u64::MAX, errors: warnings }).into(),
+        ParticipantEvent::WorkFailed(p::WorkFailedV1 { run_id, failure: failure.clone() }).into(),
+        RestoreEvent::Requested(re::RestoreRequestedV1 {
+            restore_id: RestoreId(Uuid::max()),
+            source_run: run_id,
+            target: "t".repeat(1024),
+            staging: vec![0xff; re::MAX_PATH],
+            selections: u32::MAX,
+            overwrite: true,
+        })
+        .into(),
+        RestoreEvent::Failed(re::RestoreFailedV1 { failure }).into(),
+    ]
+}

@@ -1,0 +1,264 @@
+//! Any sequence of commands: what `decide` yields is applied, and the promises of a run hold after each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_model::aggregate::{Aggregate, Moment};
+use holdfast_model::event::{Event, RunEvent};
+use holdfast_model::failure::{Failure, Warnings};
+use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
+use holdfast_model::progress::Progress;
+use holdfast_model::run::{
+    ArtifactStoredV1, Found, NewParticipant, NewRun, Outcome, ParticipantCompletedV1, ParticipantStatus, Retained, Run,
+    RunCommand, RunRequestedV1, RunType, Stage, StoredFileV1, Trigger,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::arbitrary::{failure, progress, text, verified, warnings};
+
+const NAMES: [&str; 4] = ["a", "b", "c", "nobody"];
+
+fn name() -> impl Strategy<Value = ParticipantName> + Clone {
+    select(NAMES.to_vec()).prop_map(|text| text.parse().expect("a name"))
+}
+
+fn new_run() -> impl Strategy<Value = NewRun> {
+    (1_usize..=3, any::<[bool; 3]>(), any::<bool>(), 0_u32..4, 0_u32..4).prop_map(
+        |(participants, critical, strict, max_attempts, max_parallel)| NewRun {
+            request: RunRequestedV1 {
+                run_id: RunId::new(Timestamp(0), 1),
+                run_type: RunType::Full,
+                trigger: Trigger::Manual,
+                compression: "lz4".into(),
+                strict,
+                max_attempts,
+                resume_within_s: 100,
+                max_parallel,
+            },
+            participants: (0..participants)
+                .map(|n| NewParticipant {
+                    name: NAMES[n].parse().expect("a name"),
+                    kind: "files".into(),
+                    critical: critical[n],
+                    definition: "{}".into(),
+                    definition_sha256: Sha256::default(),
+                })
+                .collect(),
+        },
+    )
+}
+
+fn complete() -> impl Strategy<Value = RunCommand> {
+    // File names meet each other, with and without regard to case, and meet the run's own.
+    let file = prop_oneof![8 => "[a-z]{4}", 1 => "[AaBb][Cc]", 1 => Just("manifest.json".to_owned())];
+    let left_out = prop_oneof![5 => Just(Warnings::default()), 1 => warnings()];
+    (name(), prop_oneof![1 => Just(Vec::new()), 9 => vec((file, any::<u64>()), 1..3)], left_out, any::<u64>()).prop_map(
+        |(participant, files, warnings, count)| {
+            let stored = |(file, size): (String, u64)| ArtifactStoredV1 {
+                participant: participant.clone(),
+                logical_name: file.parse().expect("a name"),
+                stored: StoredFileV1 {
+                    file: file.parse().expect("a name"),
+                    size_bytes: size,
+                    sha256: Sha256::default(),
+                },
+                content_bytes: size,
+                content_sha256: Sha256::default(),
+                compression: "lz4".into(),
+                index: None,
+            };
+            let artifacts = files.into_iter().map(stored).collect();
+            let notes = warnings.clone();
+            let completed = ParticipantCompletedV1 { participant: participant.clone(), files: count, warnings, notes };
+            RunCommand::Complete { artifacts, completed }
+        },
+    )
+}
+
+/// Failures as careless callers make them: longer than they may be.
+fn careless() -> impl Strategy<Value = Failure> {
+    (failure(), 1_usize..400).prop_map(|(failure, times)| Failure { message: failure.message.repeat(times), ..failure })
+}
+
+fn command() -> impl Strategy<Value = RunCommand> {
+    let found = select(vec![Found::Running, Found::Running, Found::Published, Found::Nowhere]);
+    prop_oneof![
+        1 => new_run().prop_map(RunCommand::Request),
+        6 => Just(RunCommand::Start),
+        8 => Just(RunCommand::DirectoryReady),
+        1 => careless().prop_map(RunCommand::DirectoryFailed),
+        6 => progress(name()).prop_map(RunCommand::Progress),
+        24 => complete(),
+        6 => (name(), careless()).prop_map(|(participant, failure)| RunCommand::Fail { participant, failure }),
+        1 => (text(), 1_usize..400).prop_map(|(reason, times)| RunCommand::Cancel { reason: reason.repeat(times) }),
+        8 => Just(RunCommand::Sealed { sums_sha256: Sha256::default() }),
+        3 => vec((name(), careless()), 0..3).prop_map(RunCommand::SealFoundDamage),
+        1 => careless().prop_map(RunCommand::DirectoryLost),
+        6 => Just(RunCommand::Published),
+        4 => (found, vec((name(), text()), 0..3)).prop_map(|(found, broken)| RunCommand::Recover { found, broken }),
+        2 => verified().prop_map(RunCommand::Verified),
+        4 => Just(RunCommand::Delete),
+        2 => Just(RunCommand::Deleted),
+    ]
+}
+
+/// A command, and the seconds since the one before; clocks step back.
+fn steps() -> impl Strategy<Value = Vec<(RunCommand, i64)>> {
+    let wait = prop_oneof![20 => 0_i64..20, 1 => -1000_i64..0, 1 => 100_i64..1000];
+    vec((command(), wait), 1..100)
+}
+
+/// Every state a story of commands passes through, with the events that led to each.
+fn tell(new: NewRun, steps: Vec<(RunCommand, i64)>) -> Vec<(Vec<RunEvent>, Moment, Run)> {
+    let mut run = Run::default();
+    let mut moment = Moment { time: Timestamp(1_000_000_000), principal: "local:uid=0".into() };
+    let mut story = Vec::new();
+    for (command, seconds) in [(RunCommand::Request(new), 0)].into_iter().chain(steps) {
+        moment.time.0 += seconds * 1_000_000;
+        let decision = run.decide(command.clone(), moment.time);
+        assert_eq!(decision, run.decide(command, moment.time), "decide is deterministic");
+        let Ok(events) = decision else { continue };
+        events.iter().for_each(|event| run.apply(event, &moment));
+        story.push((events, moment.clone(), run.clone()));
+    }
+    story
+}
+
+fn check_state(run: &Run) {
+    let rows = run.participants();
+    let running = rows.iter().filter(|row| row.status == ParticipantStatus::Running).count();
+    let limit = run.request().expect("requested").max_parallel.max(1) as usize;
+    assert!(running <= limit && (running == 0 || run.stage() == Stage::Working), "{running} in {:?}", run.stage());
+    assert!(run.attempt() <= run.request().expect("requested").max_attempts.max(1), "attempt {}", run.attempt());
+    if matches!(run.stage(), Stage::Sealing | Stage::Publishing | Stage::Ended) {
+        assert!(rows.iter().all(|row| !row.status.is_open()), "no participant is left pending or running");
+        assert!(run.outcome().is_some());
+    }
+    if run.outcome() == Some(Outcome::Completed) {
+        assert!(rows.iter().all(|row| row.status == ParticipantStatus::Completed), "completed means all");
+    }
+    if run.stage() == Stage::Ended && run.cancel_requested() {
+        assert_eq!(run.outcome(), Some(Outcome::Cancelled));
+    }
+    if run.stage() == Stage::Ended && run.outcome() != Some(Outcome::Completed) {
+        assert!(!run.error_summary().is_empty(), "an end that is not good has a reason");
+    }
+    if run.stage() == Stage::Ended && run.target().is_none() {
+        assert_eq!(run.good_artifacts().count(), 0, "without a directory there is no artifact");
+    }
+    for row in rows {
+        let good = row.status == ParticipantStatus::Completed;
+        assert_eq!(good, !row.artifacts.is_empty(), "who completed has artifacts, and nobody else: {row:?}");
+        let told =
+            matches!(row.status, ParticipantStatus::Failed | ParticipantStatus::Skipped | ParticipantStatus::Timeout);
+        assert!(!told || row.failure.is_some(), "who failed says why");
+    }
+    let mut files: Vec<_> = run.good_artifacts().map(|artifact| artifact.stored.file.as_str().to_lowercase()).collect();
+    let count = files.len();
+    files.sort();
+    files.dedup();
+    assert_eq!(files.len(), count, "a file name is used once in a run");
+    let kept = run.stage() == Stage::Ended && run.target().is_some() && run.retained() == Retained::Kept;
+    let at_work = run.is_open() && run.stage() != Stage::Queued;
+    assert_eq!(!run.view(true).expect("requested").path.is_empty(), kept || at_work);
+}
+
+fn check_step(before: &Run, events: &[RunEvent], after: &Run) {
+    for event in events {
+        let event = Event::from(event.clone());
+        let bytes = event.encode().expect("whatever is decided fits an event");
+        let (event_type, version) = event.event_type();
+        assert_eq!(Event::decode(event_type, version, &bytes), Ok(event));
+    }
+    if before.stage() == Stage::Ended {
+        assert_eq!(after.stage(), Stage::Ended);
+        assert_eq!((after.outcome(), after.target()), (before.outcome(), before.target()), "ended is final");
+        assert_eq!(after.participants(), before.participants());
+    }
+    // Whoever waits for an answer has been asked: a run never comes to stand still.
+    let effects = after.effects(events);
+    if before.stage() != after.stage() && after.stage() != Stage::Queued {
+        assert!(!effects.is_empty(), "{:?} -> {:?} by {events:?}", before.stage(), after.stage());
+    }
+    if events.iter().any(|event| matches!(event, RunEvent::Interrupted(_))) {
+        assert!(!effects.is_empty(), "recovery asks for what is owed: {events:?}");
+    }
+}
+
+fn check_progress(before: Option<&(u32, Progress)>, run: &Run, now: Timestamp) -> (u32, Progress) {
+    let shown = Progress::of(run, &BTreeMap::new(), true, now);
+    let percents = |progress: &Progress| {
+        let rows = progress.participants.iter().map(|row| row.percent);
+        rows.chain([progress.overall_percent]).collect::<Vec<_>>()
+    };
+    assert!(percents(&shown).iter().all(|percent| (0.0..=100.0).contains(percent)), "{shown:?}");
+    if let Some((attempt, earlier)) = before
+        && *attempt == run.attempt()
+    {
+        for (was, is) in percents(earlier).into_iter().zip(percents(&shown)) {
+            assert!(is >= was, "progress fell from {was} to {is} in attempt {attempt}");
+        }
+    }
+    (run.attempt(), shown)
+}
+
+/// A test of random stories is worth what they get to see.
+#[test]
+fn the_stories_reach_every_end() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = BTreeSet::new();
+    for _ in 0..2000 {
+        let (new, steps) = (new_run(), steps()).new_tree(&mut runner).expect("a story").current();
+        for (_, _, run) in tell(new, steps) {
+            let end = run.outcome().filter(|_| !run.is_open()).map(|outcome| format!("{outcome:?}"));
+            seen.insert(format!("{:?} {:?} {:?}", run.stage(), end, run.retained()));
+        }
+    }
+    for outcome in ["Completed", "Partial", "Failed", "Cancelled"] {
+        for retained in ["Kept", "Deleting", "Deleted"] {
+            assert!(
+                seen.contains(&format!("Ended Some(\"{outcome}\") {retained}")),
+                "{outcome} {retained} in {seen:?}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000.max(ProptestConfig::default().cases), ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_promises_of_a_run_hold_after_every_command(new in new_run(), steps in steps()) {
+        let mut before = Run::default();
+        let mut shown = None;
+        for (events, moment, run) in tell(new, steps) {
+            check_step(&before, &events, &run);
+            check_state(&run);
+            shown = Some(check_progress(shown.as_ref(), &run, moment.time));
+            before = run;
+        }
+    }
+
+    #[test]
+    fn a_run_is_folded_again_to_the_same_state_from_any_snapshot(new in new_run(), steps in steps()) {
+        let story = tell(new, steps);
+        let all: Vec<_> = story
+            .iter()
+            .flat_map(|(events, moment, _)| events.iter().map(move |event| (event, moment)))
+            .collect();
+        let fold = |from: &Run, tail: &[(&RunEvent, &Moment)]| {
+            let mut run = from.clone();
+            tail.iter().for_each(|(event, moment)| run.apply(event, moment));
+            run
+        };
+        let last = &story.last().expect("a request is granted").2;
+        prop_assert_eq!(&fold(&Run::default(), &all), last);
+        for cut in 0..=all.len() {
+            let snapshot = fold(&Run::default(), &all[..cut]);
+            prop_assert_eq!(&fold(&snapshot, &all[cut..]), last, "cut at {}", cut);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! One fixed event of each type. An older version of it reads to the same, brought forward: a field that a later version
+//! added holds here what the upcast gives it.
+
+use holdfast_model::event::{Event, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent};
+use holdfast_model::failure::{Failure, FailureKind, Warnings};
+use holdfast_model::ids::{ArtifactName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
+use holdfast_model::participant as p;
+use holdfast_model::restore as re;
+use holdfast_model::run as r;
+use holdfast_model::system as s;
+use uuid::Uuid;
+
+fn name() -> ParticipantName {
+    "site".parse().expect("a name")
+}
+
+fn file(text: &str) -> ArtifactName {
+    text.parse().expect("a name")
+}
+
+/// A digest whose bytes are all different, so that a mixed order shows.
+fn digest(first: u8) -> Sha256 {
+    Sha256(std::array::from_fn(|place| first.wrapping_add(place as u8)))
+}
+
+fn run_id() -> RunId {
+    RunId::new(Timestamp(1_795_298_400_000_000), 42)
+}
+
+fn failure() -> Failure {
+    Failure::new(FailureKind::Resource, "NO_SPACE", "the disk is full: free 2 GiB below /srv")
+}
+
+fn warnings(texts: &[&str]) -> Warnings {
+    let mut warnings = Warnings::default();
+    texts.iter().for_each(|text| warnings.add(text));
+    warnings
+}
+
+fn uuid(last: u128) -> Uuid {
+    Uuid::from_u128(0x019a_a700_0000_7000_8000_0000_0000_0000 | last)
+}
+
+pub(crate) fn samples() -> Vec<Event> {
+    let runs = run_samples().into_iter().map(Event::from);
+    let participants = participant_samples().into_iter().map(Event::from);
+    let restores = restore_samples().into_iter().map(Event::from);
+    runs.chain(participants).chain(restores).chain(system_samples().into_iter().map(Event::from)).collect()
+}
+
+fn run_samples() -> Vec<RunEvent> {
+    let participant = name();
+    vec![
+        RunEvent::Requested(r::RunRequestedV1 {
+            run_id: run_id(),
+            run_type: r::RunType::Scoped,
+            trigger: r::Trigger::PreUpdate,
+            compression: "zstd:3".into(),
+            strict: true,
+            max_attempts: 3,
+            resume_within_s: 21_600,
+            max_parallel: 2,
+        }),
+        RunEvent::ParticipantPlanned(r::ParticipantPlannedV1 {
+            participant: participant.clone(),
+            kind: "files".into(),
+            critical: true,
+            definition_sha256: digest(1),
+            definition_parts: 1,
+        }),
+        RunEvent::DefinitionPart(r::DefinitionPartV1 {
+            participant: participant.clone(),
+            text: r#"{"paths":["/srv/ä"]}"#.into(),
+        }),
+        RunEvent::Started(r::RunStartedV1 { attempt: 1 }),
+        RunEvent::Interrupted(r::RunInterruptedV1 { reason: "it was being sealed".into() }),
+        RunEvent::Resumed(r::RunResumedV1 { attempt: 2 }),
+        RunEvent::ParticipantReset(r::ParticipantResetV1 {
+            participant: participant.clone(),
+            reason: "it broke".into(),
+        }),
+        RunEvent::ParticipantStarted(r::ParticipantStartedV1 { participant: participant.clone(), try_number: 1 }),
+        RunEvent::ParticipantProgressed(r::ParticipantProgressedV1 {
+            participant: participant.clone(),
+            bytes_done: 70_000,
+            bytes_total: Some(5_000_000_000),
+            files_done: 251,
+            files_total: None,
+        }),
+        RunEvent::ArtifactStored(r::ArtifactStoredV1 {
+            participant: participant.clone(),
+            logical_name: file("site.tar"),
+            stored: r::StoredFileV1 { file: file("site.tar.zst"), size_bytes: 300, sha256: digest(40) },
+            content_bytes: 70_000,
+            content_sha256: digest(80),
+            compression: "zstd:3".into(),
+            index: Some(r::StoredFileV1 { file: file("site.tar.index"), size_bytes: 30, sha256: digest(120) }),
+        }),
+        RunEvent::ParticipantCompleted(r::ParticipantCompletedV1 {
+            participant: participant.clone(),
+            files: 252,
+            warnings: warnings(&["/srv/a: permission denied", "/srv/b: vanished"]),
+            notes: warnings(&["/srv/s: a socket"]),
+        }),
+        RunEvent::ParticipantFailed(r::ParticipantFailedV1 { participant: participant.clone(), failure: failure() }),
+        RunEvent::ParticipantCancelled(r::ParticipantCancelledV1 { participant: participant.clone() }),
+        RunEvent::ParticipantSkipped(r::ParticipantSkippedV1 { participant, reason: "the run ended before".into() }),
+        RunEvent::CancelRequested(r::RunCancelRequestedV1 { reason: "asked by the user".into() }),
+        RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Partial, error_summary: "site: bad".into() }),
+        RunEvent::PublishRequested(r::RunPublishRequestedV1 {
+            target: r::Target::Failed,
+            sums_sha256: digest(160),
+        }),
+        RunEvent::Published(r::RunPublishedV1 { outcome: r::Outcome::Completed, target: r::Target::Completed }),
+        RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: "too late".into() }),
+        RunEvent::Verified(r::RunVerifiedV1 {
+            ok: false,
+            files: 3,
+            bytes: 66_000,
+            errors: warnings(&["site.tar.zst: 1 byte short"]),
+        }),
+        RunEvent::DeleteRequested(r::RunDeleteRequestedV1 {}),
+        RunEvent::Deleted(r::RunDeletedV1 {}),
+    ]
+}
+
+fn participant_samples() -> Vec<ParticipantEvent> {
+    vec![
+        ParticipantEvent::WorkStarted(p::WorkStartedV1 {
+            participant: name(),
+            run_id: run_id(),
+            attempt: 2,
+            try_number: 3,
+        }),
+        ParticipantEvent::WorkCompleted(p::WorkCompletedV1 { run_id: run_id() }),
+        ParticipantEvent::WorkFailed(p::WorkFailedV1 { run_id: run_id(), failure: failure() }),
+        ParticipantEvent::AttemptAbandoned(p::AttemptAbandonedV1 { run_id: run_id(), attempt: 2 }),
+    ]
+}
+
+fn restore_samples() -> Vec<RestoreEvent> {
+    vec![
+        RestoreEvent::Requested(re::RestoreRequestedV1 {
+            restore_id: RestoreId(uuid(1)),
+            source_run: run_id(),
+            target: "/srv/out".into(),
+            staging: b"/srv/.out\xff".to_vec(),
+            selections: 2,
+            overwrite: true,
+        }),
+        RestoreEvent::Completed(re::RestoreCompletedV1 { files: 252, bytes: 70_000, warnings: 1 }),
+        RestoreEvent::Failed(re::RestoreFailedV1 { failure: failure() }),
+    ]
+}
+
+fn system_samples() -> Vec<SystemEvent> {
+    vec![
+        SystemEvent::HomeCreated(s::HomeCreatedV1 { server_id: uuid(2), app_version: "0.1.0".into() }),
+        SystemEvent::EngineStarted(s::EngineStartedV1 {
+            pid: 4711,
+            purpose: "backup".into(),
+            app_version: "0.1.0".into(),
+        }),
+        SystemEvent::LogRepaired(s::LogRepairedV1 { what: "a torn commit of 40 bytes was dropped".into() }),
+    ]
+}

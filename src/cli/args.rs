@@ -1,0 +1,296 @@
+//! The command line as clap sees it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use holdfast_model::ids::{Position, RunId};
+
+use crate::pipeline::Compression;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default());
+
+/// Backs up the data of running systems and can prove what it did.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, styles = STYLES, max_term_width = 100, subcommand_required = true,
+    arg_required_else_help = true, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub(super) struct Cli {
+    /// Where runs and the event log are kept [default: $XDG_DATA_HOME/holdfast or ~/.local/share/holdfast]
+    #[arg(long, global = true, env = "HOLDFAST_HOME", value_name = "DIR")]
+    pub(super) home: Option<PathBuf>,
+    /// Configuration file [default: none; every setting has a default]
+    #[arg(long, global = true, env = "HOLDFAST_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    /// Write JSON instead of text
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// How long to wait for another process that has the home in use, in seconds
+    #[arg(long, global = true, default_value = "60", value_name = "SECONDS", value_parser = seconds)]
+    pub(super) lock_wait: Duration,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  holdfast backup /srv/data                     back a folder up
+  holdfast runs                                 what was backed up, the newest first
+  holdfast restore latest --target ./out        bring it back
+
+Exit codes:
+  0    all good
+  1    failed
+  2    wrong usage or configuration
+  3    partial, or completed with warnings
+  4    verification failed
+  10   no such run
+  11   busy, or the home is in use
+  12   wrong or missing key
+  130  cancelled";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Back up files and folders
+    Backup(BackupArgs),
+    /// List runs, the newest first
+    Runs(RunsArgs),
+    /// Show one run
+    Show(ShowArgs),
+    /// Take every size and stored hash of runs again from disk
+    Verify(VerifyArgs),
+    /// List what is in a run
+    Ls(LsArgs),
+    /// Write one file of a run to standard output
+    Dump(DumpArgs),
+    /// Bring a run back into a folder
+    Restore(RestoreArgs),
+    /// Delete a run's directory; its history stays
+    Delete(DeleteArgs),
+    /// Go on with runs that were interrupted
+    Resume,
+    /// Read the event log
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Write a completion script for a shell
+    #[command(after_help = "Example:\n  holdfast completions bash > /etc/bash_completion.d/holdfast")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast backup /etc /srv/data
+  holdfast backup ~/projects --exclude target/ --exclude '*.o'
+  holdfast backup / --one-file-system --name system --compression zstd:3
+  holdfast backup /srv/data --json | jq 'select(.message_type == \"summary\")'
+
+A folder that holds CACHEDIR.TAG is stored without its contents; a .holdfastignore in a folder leaves out what its lines match, as
+a .gitignore does.")]
+pub(super) struct BackupArgs {
+    /// What to back up
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Name of the participant [default: the last part of the first path]
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Leave out what matches, as a line of a .gitignore in PATH would
+    #[arg(long, value_name = "GLOB")]
+    pub(super) exclude: Vec<String>,
+    /// Leave out what matches a line of this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) exclude_from: Vec<PathBuf>,
+    /// Stay on the file systems the paths lie on
+    #[arg(long, short = 'x')]
+    pub(super) one_file_system: bool,
+    /// Let a warning fail the run
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Let a folder without anything in it pass; otherwise it fails, as an empty mount point would
+    #[arg(long)]
+    pub(super) allow_empty: bool,
+    /// lz4, zstd:N, gzip:N, brotli:N or none [default: lz4]
+    #[arg(long, value_name = "METHOD")]
+    pub(super) compression: Option<Compression>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum StatusArg {
+    Queued,
+    Running,
+    Interrupted,
+    Completed,
+    Partial,
+    Failed,
+    Cancelled,
+    Timeout,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  holdfast runs --limit 10\n  holdfast runs --status failed --json")]
+pub(super) struct RunsArgs {
+    /// Only runs that stand so
+    #[arg(long, value_enum)]
+    pub(super) status: Option<StatusArg>,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) limit: u32,
+    /// Deleted runs too
+    #[arg(long)]
+    pub(super) deleted: bool,
+}
+
+/// A run by its id, or the newest completed one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunArg {
+    Latest,
+    Id(RunId),
+}
+
+fn run_arg(text: &str) -> Result<RunArg, String> {
+    if text == "latest" {
+        return Ok(RunArg::Latest);
+    }
+    text.parse().map(RunArg::Id).map_err(|error: holdfast_model::ids::InvalidName| format!("{error}; or `latest`"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  holdfast show latest\n  holdfast show 20261121-031500-000042 --json")]
+pub(super) struct ShowArgs {
+    /// A run id, or `latest` for the newest completed run
+    #[arg(value_parser = run_arg)]
+    pub(super) run: RunArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  holdfast verify latest\n  holdfast verify --all")]
+pub(super) struct VerifyArgs {
+    /// A run id, or `latest` for the newest completed run
+    #[arg(value_parser = run_arg, required_unless_present = "all", conflicts_with = "all")]
+    pub(super) run: Option<RunArg>,
+    /// Every run that has a directory
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  holdfast ls latest\n  holdfast ls latest data/etc")]
+pub(super) struct LsArgs {
+    /// A run id, or `latest` for the newest completed run
+    #[arg(value_parser = run_arg)]
+    pub(super) run: RunArg,
+    /// Only this path and what is below it
+    #[arg(value_name = "PATH")]
+    pub(super) path: Option<PathBuf>,
+    /// Only this participant
+    #[arg(long, value_name = "NAME")]
+    pub(super) participant: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  holdfast dump latest data/etc/hosts > hosts")]
+pub(super) struct DumpArgs {
+    /// A run id, or `latest` for the newest completed run
+    #[arg(value_parser = run_arg)]
+    pub(super) run: RunArg,
+    /// The file, as `ls` shows it
+    #[arg(value_name = "PATH")]
+    pub(super) path: PathBuf,
+    /// Only this participant
+    #[arg(long, value_name = "NAME")]
+    pub(super) participant: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast restore latest --target ./out
+  holdfast restore latest --target ./out --path data/etc/hosts --path data/srv
+
+Into a folder that is not there or empty, all is made ready beside it and put in place at the end: it is there whole or not at all.
+Into one that holds something, nothing is replaced unless --overwrite is given; then each file is replaced as a whole.")]
+pub(super) struct RestoreArgs {
+    /// A run id, or `latest` for the newest completed run
+    #[arg(value_parser = run_arg)]
+    pub(super) run: RunArg,
+    /// Where to
+    #[arg(long, value_name = "DIR")]
+    pub(super) target: PathBuf,
+    /// Only this path and what is below it, as `ls` shows it
+    #[arg(long, value_name = "PATH")]
+    pub(super) path: Vec<PathBuf>,
+    /// Only this participant
+    #[arg(long, value_name = "NAME")]
+    pub(super) participant: Option<String>,
+    /// Replace files that are in the way
+    #[arg(long)]
+    pub(super) overwrite: bool,
+    /// Take the good participants of a run that is not completed
+    #[arg(long)]
+    pub(super) accept_incomplete: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  holdfast delete 20261121-031500-000042")]
+pub(super) struct DeleteArgs {
+    /// A run id
+    #[arg(value_name = "RUN")]
+    pub(super) run: RunId,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LogCommand {
+    /// List events in order
+    #[command(after_help = "Examples:\n  holdfast log events --limit 20\n  holdfast log events --stream run/20261121-031500-000042\n  \
+                            holdfast log events --follow --json")]
+    Events(EventsArgs),
+    /// Fold the log again and show what it says
+    #[command(after_help = "Examples:\n  holdfast log replay\n  holdfast log replay --at 1200\n  \
+                            holdfast log replay --at 1200 run/20261121-031500-000042")]
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// Only this stream, for example `system` or `run/<id>`
+    #[arg(long, value_name = "S")]
+    pub(super) stream: Option<holdfast_model::ids::StreamId>,
+    /// From this position on
+    #[arg(long, value_name = "POS", default_value = "1", value_parser = position)]
+    pub(super) from: Position,
+    /// At most so many [default: 1000; none with --follow]
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+    /// Go on with new events as they are recorded, until Ctrl-C
+    #[arg(long)]
+    pub(super) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// As of this position [default: the newest]
+    #[arg(long, value_name = "POSITION", value_parser = position)]
+    pub(super) at: Option<Position>,
+    /// Only this run, as `run/<id>`
+    #[arg(value_name = "run/ID")]
+    pub(super) stream: Option<holdfast_model::ids::StreamId>,
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    text.parse().map(Position).map_err(|_| "a position is a whole number".to_owned())
+}

@@ -1,0 +1,255 @@
+//! `backup` and `resume`: an engine of one's own for as long as it takes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use holdfast_actors::root::RunHandle;
+use holdfast_model::ids::ParticipantName;
+use holdfast_model::run::{Run, RunStatus};
+
+use super::args::BackupArgs;
+use super::bar::Display;
+use super::exit::{CliError, CliResult, Exit};
+use super::output::{counted, exit_of, printable, seconds, size};
+use super::{Context, absolute, errors};
+use crate::engine::{FilesBackup, FilesDefinition, Holdfast, Start};
+use crate::files::FilesSpec;
+
+/// Largest file of exclude patterns read, in bytes.
+const MAX_EXCLUDES: u64 = 1 << 20;
+
+const EXAMPLES: &str = "\
+Nothing is configured to be backed up. Name what to take:
+
+  holdfast backup /srv/data                                a folder
+  holdfast backup /etc /home --exclude .cache/             several, without what a pattern matches
+  holdfast backup / --one-file-system --compression zstd:3   a whole system, smaller
+
+Then: holdfast runs, holdfast verify latest, holdfast restore latest --target ./out";
+
+pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
+    if args.paths.is_empty() {
+        return Err(CliError::new(Exit::Usage, "NOTHING_TO_BACK_UP", EXAMPLES, ""));
+    }
+    let backup = request(context, args)?;
+    let engine = start(context, "backup").await?;
+    note_same_disk(context, &engine, &backup.definition.spec);
+    let resumed = engine.resumed().to_vec();
+    let result = async {
+        for handle in resumed {
+            context.output.note(format!("first going on with run {}, which was interrupted", handle.run_id));
+            follow(context, &engine, handle).await?;
+        }
+        let handle = engine.back_up(backup).await.map_err(errors::engine)?;
+        follow(context, &engine, handle).await
+    }
+    .await;
+    engine.stop().await;
+    result
+}
+
+pub(super) async fn resume(context: &Context) -> CliResult {
+    let left = context.view_if_there()?.is_some_and(|view| {
+        let history = view.history();
+        history.open().next().is_some() || history.deleting().next().is_some() || !history.open_restores().is_empty()
+    });
+    if !left {
+        context.output.value(&serde_json::json!({ "message_type": "status", "message": "nothing to resume" }))?;
+        context.output.line("nothing to resume: every run has ended")?;
+        return Ok(Exit::Good);
+    }
+    let engine = start(context, "resume").await?;
+    let mut worst = Exit::Good;
+    for handle in engine.resumed().to_vec() {
+        match follow(context, &engine, handle).await {
+            Ok(Exit::Good) => {}
+            Ok(exit) => worst = exit,
+            Err(error) => {
+                engine.stop().await;
+                return Err(error);
+            }
+        }
+    }
+    engine.stop().await;
+    Ok(worst)
+}
+
+async fn start(context: &Context, purpose: &'static str) -> Result<Holdfast, CliError> {
+    let start = Start {
+        purpose,
+        config: context.config.clone(),
+        lock_wait: context.lock_wait,
+        resume: true,
+        origin: context.origin(),
+    };
+    Holdfast::start(&context.home, start).await.map_err(errors::engine)
+}
+
+fn request(context: &Context, args: &BackupArgs) -> Result<FilesBackup, CliError> {
+    let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let name = match &args.name {
+        Some(name) => name.parse().map_err(|error| {
+            CliError::new(Exit::Usage, "INVALID_DATA", error, "Give another --name.")
+        })?,
+        None => default_name(&paths),
+    };
+    let mut exclude = args.exclude.clone();
+    for file in &args.exclude_from {
+        exclude.extend(patterns(file)?);
+    }
+    let spec = FilesSpec { paths, exclude, one_file_system: args.one_file_system };
+    Ok(FilesBackup {
+        name,
+        definition: FilesDefinition { spec, allow_empty: args.allow_empty },
+        compression: args.compression.unwrap_or(context.config.pipeline.compression),
+        strict: args.strict,
+    })
+}
+
+/// The last part of the first path, as far as a name may have it.
+fn default_name(paths: &[std::path::PathBuf]) -> ParticipantName {
+    let last = paths.first().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    let name: String = last.unwrap_or_else(|| "root".into()).chars().map(legal).take(48).collect();
+    let name = name.trim_start_matches(['.', '-']);
+    name.parse().or_else(|_| "files".parse()).unwrap_or_else(|_| unreachable!("`files` is a participant name"))
+}
+
+fn patterns(file: &std::path::Path) -> Result<Vec<String>, CliError> {
+    let refuse = |error: &dyn std::fmt::Display| {
+        let message = format!("cannot read the patterns in {}: {error}", file.display());
+        CliError::new(Exit::Usage, "INVALID_DATA", message, "Give --exclude-from a file with one pattern a line.")
+    };
+    let length = std::fs::metadata(file).map_err(|error| refuse(&error))?.len();
+    if length > MAX_EXCLUDES {
+        return Err(refuse(&format!("it is larger than {MAX_EXCLUDES} bytes")));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| refuse(&error))?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+fn note_same_disk(context: &Context, engine: &Holdfast, spec: &FilesSpec) {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &std::path::Path| path.metadata().ok().map(|facts| facts.dev());
+    let home = device(engine.home().root());
+    if home.is_some() && spec.paths.iter().any(|path| device(path) == home) {
+        context.output.note(format!(
+            "note: {} is on the same file system as the source: it does not survive the loss of that disk",
+            engine.home().root().display()
+        ));
+    }
+}
+
+/// Shows a run to its end. The first Ctrl-C cancels it; the second stops at once.
+async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> CliResult {
+    let run_id = handle.run_id;
+    let began = Instant::now();
+    let mut display = Display::new(context.output);
+    let mut watch = handle.watch.clone();
+    let ended = engine.wait(handle);
+    tokio::pin!(ended);
+    let mut interrupts = Interrupts::new()?;
+    let mut cancelling = false;
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(250));
+    let run = loop {
+        tokio::select! {
+            biased;
+            run = &mut ended => break run.map_err(errors::engine)?,
+            () = interrupts.next() => {
+                if cancelling {
+                    return Err(CliError::new(Exit::Cancelled, "STOPPED", "stopped at once",
+                        "The run is open: `holdfast resume` or the next backup settles it."));
+                }
+                cancelling = true;
+                context.output.note("cancelling; Ctrl-C again stops at once");
+                // Too late to cancel means that its end is near.
+                let _ = engine.cancel(run_id, "interrupted by the user").await;
+            }
+            changed = watch.changed() => {
+                if changed.is_ok() {
+                    let run = watch.borrow_and_update().clone();
+                    display.show(&engine.progress(&run), true)?;
+                }
+            }
+            _ = tick.tick() => {
+                let run = watch.borrow().clone();
+                display.show(&engine.progress(&run), false)?;
+            }
+        }
+    };
+    display.finish();
+    summarise(context, &run, began.elapsed().as_secs_f64())
+}
+
+/// Ctrl-C and a polite request to end are the same wish.
+struct Interrupts {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Interrupts {
+    fn new() -> Result<Self, CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(|error| CliError::failed("SIGNALS", error));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn summarise(context: &Context, run: &Arc<Run>, took: f64) -> CliResult {
+    let out = context.output;
+    let Some(view) = run.view(true) else { return Ok(Exit::Failed) };
+    let exit = exit_of(view.status, run.warning_count());
+    if out.json {
+        out.value(&serde_json::json!({
+            "message_type": "summary", "run": view, "files": run.files(), "seconds": took, "exit_code": exit as u8,
+        }))?;
+        return Ok(exit);
+    }
+    for participant in &view.participants {
+        for warning in &participant.warnings.first {
+            out.note(format!("warning: {}", printable(warning.as_bytes())));
+        }
+        let unlisted = participant.warnings.count.saturating_sub(participant.warnings.first.len() as u64);
+        if unlisted > 0 {
+            out.note(format!("warning: and {unlisted} more"));
+        }
+        if participant.notes.count > 0 {
+            let first = participant.notes.first.first().map(|note| printable(note.as_bytes())).unwrap_or_default();
+            out.note(format!("note: {} ({first}…)", counted(participant.notes.count, "note")));
+        }
+    }
+    let id = &view.run_id;
+    match view.status {
+        RunStatus::Completed | RunStatus::Partial => {
+            let warned = match run.warning_count() {
+                0 => String::new(),
+                warnings => format!(" with {}", counted(warnings, "warning")),
+            };
+            out.line(format!(
+                "run {id} {}{warned}: {}, {} → {} in {}, verified. Restore: holdfast restore latest --target ./out",
+                view.status.as_str(),
+                counted(run.files(), "file"),
+                size(view.size_bytes),
+                size(view.stored_bytes),
+                seconds(took),
+            ))?;
+        }
+        status => {
+            let reason = printable(view.error_summary.as_bytes());
+            let next = match status {
+                RunStatus::Cancelled => "Nothing of it can be restored; start it again when it suits.".to_owned(),
+                _ => format!("`holdfast show {id}` says more."),
+            };
+            return Err(CliError::new(exit, "BACKUP_RUN_FAILED", format!("run {id} {}: {reason}", status.as_str()), next));
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,92 @@
+//! How a run's progress is shown: a bar on a terminal, a line a phase elsewhere, JSON lines for programs.
+
+use std::time::Duration;
+
+use holdfast_model::progress::{Phase, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::exit::CliError;
+use super::output::{Output, counted, seconds, size};
+
+pub(super) struct Display {
+    out: Output,
+    bar: Option<ProgressBar>,
+    phase: Option<Phase>,
+    last: Option<Progress>,
+}
+
+impl Display {
+    pub(super) fn new(out: Output) -> Self {
+        let bar = out.has_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template("{prefix:>9} {bar:28.cyan/blue} {percent:>3}%  {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Self { out, bar, phase: None, last: None }
+    }
+
+    /// Shows how far the run is. `recorded` says that an event led to it.
+    pub(super) fn show(&mut self, progress: &Progress, recorded: bool) -> Result<(), CliError> {
+        if self.out.json {
+            if recorded || self.last.as_ref() != Some(progress) {
+                let message_type = if recorded { "event" } else { "status" };
+                self.out.value(&serde_json::json!({ "message_type": message_type, "progress": progress }))?;
+                self.last = Some(progress.clone());
+            }
+            return Ok(());
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(word(progress.phase));
+            bar.set_position(progress.overall_percent as u64);
+            bar.set_message(detail(progress));
+            return Ok(());
+        }
+        if self.phase != Some(progress.phase) {
+            self.phase = Some(progress.phase);
+            if !matches!(progress.phase, Phase::Idle | Phase::Done | Phase::Failed) {
+                self.out.note(format!("{}: {}", progress.run_id, progress.message));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Idle | Phase::Queued => "queued",
+        Phase::Prepare => "prepare",
+        Phase::Barrier => "barrier",
+        Phase::Backup => "backup",
+        Phase::Validate => "verify",
+        Phase::Finalize => "publish",
+        Phase::PublishRemote => "upload",
+        Phase::Done => "done",
+        Phase::Failed => "failed",
+    }
+}
+
+fn detail(progress: &Progress) -> String {
+    if progress.phase != Phase::Backup {
+        return progress.message.clone();
+    }
+    let files = progress.participants.iter().map(|participant| participant.files_done).sum();
+    let mut text = format!(
+        "{} of {}, {}, {}/s",
+        size(progress.bytes_done),
+        size(progress.bytes_total),
+        counted(files, "file"),
+        size(progress.bytes_per_second)
+    );
+    if progress.eta_seconds > 0 {
+        text.push_str(&format!(", {} to go", seconds(progress.eta_seconds as f64)));
+    }
+    text
+}

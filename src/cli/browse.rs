@@ -1,0 +1,146 @@
+//! `ls` and `dump`.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use holdfast_model::ids::ParticipantName;
+
+use super::args::{DumpArgs, LsArgs, RunArg};
+use super::exit::{CliError, CliResult, Exit};
+use super::output::{output_error, printable, size, time};
+use super::{Context, errors, runs};
+use crate::files::{self, Entry, FilesError, Kind, Observer, RawPath, Selection};
+use crate::restore::{RestoreError, RunSource};
+
+pub(super) fn ls(context: &Context, args: &LsArgs) -> CliResult {
+    let out = context.output;
+    let source = open(context, args.run, args.participant.as_deref(), true)?;
+    let selection = match &args.path {
+        Some(path) => Selection::of(&[RawPath::from(path.as_path())]).map_err(files_error)?,
+        None => Selection::everything(),
+    };
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    let mut found = args.path.is_none();
+    for artifact in source.artifacts() {
+        for entry in source.entries(artifact).map_err(errors::restore)? {
+            let entry = entry.map_err(|error| files_error(FilesError::Index(error)))?;
+            if !selection.contains(&entry.path) {
+                continue;
+            }
+            found = true;
+            let written = if out.json {
+                serde_json::to_writer(&mut stdout, &entry).map_err(io::Error::from).and_then(|()| writeln!(stdout))
+            } else {
+                writeln!(stdout, "{}", line(&entry))
+            };
+            written.map_err(|error| output_error(&error))?;
+        }
+    }
+    stdout.flush().map_err(|error| output_error(&error))?;
+    match &args.path {
+        Some(path) if !found => Err(files_error(FilesError::NotFound { path: RawPath::from(path.as_path()) })),
+        _ => Ok(Exit::Good),
+    }
+}
+
+/// As `ls -l` would show it.
+fn line(entry: &Entry) -> String {
+    let kind = match entry.kind {
+        Kind::File | Kind::HardLink => '-',
+        Kind::Folder => 'd',
+        Kind::Symlink => 'l',
+        Kind::CharDevice => 'c',
+        Kind::BlockDevice => 'b',
+        Kind::Fifo => 'p',
+    };
+    let owner = |name: &str, id: u32| if name.is_empty() { id.to_string() } else { printable(name.as_bytes()) };
+    let link = match (&entry.link, entry.kind) {
+        (Some(link), Kind::HardLink) => format!(" = {}", printable(link.as_bytes())),
+        (Some(link), _) => format!(" -> {}", printable(link.as_bytes())),
+        (None, _) => String::new(),
+    };
+    format!(
+        "{kind}{} {:<8} {:<8} {:>9} {} {}{link}",
+        permissions(entry.mode),
+        owner(&entry.user, entry.uid),
+        owner(&entry.group, entry.gid),
+        size(entry.size),
+        time(entry.mtime.seconds),
+        printable(entry.path.as_bytes()),
+    )
+}
+
+fn permissions(mode: u32) -> String {
+    let triple = |shift: u32, special: u32, letter: char| {
+        let bits = mode >> shift;
+        let letter = match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        };
+        [if bits & 4 != 0 { 'r' } else { '-' }, if bits & 2 != 0 { 'w' } else { '-' }, letter]
+    };
+    [triple(6, 0o4000, 's'), triple(3, 0o2000, 's'), triple(0, 0o1000, 't')].iter().flatten().collect()
+}
+
+pub(super) fn dump(context: &Context, args: &DumpArgs) -> CliResult {
+    let source = open(context, args.run, args.participant.as_deref(), true)?;
+    let path = RawPath::from(args.path.as_path());
+    let mut missing = FilesError::NotFound { path: path.clone() };
+    for artifact in source.artifacts() {
+        let entry = match files::locate(source.entries(artifact).map_err(errors::restore)?, &path) {
+            Ok(entry) => entry,
+            Err(error @ FilesError::NotFound { .. }) => {
+                missing = error;
+                continue;
+            }
+            Err(error) => return Err(files_error(error)),
+        };
+        let reader = source.reader(artifact).map_err(errors::restore)?;
+        let frames = source.frames(artifact).map_err(errors::restore)?;
+        let data = entry.data();
+        let range = reader.read_range(&frames, data.offset, data.length);
+        let mut range = range.map_err(|error| errors::restore(error.into()))?;
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        let written = files::dump(&entry, &mut range, &mut stdout, &Unheard).map_err(|error| match error {
+            FilesError::Output(error) => output_error(&error),
+            error => files_error(error),
+        })?;
+        stdout.flush().map_err(|error| output_error(&error))?;
+        tracing::info!(written, stored_bytes_read = reader.stored_bytes_read(), "dumped");
+        return Ok(Exit::Good);
+    }
+    Err(files_error(missing))
+}
+
+/// Opens a run for reading, as the arguments name it.
+pub(super) fn open(
+    context: &Context,
+    run: RunArg,
+    participant: Option<&str>,
+    accept_incomplete: bool,
+) -> Result<RunSource, CliError> {
+    let view = context.view()?;
+    let run = runs::find(&view, run, context.output)?;
+    let participant = participant
+        .map(str::parse::<ParticipantName>)
+        .transpose()
+        .map_err(|error| CliError::new(Exit::Usage, "INVALID_DATA", error, ""))?;
+    RunSource::open(view.home(), &run, participant.as_ref(), accept_incomplete).map_err(errors::restore)
+}
+
+fn files_error(error: FilesError) -> CliError {
+    errors::restore(RestoreError::Files(error))
+}
+
+/// Nobody looks.
+struct Unheard;
+
+impl Observer for Unheard {
+    fn advance(&self, _files: u64, _bytes: u64) {}
+    fn warn(&self, _path: &Path, _reason: &str) {}
+    fn cancelled(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,87 @@
+//! Errors of the engine as errors of the command line: an exit code, and what to do next.
+
+use holdfast_actors::event_sourced::CommandError;
+use holdfast_actors::root::RootError;
+use holdfast_log::home::HomeError;
+use holdfast_log::owner::OwnerError;
+use holdfast_log::OpenError;
+use holdfast_model::run::Refusal;
+
+use super::exit::{CliError, Exit};
+use crate::engine::{EngineError, ViewError};
+use crate::files::FilesError;
+use crate::restore::RestoreError;
+
+pub(super) fn view(error: ViewError) -> CliError {
+    match error {
+        ViewError::Home(error) => home(&error),
+        ViewError::Open(error) => open(&error),
+        error => CliError::new(Exit::Failed, "LOG_UNREADABLE", &error, "`holdfast log events` shows how far the log reads."),
+    }
+}
+
+pub(super) fn engine(error: EngineError) -> CliError {
+    match &error {
+        EngineError::Home(cause) => home(cause),
+        EngineError::Owner(cause) => owner(cause),
+        EngineError::Open(cause) => open(cause),
+        EngineError::Root(RootError::Command(CommandError::Refused(refusal))) => refused(refusal),
+        EngineError::Lost(_) | EngineError::Append(_) => {
+            let next = "What was recorded is safe. See to the disk (space, errors), then `holdfast resume`.";
+            CliError::new(Exit::Failed, error.code(), &error, next)
+        }
+        _ => CliError::failed(error.code(), &error),
+    }
+}
+
+fn home(error: &HomeError) -> CliError {
+    let (exit, next) = match error {
+        HomeError::Missing(_) => (Exit::NoSuchRun, "`holdfast backup PATH` makes one; --home DIR names another."),
+        _ => (Exit::Usage, ""),
+    };
+    CliError::new(exit, error.code(), error, next)
+}
+
+fn owner(error: &OwnerError) -> CliError {
+    match error {
+        OwnerError::Held { .. } => {
+            CliError::new(Exit::Busy, error.code(), error, "Wait for it, or give it more time with --lock-wait SECONDS.")
+        }
+        _ => CliError::failed(error.code(), error),
+    }
+}
+
+fn open(error: &OpenError) -> CliError {
+    let exit = if error.retryable() { Exit::Busy } else { Exit::Failed };
+    CliError::new(exit, error.code(), error, "")
+}
+
+fn refused(refusal: &Refusal) -> CliError {
+    let exit = match refusal {
+        Refusal::NotFound | Refusal::Deleted => Exit::NoSuchRun,
+        Refusal::Active | Refusal::NotActive | Refusal::OutOfOrder => Exit::Busy,
+        Refusal::Exists | Refusal::Invalid(_) => Exit::Usage,
+    };
+    CliError::new(exit, refusal.code(), refusal, "")
+}
+
+pub(super) fn restore(error: RestoreError) -> CliError {
+    if error.is_damage() {
+        let next = "Nothing was restored. `holdfast verify --all` tells which runs are good; restore one of those.";
+        return CliError::new(Exit::Damaged, error.code(), &error, next);
+    }
+    if error.is_cancelled() {
+        return CliError::new(Exit::Cancelled, error.code(), "cancelled; nothing was left in the target", "");
+    }
+    let (exit, next) = match &error {
+        RestoreError::Deleted(_) => (Exit::NoSuchRun, "`holdfast runs` lists the runs that are there."),
+        RestoreError::NotRestorable { .. } => (Exit::Failed, "`holdfast runs --status completed` lists the others."),
+        RestoreError::NoParticipant { .. } => (Exit::Usage, "`holdfast show RUN` lists its participants."),
+        RestoreError::Conflicts { .. } => (Exit::Failed, "Nothing was written. Name another --target, or allow it with --overwrite."),
+        RestoreError::Files(FilesError::NotFound { .. } | FilesError::NotAFile { .. }) => {
+            (Exit::Usage, "`holdfast ls RUN` lists what is in it.")
+        }
+        _ => (Exit::Failed, ""),
+    };
+    CliError::new(exit, error.code(), &error, next)
+}

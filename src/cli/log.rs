@@ -1,0 +1,140 @@
+//! `log events` and `log replay`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_model::aggregate::Aggregate;
+use holdfast_model::codec::Envelope;
+use holdfast_model::event::Event;
+use holdfast_model::ids::{Position, StreamId};
+use holdfast_model::run::{Run, RunStatus};
+
+use super::args::{EventsArgs, LogCommand, ReplayArgs};
+use super::exit::{CliError, CliResult, Exit};
+use super::output::{Output, counted, printable, table};
+use super::{Context, errors};
+use crate::engine::{HomeView, fold_history};
+
+/// How many events are read at a time.
+const BATCH: usize = 1000;
+/// Events listed where no limit is given.
+const LIMIT: u64 = 1000;
+/// How often a followed log is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(context: &Context, command: &LogCommand) -> CliResult {
+    match command {
+        LogCommand::Events(args) => events(context, args).await,
+        LogCommand::Replay(args) => replay(context, args),
+    }
+}
+
+async fn events(context: &Context, args: &EventsArgs) -> CliResult {
+    let out = context.output;
+    let mut left = args.limit.unwrap_or(if args.follow { u64::MAX } else { LIMIT });
+    let mut next = args.from;
+    loop {
+        let view = context.view()?;
+        while left > 0 {
+            let batch = usize::try_from(left).unwrap_or(BATCH).min(BATCH);
+            let events = view.events(args.stream.as_ref(), next, batch).map_err(errors::view)?;
+            let Some(last) = events.last() else { break };
+            next = last.position.next();
+            left -= (events.len() as u64).min(left);
+            events.iter().try_for_each(|event| show(out, event))?;
+        }
+        if !args.follow || left == 0 {
+            return Ok(Exit::Good);
+        }
+        drop(view);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Good),
+        }
+    }
+}
+
+fn show(out: Output, event: &Envelope) -> Result<(), CliError> {
+    if out.json {
+        return out.value(event);
+    }
+    let data = serde_json::to_string(&event.data).map_err(|error| CliError::failed("JSON", error))?;
+    let at = jiff::Timestamp::from_microsecond(event.time.0).map(|at| at.to_string()).unwrap_or_default();
+    out.result(format!(
+        "{:>6}  {at:<27}  {}@{}  {}  {}",
+        event.position,
+        event.stream,
+        event.version,
+        event.event_type,
+        printable(data.as_bytes())
+    ))
+}
+
+fn replay(context: &Context, args: &ReplayArgs) -> CliResult {
+    let view = context.view()?;
+    let head = view.log().head();
+    let at = args.at.unwrap_or(head);
+    if at > head {
+        return Err(CliError::new(
+            Exit::Usage,
+            "POSITION_BEYOND_HEAD",
+            format!("the log ends at position {head}"),
+            "Give --at a position up to that one.",
+        ));
+    }
+    match &args.stream {
+        None => replay_all(context.output, &view, at),
+        Some(stream) => replay_run(context.output, &view, stream, at),
+    }
+}
+
+fn replay_all(out: Output, view: &HomeView, at: Position) -> CliResult {
+    let history = fold_history(view.log(), at).map_err(errors::view)?;
+    let mut statuses: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for entry in history.newest_first() {
+        // What is open at a place in the past was at work then.
+        let status = entry.outcome.map_or("open", |outcome| RunStatus::from(outcome).as_str());
+        *statuses.entry(status).or_default() += 1;
+        rows.push(vec![entry.requested.to_string(), entry.run_id.to_string(), status.to_owned()]);
+    }
+    out.value(&serde_json::json!({ "position": at, "events": at, "runs": statuses }))?;
+    out.result(format!("{} folded, {}", counted(at.0, "event"), counted(rows.len() as u64, "run")))?;
+    if !rows.is_empty() {
+        out.result(table(&["POSITION", "RUN", "STATUS"], &rows))?;
+    }
+    Ok(Exit::Good)
+}
+
+fn replay_run(out: Output, view: &HomeView, stream: &StreamId, at: Position) -> CliResult {
+    if stream.run_id().is_none() {
+        let message = format!("{stream} is not the stream of a run");
+        return Err(CliError::new(Exit::Usage, "INVALID_DATA", message, "Give it as run/ID, or leave it out for all runs."));
+    }
+    let mut run = Run::default();
+    let mut next = Position(1);
+    let mut folded = 0_u64;
+    loop {
+        let events = view.events(Some(stream), next, BATCH).map_err(errors::view)?;
+        let Some(last) = events.last() else { break };
+        next = last.position.next();
+        for envelope in events.iter().filter(|envelope| envelope.position <= at) {
+            if let Event::RunEvent(event) = &envelope.data {
+                run.apply(event, &envelope.moment());
+                folded += 1;
+            }
+        }
+    }
+    let Some(row) = run.view(true) else {
+        let message = format!("{stream} has no events up to position {at}");
+        return Err(CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", message, "`holdfast runs` lists all runs."));
+    };
+    out.value(&row)?;
+    let status = row.status.as_str();
+    out.result(format!("run {} as of position {at}: {status}, {} folded", row.run_id, counted(folded, "event")))?;
+    for participant in &row.participants {
+        let artifacts = counted(participant.artifacts.len() as u64, "artifact");
+        out.result(format!("  {}: {}, {artifacts}", participant.name, participant.status))?;
+    }
+    Ok(Exit::Good)
+}

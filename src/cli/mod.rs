@@ -1,0 +1,170 @@
+//! The command line: one file a command, errors that say what to do, exit codes that programs can rely on.
+
+mod args;
+mod backup;
+mod bar;
+mod browse;
+mod delete;
+mod errors;
+mod exit;
+mod log;
+mod output;
+mod restore;
+mod runs;
+mod verify;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use holdfast_model::codec::Origin;
+use uuid::Uuid;
+
+use self::args::{Cli, Command};
+use self::exit::{CliError, CliResult, Exit};
+use self::output::Output;
+use crate::config::Config;
+use crate::engine::HomeView;
+
+/// Runs the program on the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Good as u8 });
+        }
+    };
+    trace();
+    let output = Output { json: cli.json, quiet: cli.quiet };
+    match run(cli, output) {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => {
+            report(&error, output);
+            ExitCode::from(error.exit as u8)
+        }
+    }
+}
+
+/// Traces go to standard error where `HOLDFAST_LOG` asks for them, as `RUST_LOG` elsewhere.
+fn trace() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+fn report(error: &CliError, output: Output) {
+    if error.code == "OUTPUT_CLOSED" {
+        return;
+    }
+    if output.json {
+        let value = serde_json::json!({
+            "message_type": "error", "error": error.code, "message": error.message, "next": error.next,
+            "exit_code": error.exit as u8,
+        });
+        let _ = writeln!(std::io::stdout().lock(), "{value}");
+    } else {
+        let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+    }
+}
+
+fn run(cli: Cli, output: Output) -> CliResult {
+    if let Command::Completions { shell } = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut script);
+        std::io::stdout().lock().write_all(&script).map_err(|error| output::output_error(&error))?;
+        return Ok(Exit::Good);
+    }
+    let config = match &cli.config {
+        Some(path) => Config::read(path).map_err(|error| {
+            CliError::new(Exit::Usage, "CONFIG_INVALID", error, "Correct the file, or leave --config out for the defaults.")
+        })?,
+        None => Config::default(),
+    };
+    let context = Context { home: home(cli.home)?, config, output, lock_wait: cli.lock_wait };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed("RUNTIME", format!("cannot start threads: {error}")))?;
+    let result = runtime.block_on(dispatch(&context, &cli.command));
+    // What still writes after a second Ctrl-C is left to the next start.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn dispatch(context: &Context, command: &Command) -> CliResult {
+    match command {
+        Command::Backup(args) => backup::backup(context, args).await,
+        Command::Resume => backup::resume(context).await,
+        Command::Runs(args) => runs::runs(context, args),
+        Command::Show(args) => runs::show(context, args),
+        Command::Verify(args) => verify::verify(context, args).await,
+        Command::Ls(args) => browse::ls(context, args),
+        Command::Dump(args) => browse::dump(context, args),
+        Command::Restore(args) => restore::restore(context, args).await,
+        Command::Delete(args) => delete::delete(context, args).await,
+        Command::Log(command) => log::run(context, command).await,
+        Command::Completions { .. } => Ok(Exit::Good),
+    }
+}
+
+/// What every command needs.
+struct Context {
+    home: PathBuf,
+    config: Config,
+    output: Output,
+    lock_wait: Duration,
+}
+
+impl Context {
+    /// The home to read from; an error where there is none.
+    fn view(&self) -> Result<HomeView, CliError> {
+        HomeView::open(&self.home).map_err(errors::view)
+    }
+
+    /// The home to read from, if there is one.
+    fn view_if_there(&self) -> Result<Option<HomeView>, CliError> {
+        if self.home.join("home.json").symlink_metadata().is_err() && !self.home.join("log").exists() {
+            return Ok(None);
+        }
+        self.view().map(Some)
+    }
+
+    /// Who this process acts for: the user it runs as.
+    fn origin(&self) -> Origin {
+        Origin {
+            principal: format!("local:uid={}", rustix::process::getuid().as_raw()),
+            correlation_id: Uuid::now_v7(),
+        }
+    }
+}
+
+/// The home that is meant: the one given, or that of the XDG base directories.
+fn home(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
+    if let Some(home) = given {
+        return std::path::absolute(&home).map_err(|error| {
+            CliError::new(Exit::Usage, "HOME_INVALID", format!("{}: {error}", home.display()), "Give --home a folder.")
+        });
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let user = std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    data.or_else(|| user.map(|user| user.join(".local/share"))).map(|data| data.join("holdfast")).ok_or_else(|| {
+        CliError::new(
+            Exit::Usage,
+            "HOME_UNKNOWN",
+            "neither XDG_DATA_HOME nor HOME says where the home is",
+            "Give it by --home DIR or HOLDFAST_HOME.",
+        )
+    })
+}
+
+/// A path as given on the command line, made absolute against the current folder.
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(|error| {
+        CliError::new(Exit::Usage, "PATH_INVALID", format!("{}: {error}", path.display()), "Give a path that is not empty.")
+    })
+}

@@ -1,0 +1,249 @@
+//! `restore`.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use holdfast_model::failure::{Failure, FailureKind};
+use holdfast_model::ids::RestoreId;
+use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::RestoreArgs;
+use super::exit::{CliError, CliResult, Exit};
+use super::output::{counted, printable, seconds, size};
+use super::{Context, absolute, browse, errors};
+use crate::engine::{EngineError, Holdfast, RestoreClaim, Start};
+use crate::files::{Observer, RawPath};
+use crate::restore::{IntoFolder, Prepared, Request, RestoreError, Restored};
+
+/// How long a restore waits for a home in use before it goes on without a record.
+const RECORD_WAIT: Duration = Duration::from_secs(2);
+
+pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult {
+    let out = context.output;
+    let source = browse::open(context, args.run, args.participant.as_deref(), args.accept_incomplete)?;
+    let run_id = source.run_id();
+    let request = Request {
+        restore_id: RestoreId(uuid::Uuid::now_v7()),
+        target: absolute(&args.target)?,
+        paths: args.path.iter().map(|path| RawPath::from(path.as_path())).collect(),
+        overwrite: args.overwrite,
+    };
+    let restore_id = request.restore_id;
+    let watcher = Arc::new(Watcher::default());
+    let cancel = tokio::spawn(cancel_on_signal(watcher.clone()));
+
+    let began = Instant::now();
+    let preparing = watcher.clone();
+    let recorded = request.clone();
+    // The source lives on the thread that reads it; what is recorded in between is sent to and fro.
+    let (to_worker, go) = std::sync::mpsc::channel::<()>();
+    let (prepared, is_prepared) = tokio::sync::oneshot::channel();
+    let work = tokio::task::spawn_blocking(move || -> Result<Restored, RestoreError> {
+        let ready = IntoFolder::prepare(&source, request, &*preparing)?;
+        let _ = prepared.send(Facts::of(&ready));
+        // Whoever does not answer has given up.
+        if go.recv().is_err() {
+            return Err(crate::files::FilesError::Cancelled.into());
+        }
+        ready.run(&*preparing)
+    });
+    let mut claim = None;
+    if let Ok(facts) = is_prepared.await {
+        claim = begin(context, run_id, &recorded, &facts).await?;
+        watcher.expect(&facts, out.has_terminal());
+        let _ = to_worker.send(());
+    }
+    let result = work.await.map_err(|panic| CliError::failed("RESTORE_PANICKED", panic))?;
+    cancel.abort();
+    watcher.finish();
+    if claim.is_some() {
+        let command = match &result {
+            Ok(restored) => RestoreCommand::Complete(RestoreCompletedV1 {
+                files: restored.files,
+                bytes: restored.bytes,
+                warnings: restored.warnings,
+            }),
+            Err(error) => RestoreCommand::Fail(failure(error)),
+        };
+        record(context, restore_id, command).await;
+    }
+    drop(claim);
+    let restored = result.map_err(errors::restore)?;
+    summarise(context, run_id, restore_id, &recorded.target, &restored, began.elapsed().as_secs_f64())
+}
+
+/// What was found out before anything is written.
+struct Facts {
+    staging: Vec<u8>,
+    files: u64,
+    bytes: u64,
+}
+
+impl Facts {
+    fn of(prepared: &Prepared<'_>) -> Self {
+        let staging = prepared.staging().map(|path| path.as_os_str().as_bytes().to_vec()).unwrap_or_default();
+        Self { staging, files: prepared.files(), bytes: prepared.bytes() }
+    }
+}
+
+/// Records that the restore begins. On a home that is in use or cannot be written it goes on without a record, and says so:
+/// whoever restores is in need.
+async fn begin(
+    context: &Context,
+    run_id: holdfast_model::ids::RunId,
+    request: &Request,
+    facts: &Facts,
+) -> Result<Option<RestoreClaim>, CliError> {
+    let unrecorded = |why: String| {
+        context.output.note(format!("note: this restore is not recorded in the event log: {why}"));
+        Ok(None)
+    };
+    let engine = match engine(context, RECORD_WAIT.min(context.lock_wait)).await {
+        Ok(engine) => engine,
+        Err(error) => return unrecorded(error.to_string()),
+    };
+    let claim = match RestoreClaim::take(engine.home(), request.restore_id) {
+        Ok(claim) => claim,
+        Err(error) => {
+            engine.stop().await;
+            return unrecorded(error.to_string());
+        }
+    };
+    let command = RestoreCommand::Request(RestoreRequestedV1 {
+        restore_id: request.restore_id,
+        source_run: run_id,
+        target: request.target.display().to_string(),
+        staging: facts.staging.clone(),
+        selections: u32::try_from(request.paths.len()).unwrap_or(u32::MAX),
+        overwrite: request.overwrite,
+    });
+    let recorded = engine.restore(request.restore_id, command).await;
+    engine.stop().await;
+    match recorded {
+        Ok(()) => Ok(Some(claim)),
+        Err(error) => unrecorded(error.to_string()),
+    }
+}
+
+async fn record(context: &Context, restore_id: RestoreId, command: RestoreCommand) {
+    let recorded = match engine(context, context.lock_wait).await {
+        Ok(engine) => {
+            let recorded = engine.restore(restore_id, command).await;
+            engine.stop().await;
+            recorded
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = recorded {
+        context.output.note(format!("note: the end of this restore is not recorded in the event log: {error}"));
+    }
+}
+
+async fn engine(context: &Context, lock_wait: Duration) -> Result<Holdfast, EngineError> {
+    let start = Start {
+        purpose: "restore",
+        config: context.config.clone(),
+        lock_wait,
+        resume: false,
+        origin: context.origin(),
+    };
+    Holdfast::start(&context.home, start).await
+}
+
+fn failure(error: &RestoreError) -> Failure {
+    let kind = if error.is_cancelled() { FailureKind::Cancelled } else { FailureKind::Fatal };
+    Failure::new(kind, error.code(), error.to_string())
+}
+
+fn summarise(
+    context: &Context,
+    run_id: holdfast_model::ids::RunId,
+    restore_id: RestoreId,
+    target: &Path,
+    restored: &Restored,
+    took: f64,
+) -> CliResult {
+    let out = context.output;
+    let exit = if restored.warnings == 0 { Exit::Good } else { Exit::Warnings };
+    out.value(&serde_json::json!({
+        "message_type": "summary", "restore_id": restore_id, "source_run_id": run_id, "status": "completed",
+        "target": target.display().to_string(), "files": restored.files, "folders": restored.folders,
+        "bytes": restored.bytes, "warnings": restored.warnings, "stored_bytes_read": restored.stored_bytes_read,
+        "seconds": took, "exit_code": exit as u8,
+    }))?;
+    for warning in &restored.first_warnings {
+        out.note(format!("warning: {}", printable(warning.as_bytes())));
+    }
+    out.line(format!(
+        "restored {} ({}) of run {run_id} to {} in {}, every byte verified",
+        counted(restored.files, "file"),
+        size(restored.bytes),
+        target.display(),
+        seconds(took),
+    ))?;
+    Ok(exit)
+}
+
+async fn cancel_on_signal(watcher: Arc<Watcher>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    watcher.cancelled.store(true, Ordering::Release);
+    interrupt.recv().await;
+    // The second one stops at once; the next start takes away what is left.
+    std::process::exit(i32::from(Exit::Cancelled as u8));
+}
+
+/// Hears how far it is, and shows it.
+#[derive(Default)]
+struct Watcher {
+    cancelled: AtomicBool,
+    files: AtomicU64,
+    bar: std::sync::OnceLock<ProgressBar>,
+}
+
+impl Watcher {
+    fn expect(&self, facts: &Facts, terminal: bool) {
+        if !terminal {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(Some(facts.bytes.max(1)), ProgressDrawTarget::stderr_with_hz(10));
+        let template = "  restore {bar:28.cyan/blue} {percent:>3}%  {bytes} of {total_bytes}, {msg}, {bytes_per_sec}, {eta} to go";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(counted(facts.files, "file"));
+        let _ = self.bar.set(bar);
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Watcher {
+    fn advance(&self, files: u64, bytes: u64) {
+        self.files.fetch_add(files, Ordering::Relaxed);
+        if let Some(bar) = self.bar.get() {
+            bar.inc(bytes);
+        }
+    }
+
+    fn warn(&self, path: &Path, reason: &str) {
+        tracing::warn!(path = %path.display(), reason, "restored with a difference");
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}

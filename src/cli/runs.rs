@@ -1,0 +1,186 @@
+//! `runs` and `show`.
+
+use holdfast_model::run::{Run, RunStatus, RunView, Stage};
+
+use super::args::{RunArg, RunsArgs, ShowArgs, StatusArg};
+use super::exit::{CliError, CliResult, Exit};
+use super::output::{Output, count, counted, printable, seconds, size, table, time};
+use super::{Context, errors};
+use crate::engine::HomeView;
+
+impl StatusArg {
+    fn status(self) -> RunStatus {
+        match self {
+            StatusArg::Queued => RunStatus::Queued,
+            StatusArg::Running => RunStatus::Running,
+            StatusArg::Interrupted => RunStatus::Interrupted,
+            StatusArg::Completed => RunStatus::Completed,
+            StatusArg::Partial => RunStatus::Partial,
+            StatusArg::Failed => RunStatus::Failed,
+            StatusArg::Cancelled => RunStatus::Cancelled,
+            StatusArg::Timeout => RunStatus::Timeout,
+        }
+    }
+}
+
+/// The run an argument means. For `latest` a note says which newer ones were passed over.
+pub(super) fn find(view: &HomeView, run: RunArg, out: Output) -> Result<Run, CliError> {
+    let run_id = match run {
+        RunArg::Id(run_id) => run_id,
+        RunArg::Latest => {
+            let (latest, passed) = view.history().latest();
+            let Some(latest) = latest else {
+                return Err(CliError::new(
+                    Exit::NoSuchRun,
+                    "BACKUP_RUN_NOT_FOUND",
+                    "there is no completed run",
+                    "`holdfast runs` lists all of them; `holdfast backup PATH` makes one.",
+                ));
+            };
+            if !passed.is_empty() {
+                let newer: Vec<_> = passed.iter().take(5).map(|entry| entry.run_id.to_string()).collect();
+                let more = if passed.len() > newer.len() { ", …" } else { "" };
+                let passed_over = counted(passed.len() as u64, "newer run");
+                out.note(format!(
+                    "latest is {}; passed over {passed_over} that did not complete: {}{more}",
+                    latest.run_id,
+                    newer.join(", ")
+                ));
+            }
+            latest.run_id
+        }
+    };
+    let run = view.run(run_id).map_err(errors::view)?;
+    if run.stage() == Stage::Unknown {
+        return Err(CliError::new(
+            Exit::NoSuchRun,
+            "BACKUP_RUN_NOT_FOUND",
+            format!("there is no run {run_id}"),
+            "`holdfast runs` lists all of them.",
+        ));
+    }
+    Ok(run)
+}
+
+pub(super) fn runs(context: &Context, args: &RunsArgs) -> CliResult {
+    let out = context.output;
+    let Some(view) = context.view_if_there()? else {
+        out.value(&serde_json::json!({ "rows": [] }))?;
+        out.line("no runs yet: `holdfast backup PATH` makes the first")?;
+        return Ok(Exit::Good);
+    };
+    let mut rows = Vec::new();
+    for entry in view.history().newest_first() {
+        if rows.len() >= args.limit as usize {
+            break;
+        }
+        if entry.deleted && !args.deleted {
+            continue;
+        }
+        let run = view.run(entry.run_id).map_err(errors::view)?;
+        let Some(row) = run.view(view.owned()) else { continue };
+        if args.status.is_none_or(|status| status.status() == row.status) {
+            rows.push((row, run.files()));
+        }
+    }
+    if out.json {
+        let rows: Vec<_> = rows.iter().map(|(row, _)| row).collect();
+        out.value(&serde_json::json!({ "rows": rows }))?;
+    } else if rows.is_empty() {
+        out.line("no such runs")?;
+    } else {
+        let cells: Vec<_> = rows.iter().map(|(row, files)| cells(row, *files)).collect();
+        out.result(table(&["RUN", "STATUS", "STARTED", "TOOK", "FILES", "SIZE", "STORED", "WHAT"], &cells))?;
+    }
+    Ok(Exit::Good)
+}
+
+fn cells(row: &RunView, files: u64) -> Vec<String> {
+    let names: Vec<_> = row.participants.iter().map(|participant| participant.name.as_str()).collect();
+    let warnings: u64 = row.participants.iter().map(|participant| participant.warnings.count).sum();
+    let status = match warnings {
+        _ if row.deleted => "deleted".to_owned(),
+        0 => row.status.as_str().to_owned(),
+        _ => format!("{} (!)", row.status.as_str()),
+    };
+    let what = if row.error_summary.is_empty() { names.join(", ") } else { printable(row.error_summary.as_bytes()) };
+    vec![
+        row.run_id.clone(),
+        status,
+        time(row.started_at),
+        took(row),
+        count(files),
+        size(row.size_bytes),
+        size(row.stored_bytes),
+        holdfast_model::failure::cut(&what, 100).to_owned(),
+    ]
+}
+
+fn took(row: &RunView) -> String {
+    if row.finished_at == 0 || row.started_at == 0 {
+        return "-".into();
+    }
+    seconds((row.finished_at - row.started_at).max(0) as f64)
+}
+
+pub(super) fn show(context: &Context, args: &ShowArgs) -> CliResult {
+    let out = context.output;
+    let view = context.view()?;
+    let run = find(&view, args.run, out)?;
+    let Some(row) = run.view(view.owned()) else { return Ok(Exit::Failed) };
+    out.value(&row)?;
+    out.result(story(&row, &run, view.home().root()))?;
+    Ok(Exit::Good)
+}
+
+fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
+    let mut lines = vec![format!("run        {}", row.run_id), format!("status     {}", row.status.as_str())];
+    let mut field = |name: &str, value: String| {
+        if !value.is_empty() {
+            lines.push(format!("{name:<10} {value}"));
+        }
+    };
+    field("reason", printable(row.error_summary.as_bytes()));
+    if row.status == RunStatus::Interrupted {
+        field("next", "`holdfast resume` goes on with it".into());
+    }
+    field("requested", format!("{} by {}", time(run.requested_at().seconds()), row.requested_by));
+    field("started", time(row.started_at));
+    field("finished", time(row.finished_at));
+    if row.attempt > 1 {
+        field("attempts", row.attempt.to_string());
+    }
+    field("size", format!("{} in {}, stored as {}", size(row.size_bytes), counted(run.files(), "file"), size(row.stored_bytes)));
+    match (row.deleted, row.path.as_str()) {
+        (true, _) => field("directory", "deleted".into()),
+        (false, "") => {}
+        (false, path) => field("directory", root.join(path).display().to_string()),
+    }
+    if let Some(last) = run.last_verified() {
+        let result = if last.ok { "all as recorded" } else { "DAMAGED" };
+        field("verified", format!("{}: {result}", time(last.at.seconds())));
+    }
+    for participant in &row.participants {
+        let kind = if participant.critical { "critical" } else { "optional" };
+        lines.push(format!("\nparticipant {} ({kind}): {}", participant.name, participant.status));
+        if !participant.error.is_empty() {
+            lines.push(format!("  error    {}", printable(participant.error.as_bytes())));
+        }
+        for artifact in &participant.artifacts {
+            let compression = &artifact.compression;
+            lines.push(format!("  artifact {} ({compression}, {})", artifact.logical_name, size(artifact.size_bytes)));
+            lines.push(format!("    sha256  {}  stored", artifact.sha256));
+            lines.push(format!("    sha256  {}  content, {}", artifact.content_sha256, size(artifact.content_bytes)));
+            if !artifact.validation_error.is_empty() {
+                lines.push(format!("    DAMAGED {}", printable(artifact.validation_error.as_bytes())));
+            }
+        }
+        for (title, warnings) in [("warning", &participant.warnings), ("note", &participant.notes)] {
+            if warnings.count > 0 {
+                lines.push(format!("  {}", counted(warnings.count, title)));
+                lines.extend(warnings.first.iter().map(|text| format!("    {}", printable(text.as_bytes()))));
+            }
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,238 @@
+//! Run directories as the actors' port: storage on threads that may block.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_actors::ports::{Backups, DirectoryFailure, Inspection, PortFuture};
+use holdfast_log::fault;
+use holdfast_model::failure::{Failure, FailureKind};
+use holdfast_model::ids::{ArtifactName, ParticipantName, RunId, Sha256};
+use holdfast_model::run::{ArtifactStoredV1, Found, ParticipantStatus, Run, Stage, Target};
+use uuid::Uuid;
+
+use super::manifest;
+use crate::pipeline::{ArtifactReader, IndexReader, Pipeline, PipelineError};
+use crate::storage::{Destination, FileReport, Place, RunDir, Storage, StorageError};
+
+/// The run directories of one home. Clones share them.
+#[derive(Clone)]
+pub(super) struct Directories {
+    storage: Arc<Storage>,
+    pipeline: Pipeline,
+    server_id: Uuid,
+    open: Arc<Mutex<BTreeMap<RunId, Arc<RunDir>>>>,
+}
+
+impl Directories {
+    pub(super) fn new(storage: Storage, pipeline: Pipeline, server_id: Uuid) -> Self {
+        Self { storage: Arc::new(storage), pipeline, server_id, open: Arc::default() }
+    }
+
+    /// The directory of a run at work.
+    pub(super) fn run(&self, run_id: RunId) -> Result<Arc<RunDir>, StorageError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(directory) = open.get(&run_id) {
+            return Ok(directory.clone());
+        }
+        let directory = Arc::new(self.storage.open_run(run_id)?);
+        open.insert(run_id, directory.clone());
+        Ok(directory)
+    }
+
+    fn forget(&self, run_id: RunId) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&run_id);
+    }
+
+    /// Does `work` on a thread that may block; what it answers is the port's answer, and a panic is its failure.
+    fn blocking<T: Send + 'static, E: From<Failure> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> PortFuture<Result<T, E>> {
+        let directories = self.clone();
+        Box::pin(async move {
+            match tokio::task::spawn_blocking(move || work(&directories)).await {
+                Ok(result) => result,
+                Err(panic) => Err(Failure::new(FailureKind::Fatal, "STORAGE_PANICKED", panic.to_string()).into()),
+            }
+        })
+    }
+
+    fn prepare_now(&self, run_id: RunId) -> Result<(), StorageError> {
+        match self.storage.locate(run_id) {
+            None => self.storage.create_run(run_id).map(drop),
+            Some(_) => self.run(run_id).map(drop),
+        }
+    }
+
+    fn inspect_now(&self, run: &Run) -> Inspection {
+        let whole = |found| Inspection { found, broken: Vec::new() };
+        let Some(run_id) = run.id() else { return whole(Found::Nowhere) };
+        let found = match self.storage.locate(run_id) {
+            Some(Place::Running) => Found::Running,
+            Some(Place::Completed | Place::Failed) => Found::Published,
+            Some(Place::Importing | Place::Deleting) | None => Found::Nowhere,
+        };
+        if found != Found::Running || run.stage() != Stage::Working {
+            return whole(found);
+        }
+        let mut broken = Vec::new();
+        let mut kept = Vec::new();
+        for participant in run.participants().iter().filter(|one| one.status == ParticipantStatus::Completed) {
+            match participant.artifacts.iter().try_for_each(|artifact| self.check(run_id, artifact)) {
+                Ok(()) => kept.extend(participant.artifacts.iter().map(|artifact| artifact.stored.file.clone())),
+                Err(failure) => broken.push((participant.name.clone(), failure.to_string())),
+            }
+        }
+        // What an attempt that is gone left of participants that run again.
+        if let Err(error) = self.run(run_id).and_then(|directory| directory.retain(&kept)) {
+            tracing::error!(%run_id, %error, "leftovers of an earlier attempt cannot be removed");
+        }
+        Inspection { found, broken }
+    }
+
+    /// Takes size and hash of an artifact and its index again.
+    fn check(&self, run_id: RunId, artifact: &ArtifactStoredV1) -> Result<(), PipelineError> {
+        let open = |name: &ArtifactName| {
+            let path = self.storage.path(Place::Running, run_id).join(name.as_str());
+            let file = File::open(&path).map_err(|error| PipelineError::io("open", &path)(error))?;
+            Ok::<_, PipelineError>((file, path))
+        };
+        let recorded = manifest::artifact(artifact).map_err(|reason| {
+            let path = self.storage.path(Place::Running, run_id);
+            PipelineError::altered(&path, reason)
+        })?;
+        let (file, path) = open(&artifact.stored.file)?;
+        let reader = ArtifactReader::open(&self.pipeline, file, &path, recorded.compression, recorded.expected())?;
+        reader.check_stored(&mut |_| {})?;
+        if let Some(index) = &artifact.index {
+            let (file, path) = open(&index.file)?;
+            IndexReader::open(file, &path, recorded.compression, Some((index.size_bytes, index.sha256)))?;
+        }
+        Ok(())
+    }
+
+    fn seal_now(&self, run: &Run) -> Result<Sha256, DirectoryFailure> {
+        let run_id = run.id().ok_or_else(no_run)?;
+        let manifest = manifest::of(run, self.server_id).map_err(lost)?;
+        let lost = |error: StorageError| DirectoryFailure::Lost(failure(&error));
+        // Damage that was found after the rename: the run is sealed again where runs work.
+        if matches!(self.storage.locate(run_id), Some(Place::Completed | Place::Failed)) {
+            self.storage.withdraw(run_id).map_err(lost)?;
+        }
+        let directory = self.run(run_id).map_err(lost)?;
+        let kept: Vec<_> = run.good_artifacts().map(|artifact| artifact.stored.file.clone()).collect();
+        directory.retain(&kept).map_err(lost)?;
+        match directory.seal(&manifest, &mut |_| {}) {
+            Ok(sealed) => Ok(sealed.sums_sha256),
+            Err(StorageError::NotAsWritten { files, .. }) => Err(DirectoryFailure::Damaged(damaged(run, &files))),
+            Err(error) => Err(lost(error)),
+        }
+    }
+
+    fn publish_now(&self, run: &Run, target: Target) -> Result<(), DirectoryFailure> {
+        let run_id = run.id().ok_or_else(no_run)?;
+        let lost = |error: StorageError| DirectoryFailure::Lost(failure(&error));
+        let destination = match target {
+            Target::Completed => Destination::Completed,
+            Target::Failed => Destination::Failed,
+        };
+        let was_there = self.storage.locate(run_id) == Some(Place::from(destination));
+        fault::point("publish.before");
+        self.storage.publish(run_id, destination).map_err(lost)?;
+        fault::point("publish.after");
+        self.forget(run_id);
+        // A process that died after the rename may have died with the machine: nothing is taken on trust.
+        if !was_there {
+            return Ok(());
+        }
+        let report = self.storage.lease(run_id).map_err(lost)?.verify(run.sums_sha256(), &mut |_| {});
+        if report.is_good() {
+            return Ok(());
+        }
+        let damage = damaged(run, &report.files);
+        if damage.is_empty() {
+            // Only what is written at the seal is damaged: the manifest, the list of hashes.
+            self.seal_now(run)?;
+            return self.storage.publish(run_id, destination).map(drop).map_err(lost);
+        }
+        Err(DirectoryFailure::Damaged(damage))
+    }
+
+    /// A run that ends without a directory leaves none: what it holds takes room that the log may need.
+    fn give_up(&self, run: &Run, failure: DirectoryFailure) -> DirectoryFailure {
+        if let (DirectoryFailure::Lost(_), Some(run_id)) = (&failure, run.id()) {
+            self.forget(run_id);
+            if let Err(error) = self.storage.discard_run(run_id) {
+                tracing::error!(%run_id, %error, "the directory of a failed run cannot be removed");
+            }
+        }
+        failure
+    }
+
+    fn delete_now(&self, run_id: RunId) -> Result<(), StorageError> {
+        match self.storage.delete(run_id) {
+            // It was moved away by hand, or the deletion had come that far before.
+            Ok(_) | Err(StorageError::RunDirectoryMissing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.storage.sweep().map(drop)
+    }
+}
+
+impl Backups for Directories {
+    fn prepare(&self, run_id: RunId) -> PortFuture<Result<(), Failure>> {
+        self.blocking(move |directories| directories.prepare_now(run_id).map_err(|error| failure(&error)))
+    }
+
+    fn inspect(&self, run: Arc<Run>) -> PortFuture<Inspection> {
+        let inspected = self.blocking::<_, Failure>(move |directories| Ok(directories.inspect_now(&run)));
+        // Nothing is trusted that could not be looked at.
+        Box::pin(async move { inspected.await.unwrap_or(Inspection { found: Found::Nowhere, broken: Vec::new() }) })
+    }
+
+    fn seal(&self, run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>> {
+        self.blocking(move |directories| directories.seal_now(&run).map_err(|failure| directories.give_up(&run, failure)))
+    }
+
+    fn publish(&self, run: Arc<Run>, target: Target) -> PortFuture<Result<(), DirectoryFailure>> {
+        self.blocking(move |directories| {
+            directories.publish_now(&run, target).map_err(|failure| directories.give_up(&run, failure))
+        })
+    }
+
+    fn delete(&self, run: Arc<Run>) -> PortFuture<Result<(), Failure>> {
+        self.blocking(move |directories| match run.id() {
+            Some(run_id) => directories.delete_now(run_id).map_err(|error| failure(&error)),
+            None => Ok(()),
+        })
+    }
+}
+
+fn no_run() -> DirectoryFailure {
+    lost("there is no such run".to_owned())
+}
+
+fn lost(reason: String) -> DirectoryFailure {
+    DirectoryFailure::Lost(Failure::new(FailureKind::Fatal, "RUN_UNUSABLE", reason))
+}
+
+pub(super) fn failure(error: &StorageError) -> Failure {
+    let kind = if error.retryable() { FailureKind::Retryable } else { FailureKind::Fatal };
+    Failure::new(kind, error.code(), error.to_string())
+}
+
+/// Damage as failures of the participants it belongs to.
+fn damaged(run: &Run, files: &[FileReport]) -> Vec<(ParticipantName, Failure)> {
+    let of_participant = |file: &FileReport| Some((owner(run, &file.name)?, failure(file.error.as_ref()?)));
+    files.iter().filter_map(of_participant).collect()
+}
+
+/// The participant a file of the run directory belongs to.
+fn owner(run: &Run, file: &str) -> Option<ParticipantName> {
+    let is = |name: &ArtifactName| name.as_str() == file;
+    let artifact = run.good_artifacts().find(|artifact| {
+        is(&artifact.stored.file) || artifact.index.as_ref().is_some_and(|index| is(&index.file))
+    })?;
+    Some(artifact.participant.clone())
+}

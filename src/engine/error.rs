@@ -1,0 +1,71 @@
+//! Why the engine did not do what it was asked.
+
+use holdfast_actors::event_sourced::CommandError;
+use holdfast_actors::root::RootError;
+use holdfast_log::home::HomeError;
+use holdfast_log::owner::OwnerError;
+use holdfast_log::{AppendError, OpenError};
+
+use super::view::ViewError;
+use crate::pipeline::PipelineError;
+use crate::storage::StorageError;
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// There is no usable home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Another process owns the home.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The start could not be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// An actor said no.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// Workers cannot be started.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The run directories cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Nothing can be recorded any more.
+    #[error("the event log takes no more events: {0}")]
+    Lost(String),
+    /// A thread could not be started or panicked.
+    #[error("a thread of the engine failed: {0}")]
+    Thread(String),
+    /// The engine has been stopped.
+    #[error("the engine has been stopped")]
+    Stopped,
+}
+
+impl EngineError {
+    /// Its stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            EngineError::Home(error) => error.code(),
+            EngineError::Owner(error) => error.code(),
+            EngineError::Open(error) => error.code(),
+            EngineError::View(_) => "LOG_UNREADABLE",
+            EngineError::Append(error) => error.code(),
+            EngineError::Root(RootError::Command(CommandError::Refused(refusal))) => refusal.code(),
+            EngineError::Root(RootError::Restore(CommandError::Refused(_))) => "RESTORE_RUN_NOT_ACTIVE",
+            EngineError::Root(_) => "ACTOR_FAILED",
+            EngineError::Pipeline(error) => error.code(),
+            EngineError::Storage(error) => error.code(),
+            EngineError::Lost(_) => "LOG_LOST",
+            EngineError::Thread(_) => "THREAD_FAILED",
+            EngineError::Stopped => "ENGINE_STOPPED",
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Taking a home over: lock, log, and the facts about the start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use holdfast_actors::ports::Clock;
+use holdfast_log::home::Home;
+use holdfast_log::owner::Owner;
+use holdfast_log::space::Ballast;
+use holdfast_log::{Append, DurableLog, EventLog, Options, ReadLog};
+use holdfast_model::codec::record;
+use holdfast_model::event::{Event, SystemEvent};
+use holdfast_model::failure::cut;
+use holdfast_model::history::History;
+use holdfast_model::ids::{StreamId, Version};
+use holdfast_model::system::{EngineStartedV1, HomeCreatedV1, LogRepairedV1};
+
+use super::error::EngineError;
+use super::{APP_VERSION, Start, SystemClock, fold_history};
+use crate::storage::Storage;
+
+/// A home that this process owns.
+pub(super) struct Opened {
+    pub(super) home: Home,
+    pub(super) owner: Owner,
+    pub(super) log: Arc<DurableLog>,
+    pub(super) storage: Storage,
+    pub(super) history: History,
+}
+
+/// Takes the home at `root` over. Blocks.
+pub(super) fn open(root: &Path, start: &Start) -> Result<Opened, EngineError> {
+    let clock = SystemClock;
+    let home = Home::create(root, APP_VERSION, clock.new_id(), clock.now())?;
+    let owner = Owner::acquire(&home.lock(), start.purpose, clock.now(), start.lock_wait)?;
+    let (log, report) = DurableLog::open(&home.log(), Options::default())?;
+    let history = fold_history(&log, log.head())?;
+
+    let mut facts = Vec::new();
+    let version = log.stream_version(&StreamId::system()).map_err(super::ViewError::from)?;
+    if version == Version::NONE {
+        facts.push(SystemEvent::HomeCreated(HomeCreatedV1 {
+            server_id: home.identity().server_id,
+            app_version: env!("CARGO_PKG_VERSION").into(),
+        }));
+    }
+    if !report.is_clean() {
+        let what = report.to_string();
+        tracing::warn!(what, "opening the event log found something");
+        facts.push(SystemEvent::LogRepaired(LogRepairedV1 { what: cut(&what, 4096).to_owned() }));
+    }
+    if start.resume {
+        facts.push(SystemEvent::EngineStarted(EngineStartedV1 {
+            pid: std::process::id(),
+            purpose: start.purpose.into(),
+            app_version: env!("CARGO_PKG_VERSION").into(),
+        }));
+    }
+    let ballast = Ballast::new(home.ballast(), Ballast::SIZE);
+    append(&log, version, facts, start, &ballast)?;
+
+    let storage = Storage::create(home.backups())?;
+    storage.sweep()?;
+    // No room for it is no reason not to start: it is made again when there is.
+    if let Err(error) = ballast.ensure() {
+        tracing::warn!(%error, "the log's reserve on disk cannot be made");
+    }
+    Ok(Opened { home, owner, log: Arc::new(log), storage, history })
+}
+
+fn append(
+    log: &DurableLog,
+    expected: Version,
+    facts: Vec<SystemEvent>,
+    start: &Start,
+    ballast: &Ballast,
+) -> Result<(), EngineError> {
+    if facts.is_empty() {
+        return Ok(());
+    }
+    let clock = SystemClock;
+    let encoded = facts.into_iter().map(|fact| record(&Event::from(fact), clock.new_id(), clock.now(), &start.origin));
+    let events = encoded.collect::<Result<Vec<_>, _>>().map_err(|error| EngineError::Thread(error.to_string()))?;
+    let append = Append { stream: StreamId::system(), expected, events };
+    let appended = tokio::runtime::Handle::current().block_on(async {
+        match log.append(append.clone()).await {
+            Err(error) if error.retryable() && ballast.give_up().unwrap_or(false) => log.append(append).await,
+            result => result,
+        }
+    });
+    appended?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! A run's manifest, from its state at the end.
+
+use holdfast_model::run::{ArtifactStoredV1, ParticipantStatus, ParticipantView, Run, RunParticipant, RunStatus};
+use uuid::Uuid;
+
+use crate::storage::{
+    Consistency, Encryption, Manifest, ManifestArtifact, ManifestIndex, ManifestParticipant, Warnings,
+};
+
+/// The manifest of a classified run.
+///
+/// # Errors
+/// Says what of the run's record this program cannot understand.
+pub(super) fn of(run: &Run, server_id: Uuid) -> Result<Manifest, String> {
+    let (Some(view), Some(run_id), Some(outcome)) = (run.view(true), run.id(), run.outcome()) else {
+        return Err("the run has not come to its end".into());
+    };
+    let participants = run.participants().iter().zip(view.participants).map(|(one, shown)| participant(one, shown));
+    let scoped = !view.requested_participants.is_empty();
+    Ok(Manifest {
+        backup_format_version: Manifest::VERSION,
+        server_id,
+        app_version: env!("CARGO_PKG_VERSION").into(),
+        run_id,
+        run_type: view.run_type.as_str().into(),
+        trigger: view.trigger.as_str().into(),
+        status: RunStatus::from(outcome).as_str().into(),
+        attempt: view.attempt,
+        started_at: view.started_at,
+        finished_at: run.finished_at().map_or(0, |at| at.seconds()),
+        error_summary: view.error_summary,
+        requested_by: view.requested_by,
+        requested_participants: run.participants().iter().filter(|_| scoped).map(|one| one.name.clone()).collect(),
+        consistency: Consistency { mode: view.consistency.mode, barrier_at: view.consistency.barrier_at },
+        job: None,
+        size_bytes: view.size_bytes,
+        stored_bytes: view.stored_bytes,
+        participants: participants.collect::<Result<_, _>>()?,
+    })
+}
+
+fn participant(one: &RunParticipant, shown: ParticipantView) -> Result<ManifestParticipant, String> {
+    let good = one.status == ParticipantStatus::Completed;
+    Ok(ManifestParticipant {
+        name: one.name.clone(),
+        critical: one.critical,
+        ok: shown.ok,
+        status: shown.status,
+        started_at: shown.started_at,
+        finished_at: shown.finished_at,
+        error: shown.error,
+        warnings: Warnings { count: shown.warnings.count, first: shown.warnings.first },
+        artifacts: one.artifacts.iter().filter(|_| good).map(artifact).collect::<Result<_, _>>()?,
+    })
+}
+
+/// An artifact as the manifest says it.
+///
+/// # Errors
+/// Says why its compression is not known: a newer program made it.
+pub(crate) fn artifact(artifact: &ArtifactStoredV1) -> Result<ManifestArtifact, String> {
+    Ok(ManifestArtifact {
+        logical_name: artifact.logical_name.clone(),
+        path: artifact.stored.file.clone(),
+        size_bytes: artifact.stored.size_bytes,
+        sha256: artifact.stored.sha256,
+        content_bytes: artifact.content_bytes,
+        content_sha256: artifact.content_sha256,
+        compression: artifact.compression.parse().map_err(|error: crate::pipeline::InvalidCompression| error.to_string())?,
+        encryption: Encryption::None,
+        index: artifact.index.as_ref().map(|index| ManifestIndex {
+            path: index.file.clone(),
+            size_bytes: index.size_bytes,
+            sha256: index.sha256,
+        }),
+    })
+}

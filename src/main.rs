@@ -1,0 +1,5 @@
+//! The `holdfast` program.
+
+fn main() -> std::process::ExitCode {
+    holdfast::cli::main()
+}

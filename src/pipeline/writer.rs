@@ -1,0 +1,441 @@
+//! A participant's bytes on their way into an artifact.
+//!
+//! Three kinds of thread work on one artifact at a time: the participant's own fills chunks; workers compress and hash
+//! them; a sink thread puts the frames back in order and writes them. The sink thread neither takes credits nor waits
+//! for any thread that does, so what is compressed always gets written and its memory comes back.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use holdfast_log::{durable, space};
+use holdfast_model::ids::{ArtifactName, Sha256};
+
+use super::compression::Compression;
+use super::control::ArtifactControl;
+use super::credits::{Buffer, ChunkBuffers};
+use super::error::PipelineError;
+use super::index::{FrameLine, IndexWriter};
+use super::staged::Staged;
+use super::strand::{HashStrand, Panicked, Strand};
+use super::{Pipeline, frame};
+
+/// How an artifact is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WriteOptions {
+    /// Its compression.
+    pub compression: Compression,
+    /// Bytes that stay free on the disk; `None`: [`space::reserve`].
+    pub reserve: Option<u64>,
+}
+
+/// An artifact on stable storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredArtifact {
+    /// Its file's name in the run directory.
+    pub file: ArtifactName,
+    /// Size of the file in bytes.
+    pub stored_bytes: u64,
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+    /// Bytes the participant wrote.
+    pub content_bytes: u64,
+    /// SHA-256 of them.
+    pub content_sha256: Sha256,
+    /// How they are compressed.
+    pub compression: Compression,
+    /// Frames in the file; for a form without frames, pieces its index names.
+    pub frames: u64,
+    /// Its index.
+    pub index: StoredIndex,
+}
+
+/// An artifact's index on stable storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredIndex {
+    /// Its file's name in the run directory.
+    pub file: ArtifactName,
+    /// Size of the file in bytes.
+    pub stored_bytes: u64,
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+}
+
+/// Takes a participant's plain bytes, from the participant's own blocking thread.
+///
+/// Nothing has the artifact's name before [`ArtifactWriter::finish`] says so; dropped before, it leaves nothing.
+pub struct ArtifactWriter {
+    pipeline: Pipeline,
+    compression: Compression,
+    file: ArtifactName,
+    control: ArtifactControl,
+    /// The chunk that is being filled.
+    current: Option<ChunkBuffers>,
+    /// Its number.
+    next: u64,
+    content: Option<HashStrand>,
+    brotli: Option<Strand<frame::brotli::Encoder>>,
+    index: Arc<Mutex<IndexWriter>>,
+    to_sink: Option<Sender<Numbered>>,
+    sink: Option<JoinHandle<Result<Written, PipelineError>>>,
+}
+
+/// A chunk's stored form with its place in the artifact.
+struct Numbered {
+    number: u64,
+    packed: Result<Packed, PipelineError>,
+}
+
+struct Packed {
+    stored: Arc<Buffer>,
+    plain_bytes: usize,
+    crc32: Option<u32>,
+}
+
+impl ArtifactWriter {
+    /// Starts artifact `name` in the run directory `dir`.
+    ///
+    /// # Errors
+    /// [`PipelineError::Exists`] where its file is there, else [`PipelineError::Io`].
+    pub fn create(
+        pipeline: &Pipeline,
+        dir: &Path,
+        name: &ArtifactName,
+        options: WriteOptions,
+    ) -> Result<Self, PipelineError> {
+        let compression = options.compression;
+        let unnamed = |error| PipelineError::io("name", &dir.join(name.as_str()))(io::Error::other(error));
+        let file = compression.file_name(name).map_err(unnamed)?;
+        let index_file = super::index::file_name(&file).map_err(unnamed)?;
+        let reserve = match options.reserve {
+            Some(bytes) => bytes,
+            None => space::reserve(dir).map_err(PipelineError::io("find the room in", dir))?,
+        };
+        let staged = Staged::create(dir, &file, reserve)?;
+        let index = IndexWriter::create(Staged::create(dir, &index_file, reserve)?, index_file, &file, compression)?;
+        let index = Arc::new(Mutex::new(index));
+        let control = ArtifactControl::new(staged.target().to_owned(), pipeline.credits.clone());
+        let (to_sink, from_workers) = mpsc::channel();
+        let sink = Sink {
+            staged,
+            index: Arc::clone(&index),
+            control: control.clone(),
+            hash: HashStrand::new(&pipeline.pool),
+            stored_offset: 0,
+            plain_offset: 0,
+        };
+        let sink = std::thread::Builder::new()
+            .name("artifact-sink".to_owned())
+            .spawn(move || sink.run(&from_workers))
+            .map_err(PipelineError::io("start a thread for", control.path()))?;
+        let brotli = match compression {
+            Compression::Brotli(quality) => Some(Strand::new(&pipeline.pool, frame::brotli::Encoder::new(quality))),
+            _ => None,
+        };
+        Ok(Self {
+            pipeline: pipeline.clone(),
+            compression,
+            file,
+            control,
+            current: None,
+            next: 0,
+            content: Some(HashStrand::new(&pipeline.pool)),
+            brotli,
+            index,
+            to_sink: Some(to_sink),
+            sink: Some(sink),
+        })
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn control(&self) -> ArtifactControl {
+        self.control.clone()
+    }
+
+    /// The name of the artifact's file in the run directory.
+    #[must_use]
+    pub fn file(&self) -> &ArtifactName {
+        &self.file
+    }
+
+    /// Adds a line of the participant's own to the index: one JSON object, without line breaks, of up to
+    /// [`MAX_LINE`](super::index::MAX_LINE) bytes.
+    ///
+    /// # Errors
+    /// [`PipelineError`]; after one that is not [`PipelineError::EntryInvalid`] the artifact is lost.
+    pub fn entry(&mut self, line: &str) -> Result<(), PipelineError> {
+        self.control.check()?;
+        lock(&self.index).entry(line).inspect_err(|error| {
+            if !matches!(error, PipelineError::EntryInvalid { .. }) {
+                self.control.fail(error.clone());
+            }
+        })
+    }
+
+    /// Ends the artifact: when this returns, it and its index have their names and are on stable storage.
+    ///
+    /// # Errors
+    /// [`PipelineError`]; then nothing of it is left.
+    pub fn finish(mut self) -> Result<StoredArtifact, PipelineError> {
+        self.control.check()?;
+        self.submit_last()?;
+        let written = self.join_sink().unwrap_or_else(|| Err(self.panicked()))?;
+        self.control.check()?;
+        let content = self.content.take().map(HashStrand::finish);
+        let (content_sha256, content_bytes) = content.unwrap_or(Err(Panicked)).map_err(|Panicked| self.panicked())?;
+        let mut staged = written.staged;
+        staged.sync()?;
+        let mut index = lock(&self.index).take(written.stored_bytes, content_bytes)?;
+        index.staged.sync()?;
+        // Revoked up to here: no names. From here on: both names, and a revocation comes too late.
+        self.control.begin_commit()?;
+        index.staged.rename()?;
+        staged.rename()?;
+        let dir = durable::parent(staged.target());
+        durable::sync_dir(dir).map_err(PipelineError::io("sync", dir))?;
+        staged.keep();
+        index.staged.keep();
+        Ok(StoredArtifact {
+            file: self.file.clone(),
+            stored_bytes: written.stored_bytes,
+            sha256: written.sha256,
+            content_bytes,
+            content_sha256,
+            compression: self.compression,
+            frames: index.frames,
+            index: StoredIndex { file: index.file, stored_bytes: index.stored_bytes, sha256: index.sha256 },
+        })
+    }
+
+    fn acquire(&self) -> Result<ChunkBuffers, PipelineError> {
+        self.pipeline.credits.acquire(|| self.control.is_revoked()).ok_or_else(|| self.control.revoked())
+    }
+
+    /// Hands a full chunk, or the last one, to the workers.
+    fn submit(&mut self, chunk: ChunkBuffers) {
+        let Some(ticket) = self.ticket() else { return };
+        let ChunkBuffers { plain, mut stored } = chunk;
+        let plain = Arc::new(plain);
+        if let Some(content) = &self.content {
+            content.push(Arc::clone(&plain));
+        }
+        let plain_bytes = plain.len();
+        match (self.compression, &self.brotli) {
+            (Compression::None, _) => {
+                drop(stored);
+                self.pipeline.pool.spawn(move || {
+                    let crc32 = Some(crc32(&plain));
+                    ticket.send(Ok(Packed { stored: plain, plain_bytes, crc32 }));
+                });
+            }
+            (Compression::Brotli(_), Some(strand)) => strand.push(move |encoder| {
+                let crc32 = Some(crc32(&plain));
+                let encoded = encoder.encode(&plain, stored.spare());
+                ticket.send_encoded(encoded, stored, plain_bytes, crc32);
+            }),
+            (compression, _) => self.pipeline.pool.spawn(move || {
+                let encoded = frame::encode(compression, &plain, stored.spare());
+                ticket.send_encoded(encoded, stored, plain_bytes, None);
+            }),
+        }
+    }
+
+    fn submit_last(&mut self) -> Result<(), PipelineError> {
+        match self.current.take() {
+            Some(chunk) => self.submit(chunk),
+            // The standard tools want at least one frame, also of nothing.
+            None if self.next == 0 && self.compression != Compression::None && self.brotli.is_none() => {
+                let chunk = self.acquire()?;
+                self.submit(chunk);
+            }
+            None => {}
+        }
+        if let Some(strand) = self.brotli.take() {
+            let end = strand.finish().map_err(|Panicked| self.panicked())?.finish();
+            let ChunkBuffers { mut stored, .. } = self.acquire()?;
+            stored.fill_from(&end);
+            if let Some(ticket) = self.ticket() {
+                ticket.send(Ok(Packed { stored: Arc::new(stored), plain_bytes: 0, crc32: Some(0) }));
+            }
+        }
+        Ok(())
+    }
+
+    fn ticket(&mut self) -> Option<Ticket> {
+        let number = self.next;
+        self.next += 1;
+        let to_sink = self.to_sink.clone()?;
+        Some(Ticket { to_sink: Some(to_sink), number, control: self.control.clone() })
+    }
+
+    /// Lets the sink come to its end; `None` where it has been joined already, or panicked.
+    fn join_sink(&mut self) -> Option<Result<Written, PipelineError>> {
+        self.to_sink = None;
+        self.sink.take()?.join().ok()
+    }
+
+    fn panicked(&self) -> PipelineError {
+        PipelineError::WorkerPanicked { path: self.control.path().to_owned() }
+    }
+}
+
+impl Write for ArtifactWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.control.check()?;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let mut chunk = match self.current.take() {
+            Some(chunk) => chunk,
+            None => self.acquire()?,
+        };
+        let taken = chunk.plain.fill_from(bytes);
+        self.control.add_content(taken);
+        if chunk.plain.is_full() {
+            self.submit(chunk);
+        } else {
+            self.current = Some(chunk);
+        }
+        Ok(taken)
+    }
+
+    /// Does nothing: a chunk goes on when it is full, and all of it at the end.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(self.control.check()?)
+    }
+}
+
+impl Drop for ArtifactWriter {
+    fn drop(&mut self) {
+        self.current = None;
+        // Unfinished: the sink must not go on writing what nobody wants.
+        self.control.revoke();
+        // Its file goes with the result, and all credits are back when this returns.
+        drop(self.join_sink());
+        let _ = self.brotli.take().map(Strand::finish);
+        let _ = self.content.take().map(HashStrand::finish);
+    }
+}
+
+impl std::fmt::Debug for ArtifactWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArtifactWriter").field("file", &self.file).field("compression", &self.compression).finish()
+    }
+}
+
+/// The duty to tell the sink about one chunk, whatever happens to the work on it.
+struct Ticket {
+    to_sink: Option<Sender<Numbered>>,
+    number: u64,
+    control: ArtifactControl,
+}
+
+impl Ticket {
+    fn send(mut self, packed: Result<Packed, PipelineError>) {
+        self.tell(packed);
+    }
+
+    fn send_encoded(
+        self,
+        encoded: Result<usize, frame::BadFrame>,
+        mut stored: Buffer,
+        plain_bytes: usize,
+        crc32: Option<u32>,
+    ) {
+        let path = self.control.path().to_owned();
+        self.send(match encoded {
+            Ok(length) => {
+                stored.advance(length);
+                Ok(Packed { stored: Arc::new(stored), plain_bytes, crc32 })
+            }
+            Err(frame::BadFrame(reason)) => Err(PipelineError::Compress { path, reason }),
+        });
+    }
+
+    fn tell(&mut self, packed: Result<Packed, PipelineError>) {
+        if let Some(to_sink) = self.to_sink.take() {
+            // A sink that is gone has said why.
+            let _ = to_sink.send(Numbered { number: self.number, packed });
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.tell(Err(PipelineError::WorkerPanicked { path: self.control.path().to_owned() }));
+    }
+}
+
+/// The thread that writes.
+struct Sink {
+    staged: Staged,
+    index: Arc<Mutex<IndexWriter>>,
+    control: ArtifactControl,
+    hash: HashStrand,
+    stored_offset: u64,
+    plain_offset: u64,
+}
+
+/// What the sink made.
+struct Written {
+    staged: Staged,
+    stored_bytes: u64,
+    sha256: Sha256,
+}
+
+impl Sink {
+    fn run(mut self, from_workers: &Receiver<Numbered>) -> Result<Written, PipelineError> {
+        let mut early = BTreeMap::new();
+        let mut next = 0;
+        for Numbered { number, packed } in from_workers {
+            early.insert(number, packed);
+            while let Some(packed) = early.remove(&next) {
+                next += 1;
+                // After a failure the rest is taken and dropped, so that its memory comes back.
+                if let Err(error) = self.control.check().and(packed).and_then(|packed| self.write(packed)) {
+                    self.control.fail(error);
+                }
+            }
+        }
+        let hashed = self.hash.finish();
+        self.control.check()?;
+        let panicked = |Panicked| PipelineError::WorkerPanicked { path: self.control.path().to_owned() };
+        let (sha256, stored_bytes) = hashed.map_err(panicked)?;
+        Ok(Written { staged: self.staged, stored_bytes, sha256 })
+    }
+
+    fn write(&mut self, packed: Packed) -> Result<(), PipelineError> {
+        let Packed { stored, plain_bytes, crc32 } = packed;
+        // The hash first: it goes on while the file is written.
+        self.hash.push(Arc::clone(&stored));
+        self.staged.write(&stored)?;
+        let line = FrameLine {
+            stored_offset: self.stored_offset,
+            stored_length: stored.len() as u64,
+            plain_offset: self.plain_offset,
+            plain_length: plain_bytes as u64,
+            crc32,
+        };
+        lock(&self.index).frame(&line)?;
+        self.stored_offset += line.stored_length;
+        self.plain_offset += line.plain_length;
+        self.control.add_stored(stored.len());
+        Ok(())
+    }
+}
+
+/// CRC-32 (ISO 3309), for forms that carry no checksum of their own.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+fn lock(index: &Mutex<IndexWriter>) -> MutexGuard<'_, IndexWriter> {
+    // A panic in the index fails the artifact through the thread it happened in; what is read after it is thrown away.
+    index.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

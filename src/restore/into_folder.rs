@@ -1,0 +1,253 @@
+//! A restore into a folder.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use holdfast_log::durable;
+use holdfast_model::ids::RestoreId;
+use holdfast_model::run::ArtifactStoredV1;
+
+use super::error::RestoreError;
+use super::source::RunSource;
+use crate::files::{self, ExtractOptions, FilesError, Observer, Plan, RawPath, Selection, Summary};
+
+/// Conflicts looked for before a restore is refused.
+const CONFLICTS: usize = 100;
+
+/// What to restore.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The restore.
+    pub restore_id: RestoreId,
+    /// Where to, absolute.
+    pub target: PathBuf,
+    /// Only these paths and what is below them; all where empty.
+    pub paths: Vec<RawPath>,
+    /// Whether files in the way are replaced.
+    pub overwrite: bool,
+}
+
+/// A restore whose source was checked; nothing is written yet.
+pub struct Prepared<'a> {
+    source: &'a RunSource,
+    request: Request,
+    staging: Option<PathBuf>,
+    parts: Vec<Part>,
+}
+
+/// What is restored of one artifact.
+struct Part {
+    artifact: ArtifactStoredV1,
+    plan: Plan,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Files.
+    pub files: u64,
+    /// Folders.
+    pub folders: u64,
+    /// Content bytes.
+    pub bytes: u64,
+    /// Metadata that the target could not hold, the first by name.
+    pub warnings: u64,
+    /// The first of them.
+    pub first_warnings: Vec<String>,
+    /// Bytes read of stored artifacts while restoring.
+    pub stored_bytes_read: u64,
+}
+
+/// A restore into a folder, step by step.
+pub struct IntoFolder;
+
+impl IntoFolder {
+    /// Plans a restore and reads its source again. Writes nothing.
+    ///
+    /// # Errors
+    /// [`RestoreError`] where the source is not as recorded, a path is not in it, or something is in the way.
+    pub fn prepare<'a>(
+        source: &'a RunSource,
+        request: Request,
+        observer: &dyn Observer,
+    ) -> Result<Prepared<'a>, RestoreError> {
+        let fresh = is_fresh(&request.target)?;
+        let selection =
+            if request.paths.is_empty() { Selection::everything() } else { Selection::of(&request.paths)? };
+        let mut parts = Vec::new();
+        let mut missing = None;
+        for artifact in source.artifacts() {
+            // With several participants a path is in one of them.
+            let plan = match Plan::new(source.entries(artifact)?, &selection) {
+                Err(FilesError::NotFound { path }) => {
+                    missing = Some(path);
+                    continue;
+                }
+                plan => plan?,
+            };
+            if !fresh {
+                refuse_conflicts(source, artifact, &selection, &request)?;
+            }
+            parts.push(Part { artifact: artifact.clone(), plan });
+        }
+        if let Some(path) = missing.filter(|_| parts.is_empty()) {
+            return Err(FilesError::NotFound { path }.into());
+        }
+        if request.paths.is_empty() {
+            for part in &parts {
+                source.reader(&part.artifact)?.check_stored(&mut |_| {})?;
+                if observer.cancelled() {
+                    return Err(FilesError::Cancelled.into());
+                }
+            }
+        }
+        let staging = fresh.then(|| staging(&request));
+        Ok(Prepared { source, request, staging, parts })
+    }
+}
+
+impl Prepared<'_> {
+    /// Files that will be restored.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.parts.iter().map(|part| part.plan.files).sum()
+    }
+
+    /// Content bytes that will be restored.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.plan.bytes).sum()
+    }
+
+    /// Where it is made ready; `None` where it goes straight into a target that holds something.
+    #[must_use]
+    pub fn staging(&self) -> Option<&Path> {
+        self.staging.as_deref()
+    }
+
+    /// Restores. Where it fails, what was made ready is taken away again.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn run(self, observer: &dyn Observer) -> Result<Restored, RestoreError> {
+        let Some(staging) = &self.staging else {
+            return self.extract(&self.request.target, observer).and_then(|restored| sync(&self.request.target, restored));
+        };
+        let target = &self.request.target;
+        let parent = durable::parent(target);
+        std::fs::create_dir_all(parent).map_err(failed("make", parent))?;
+        std::fs::create_dir(staging).map_err(failed("make", staging))?;
+        let restored = self
+            .extract(staging, observer)
+            .and_then(|restored| sync(staging, restored))
+            .and_then(|restored| put_in_place(staging, target).map(|()| restored));
+        if restored.is_err() {
+            let _ = std::fs::remove_dir_all(staging);
+        }
+        restored
+    }
+
+    fn extract(&self, folder: &Path, observer: &dyn Observer) -> Result<Restored, RestoreError> {
+        let options = ExtractOptions { overwrite: self.request.overwrite, ..ExtractOptions::default() };
+        let mut restored = Restored::default();
+        for part in &self.parts {
+            let reader = self.source.reader(&part.artifact)?;
+            let summary = if self.request.paths.is_empty() {
+                files::extract(&mut reader.stream(), folder, &options, observer)?
+            } else {
+                let frames = self.source.frames(&part.artifact)?;
+                let open = |span: files::Span| -> io::Result<Box<dyn io::Read>> {
+                    Ok(Box::new(reader.read_range(&frames, span.offset, span.length)?))
+                };
+                files::extract_selected(&part.plan, open, folder, &options, observer)?
+            };
+            restored.add(&summary, reader.stored_bytes_read());
+        }
+        Ok(restored)
+    }
+}
+
+impl Restored {
+    fn add(&mut self, summary: &Summary, stored_bytes_read: u64) {
+        self.files += summary.files;
+        self.folders += summary.folders;
+        self.bytes += summary.bytes;
+        self.warnings += summary.warnings.count;
+        let found = summary.warnings.first.iter().chain(&summary.notes.first);
+        self.first_warnings.extend(found.map(|finding| format!("{}: {}", finding.path.display(), finding.reason)));
+        self.stored_bytes_read += stored_bytes_read;
+    }
+}
+
+/// Where it is made ready: beside a target that is not there, and inside one that is an empty folder, which may be a mount
+/// point and has an owner and a mode of its own.
+fn staging(request: &Request) -> PathBuf {
+    let id = request.restore_id;
+    if request.target.exists() {
+        return request.target.join(format!(".holdfast-{id}"));
+    }
+    let name = request.target.file_name().unwrap_or_default().as_bytes();
+    // A name has at most 255 bytes.
+    let kept = String::from_utf8_lossy(name.get(..180).unwrap_or(name)).into_owned();
+    durable::parent(&request.target).join(format!(".{kept}.holdfast-{id}"))
+}
+
+/// Whether the target is not there or an empty folder.
+fn is_fresh(target: &Path) -> Result<bool, RestoreError> {
+    match std::fs::read_dir(target) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(failed("open", target)(error)),
+    }
+}
+
+fn refuse_conflicts(
+    source: &RunSource,
+    artifact: &ArtifactStoredV1,
+    selection: &Selection,
+    request: &Request,
+) -> Result<(), RestoreError> {
+    let target = &request.target;
+    let conflicts = files::conflicts(source.entries(artifact)?, selection, target, request.overwrite, CONFLICTS)?;
+    let Some(first) = conflicts.first() else { return Ok(()) };
+    let count = match conflicts.len() {
+        CONFLICTS => format!("{CONFLICTS} files or more"),
+        1 => "1 file".to_owned(),
+        some => format!("{some} files"),
+    };
+    Err(RestoreError::Conflicts { target: target.clone(), count, first: first.clone() })
+}
+
+/// Everything restored is on stable storage before it is called so.
+fn sync(folder: &Path, restored: Restored) -> Result<Restored, RestoreError> {
+    let file = std::fs::File::open(folder).map_err(failed("open", folder))?;
+    rustix::fs::syncfs(&file).map_err(|errno| failed("sync", folder)(errno.into()))?;
+    Ok(restored)
+}
+
+/// Renames what was made ready to the target. Into a folder that was there each of its top names is a step of its own.
+fn put_in_place(staging: &Path, target: &Path) -> Result<(), RestoreError> {
+    if staging.parent() != Some(target) {
+        rename(staging, target)?;
+        let parent = durable::parent(target);
+        return durable::sync_dir(parent).map_err(failed("sync", parent));
+    }
+    for entry in std::fs::read_dir(staging).map_err(failed("list", staging))? {
+        let entry = entry.map_err(failed("list", staging))?;
+        rename(&entry.path(), &target.join(entry.file_name()))?;
+    }
+    std::fs::remove_dir(staging).map_err(failed("remove", staging))?;
+    durable::sync_dir(target).map_err(failed("sync", target))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), RestoreError> {
+    holdfast_log::fault::point("restore-rename.before");
+    durable::rename_no_replace(from, to).map_err(failed("put in place", to))?;
+    holdfast_log::fault::point("restore-rename.after");
+    Ok(())
+}
+
+fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RestoreError + use<'a> {
+    move |source| RestoreError::Target { doing, path: path.to_owned(), source }
+}

@@ -1,0 +1,12 @@
+//! From a run back into the world: listing it, reading one file of it, restoring it into a folder.
+//!
+//! Nothing is written before the run's artifacts, or of a part its index, have been read again and are as recorded. Into a target
+//! that holds nothing, everything is made ready beside it and renamed into place at the end: all or nothing.
+
+mod error;
+mod into_folder;
+mod source;
+
+pub use error::RestoreError;
+pub use into_folder::{IntoFolder, Prepared, Request, Restored};
+pub use source::{Entries, RunSource};

@@ -1,0 +1,191 @@
+//! The directory of a run that is being written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use holdfast_log::durable;
+use holdfast_model::ids::{ArtifactName, Sha256};
+
+use super::error::{FileKind, StorageError};
+use super::lease::{open_as, open_dir};
+use super::manifest::Manifest;
+use super::places::{remove, sync_dir};
+use super::sums::Sums;
+use super::verify::{FileReport, check_file, listed_files};
+use super::{MANIFEST, SUMS};
+use crate::pipeline::{Compression, hash_file, index};
+
+/// A run's directory before publish, or a safety snapshot's. Shared by the run's participants.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    /// Names in use, in lower case.
+    taken: Mutex<BTreeSet<String>>,
+}
+
+/// What a sealed directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// SHA-256 of `SHA256SUMS`, and with it of everything.
+    pub sums_sha256: Sha256,
+    /// Files in the list.
+    pub files: usize,
+}
+
+impl RunDir {
+    pub(crate) fn create(path: PathBuf) -> Result<Self, StorageError> {
+        durable::make_dir(&path, 0o700).map_err(StorageError::io("make", &path))?;
+        Ok(Self { path, taken: Mutex::new(own_names()) })
+    }
+
+    pub(crate) fn open(path: PathBuf) -> Result<Self, StorageError> {
+        let mut taken = own_names();
+        taken.extend(names(&path)?.iter().map(|name| name.to_ascii_lowercase()));
+        Ok(Self { path, taken: Mutex::new(taken) })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the names of an artifact's file and index, before the first byte. Gives the file's name.
+    ///
+    /// # Errors
+    /// [`StorageError::NameTaken`], [`StorageError::NameInvalid`].
+    pub fn reserve(&self, name: &ArtifactName, compression: Compression) -> Result<ArtifactName, StorageError> {
+        let file = compression.file_name(name)?;
+        let index = index::file_name(&file)?;
+        let mut taken = self.taken();
+        for wanted in [&file, &index] {
+            if taken.contains(&wanted.as_str().to_ascii_lowercase()) {
+                return Err(StorageError::NameTaken { name: wanted.to_string() });
+            }
+        }
+        taken.extend([&file, &index].map(|name| name.as_str().to_ascii_lowercase()));
+        Ok(file)
+    }
+
+    /// Removes what a participant left: its artifacts' files, their indexes, and what never got a name. Their names are
+    /// free again.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn discard(&self, files: &[ArtifactName]) -> Result<(), StorageError> {
+        let mut gone: BTreeSet<String> = files.iter().map(|file| file.as_str().to_owned()).collect();
+        gone.extend(files.iter().map(|file| format!("{file}.index")));
+        self.remove_where(|name| gone.contains(name) || unnamed(name).is_some_and(|target| gone.contains(target)))?;
+        let freed: BTreeSet<String> = gone.iter().map(|name| name.to_ascii_lowercase()).collect();
+        self.taken().retain(|name| !freed.contains(name));
+        Ok(())
+    }
+
+    /// Removes everything but the artifacts in `files` and their indexes: what a run that goes on keeps. The manifest goes
+    /// too; it is written again.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn retain(&self, files: &[ArtifactName]) -> Result<(), StorageError> {
+        let mut kept: BTreeSet<String> = files.iter().map(|file| file.as_str().to_owned()).collect();
+        kept.extend(files.iter().map(|file| format!("{file}.index")));
+        self.remove_where(|name| !kept.contains(name))?;
+        let mut taken = self.taken();
+        *taken = own_names();
+        taken.extend(kept.iter().map(|name| name.to_ascii_lowercase()));
+        Ok(())
+    }
+
+    /// Writes the manifest as a whole, over the one before it.
+    ///
+    /// # Errors
+    /// [`StorageError::ManifestInvalid`] where it would be too long; [`StorageError::Io`].
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), StorageError> {
+        let path = self.path.join(MANIFEST);
+        let text = manifest.to_text(&path)?;
+        durable::write_atomic(&path, &text, 0o600).map_err(StorageError::io("write", &path))
+    }
+
+    /// Checks each artifact of the manifest and its index, size and hash from disk; then writes the manifest and the
+    /// list of hashes. `progress` is told the bytes read. Sealing again is harmless.
+    ///
+    /// # Errors
+    /// [`StorageError::NotAsWritten`] with those that are not; [`StorageError::Io`].
+    pub fn seal(&self, manifest: &Manifest, progress: &mut dyn FnMut(u64)) -> Result<Sealed, StorageError> {
+        let directory = open_dir(&self.path).map_err(StorageError::io("open", &self.path))?;
+        let mut sums = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for listed in listed_files(manifest) {
+            match check_file(&directory, &self.path, &listed, progress) {
+                Ok(()) => drop(sums.insert(listed.name, listed.sha256)),
+                Err(error) => wrong.push(FileReport::new(&listed, Some(error))),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(StorageError::NotAsWritten { path: self.path.clone(), files: wrong });
+        }
+        self.write_manifest(manifest)?;
+        let text = open_as(&directory, &self.path, MANIFEST, FileKind::Manifest)?;
+        sums.insert(MANIFEST.parse()?, self.hash(&text)?);
+        let sums = Sums(sums);
+        let path = self.path.join(SUMS);
+        let list = sums.to_text();
+        durable::write_atomic(&path, list.as_bytes(), 0o600).map_err(StorageError::io("write", &path))?;
+        let written = open_as(&directory, &self.path, SUMS, FileKind::Sums)?;
+        Ok(Sealed { sums_sha256: self.hash(&written)?, files: sums.0.len() })
+    }
+
+    fn hash(&self, file: &File) -> Result<Sha256, StorageError> {
+        let failed = |error| StorageError::io("read", &self.path)(error);
+        hash_file(file, file.metadata().map_err(failed)?.len(), &mut |_| {}).map_err(failed)
+    }
+
+    fn remove_where(&self, wanted: impl Fn(&str) -> bool) -> Result<(), StorageError> {
+        for name in names(&self.path)?.iter().filter(|name| wanted(name)) {
+            remove(&self.path.join(name))?;
+        }
+        sync_dir(&self.path)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // Each change under the lock is whole.
+        self.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn own_names() -> BTreeSet<String> {
+    BTreeSet::from([MANIFEST.to_ascii_lowercase(), SUMS.to_ascii_lowercase()])
+}
+
+/// The names in a directory, in order.
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, StorageError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(StorageError::io("list", path))? {
+        let entry = entry.map_err(StorageError::io("list", path))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The name that a file would have got, of the temp name `.<name>.<number>.tmp` of an artifact writer.
+fn unnamed(name: &str) -> Option<&str> {
+    let (target, number) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temp_name_says_whose_it_is() {
+        assert_eq!(unnamed(".a.lz4.12.tmp"), Some("a.lz4"));
+        assert_eq!(unnamed(".a.lz4.b.lz4.3.tmp"), Some("a.lz4.b.lz4"));
+        for name in ["a.lz4.12.tmp", ".a.lz4.tmp", ".a.lz4.12", ".a.lz4.x1.tmp", ".tmp", "."] {
+            assert_eq!(unnamed(name), None, "{name}");
+        }
+    }
+}

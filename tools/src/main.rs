@@ -1,0 +1,44 @@
+//! Tools of those who develop and operate Holdfast.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod arrows;
+
+/// Tools of those who develop and operate Holdfast.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-tools", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Check that crates and modules name only what lies below them; exit 1 and list each place where one does not
+    CheckArrows {
+        /// Top folder of the repository
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        root: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().tool {
+        Tool::CheckArrows { root } => {
+            let report = arrows::check(&root)?;
+            for violation in &report.violations {
+                println!("{violation}");
+            }
+            println!(
+                "checked {} crates and {} source files: {} violations",
+                report.crates,
+                report.files,
+                report.violations.len()
+            );
+            Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
