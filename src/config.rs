@@ -118,7 +118,9 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match Size::deserialize(deserializer)? {
         Size::Bytes(bytes) => Ok(bytes),
         Size::Text(text) => parse_size(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!("`{text}` is no size: write it as `10 GiB`, `500 MB` or a number of bytes"))
+            serde::de::Error::custom(format!(
+                "`{text}` is no size: write it as `10 GiB`, `500 MB` or a number of bytes"
+            ))
         }),
     }
 }

@@ -9,9 +9,7 @@ use holdfast_model::event::ParticipantEvent;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RunId, StreamId};
 use holdfast_model::participant::{Participant, ParticipantCommand, ParticipantEffect, Work};
-use holdfast_model::run::{
-    ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant,
-};
+use holdfast_model::run::{ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant};
 
 use crate::event_sourced::{Command, EventSourced, Role};
 use crate::ports::{Job, Stop, World, Written};
@@ -40,13 +38,15 @@ pub struct ParticipantRole {
     world: World,
     live: LiveCounts,
     assignment: Option<Assignment>,
+    /// What follows once the work under way has ended.
+    next: Option<Assign>,
 }
 
 impl ParticipantRole {
     /// The role of the participant called `name`.
     #[must_use]
     pub fn new(name: ParticipantName, world: World, live: LiveCounts) -> Self {
-        Self { name, world, live, assignment: None }
+        Self { name, world, live, assignment: None, next: None }
     }
 
     fn job(&self, work: Work, assignment: &Assignment) -> Job {
@@ -81,7 +81,8 @@ impl ParticipantRole {
     fn report(&mut self) {
         let Some(assignment) = self.assignment.take() else { return };
         let participant = self.name.clone();
-        let died = || Failure::new(FailureKind::Retryable, "PARTICIPANT_ACTOR_DIED", "its actor ended before its work did");
+        let died =
+            || Failure::new(FailureKind::Retryable, "PARTICIPANT_ACTOR_DIED", "its actor ended before its work did");
         let command = match assignment.result.unwrap_or_else(|| Err(died())) {
             Ok(written) => RunCommand::Complete {
                 artifacts: written.artifacts,
@@ -155,13 +156,13 @@ impl Handler<Assign> for ParticipantActor {
     type Result = ();
 
     fn handle(&mut self, message: Assign, ctx: &mut Context<Self>) {
-        let name = message.participant.name.clone();
-        if self.role.assignment.is_some() {
-            let failure = Failure::new(FailureKind::Retryable, "PARTICIPANT_BUSY", "it is at work for another run");
-            let command = RunCommand::Fail { participant: name, failure };
-            message.run.do_send(Command { command, origin: message.origin });
+        if let Some(busy) = &self.role.assignment {
+            // The run's actor was started again, or a new run follows an abandoned one: never two tries at a time.
+            busy.stop.request();
+            self.role.next = Some(message);
             return;
         }
+        let name = message.participant.name.clone();
         self.role.assignment = Some(Assignment {
             run: message.run,
             participant: message.participant,
@@ -198,6 +199,9 @@ impl Handler<WorkEnded> for ParticipantActor {
         assignment.result = Some(message.result);
         let origin = assignment.origin.clone();
         ctx.address().do_send(Command::<Participant> { command, origin });
+        if let Some(next) = self.role.next.take() {
+            ctx.address().do_send(next);
+        }
     }
 }
 

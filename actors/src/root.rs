@@ -148,7 +148,9 @@ impl Handler<RequestRun> for Root {
     fn handle(&mut self, message: RequestRun, ctx: &mut Context<Self>) -> Self::Result {
         let run_id = message.run.request.run_id;
         let queue = self.queue.clone();
-        let entry = self.run(run_id, &message.origin, &ctx.address()).map(|entry| (entry.actor.clone(), entry.watch.subscribe()));
+        let entry = self
+            .run(run_id, &message.origin, &ctx.address())
+            .map(|entry| (entry.actor.clone(), entry.watch.subscribe()));
         Box::pin(async move {
             let (actor, watch) = entry?;
             let command = Command::<Run> { command: RunCommand::Request(message.run), origin: message.origin };
@@ -200,7 +202,9 @@ impl Handler<ForRun> for Root {
 
     fn handle(&mut self, message: ForRun, ctx: &mut Context<Self>) -> Self::Result {
         let run_id = message.run_id;
-        let entry = self.run(run_id, &message.origin, &ctx.address()).map(|entry| (entry.actor.clone(), entry.watch.subscribe()));
+        let entry = self
+            .run(run_id, &message.origin, &ctx.address())
+            .map(|entry| (entry.actor.clone(), entry.watch.subscribe()));
         Box::pin(async move {
             let (actor, watch) = entry?;
             let command = Command::<Run> { command: message.command, origin: message.origin };
@@ -267,7 +271,8 @@ impl Handler<RunEnded> for Root {
         // Its actor is gone and the run is not at its end: the actor panicked. A new one starts from the stream.
         entry.restarts += 1;
         if entry.restarts > MAX_ACTOR_RESTARTS {
-            self.world.lose(format!("the actor of run {run_id} ended {MAX_ACTOR_RESTARTS} times: the next start resumes it"));
+            self.world
+                .lose(format!("the actor of run {run_id} ended {MAX_ACTOR_RESTARTS} times: the next start resumes it"));
             return;
         }
         tracing::error!(%run_id, restarts = entry.restarts, "the run's actor ended early and is started again");

@@ -256,8 +256,10 @@ pub(super) struct DeleteArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum LogCommand {
     /// List events in order
-    #[command(after_help = "Examples:\n  holdfast log events --limit 20\n  holdfast log events --stream run/20261121-031500-000042\n  \
-                            holdfast log events --follow --json")]
+    #[command(
+        after_help = "Examples:\n  holdfast log events --limit 20\n  holdfast log events --stream run/20261121-031500-000042\n  \
+                            holdfast log events --follow --json"
+    )]
     Events(EventsArgs),
     /// Fold the log again and show what it says
     #[command(after_help = "Examples:\n  holdfast log replay\n  holdfast log replay --at 1200\n  \

@@ -88,9 +88,9 @@ async fn start(context: &Context, purpose: &'static str) -> Result<Holdfast, Cli
 fn request(context: &Context, args: &BackupArgs) -> Result<FilesBackup, CliError> {
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let name = match &args.name {
-        Some(name) => name.parse().map_err(|error| {
-            CliError::new(Exit::Usage, "INVALID_DATA", error, "Give another --name.")
-        })?,
+        Some(name) => {
+            name.parse().map_err(|error| CliError::new(Exit::Usage, "INVALID_DATA", error, "Give another --name."))?
+        }
         None => default_name(&paths),
     };
     let mut exclude = args.exclude.clone();
@@ -248,7 +248,12 @@ fn summarise(context: &Context, run: &Arc<Run>, took: f64) -> CliResult {
                 RunStatus::Cancelled => "Nothing of it can be restored; start it again when it suits.".to_owned(),
                 _ => format!("`holdfast show {id}` says more."),
             };
-            return Err(CliError::new(exit, "BACKUP_RUN_FAILED", format!("run {id} {}: {reason}", status.as_str()), next));
+            return Err(CliError::new(
+                exit,
+                "BACKUP_RUN_FAILED",
+                format!("run {id} {}: {reason}", status.as_str()),
+                next,
+            ));
         }
     }
     Ok(exit)

@@ -2,9 +2,9 @@
 
 use holdfast_actors::event_sourced::CommandError;
 use holdfast_actors::root::RootError;
+use holdfast_log::OpenError;
 use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
-use holdfast_log::OpenError;
 use holdfast_model::run::Refusal;
 
 use super::exit::{CliError, Exit};
@@ -16,10 +16,13 @@ pub(super) fn view(error: ViewError) -> CliError {
     match error {
         ViewError::Home(error) => home(&error),
         ViewError::Open(error) => open(&error),
-        error => CliError::new(Exit::Failed, "LOG_UNREADABLE", &error, "`holdfast log events` shows how far the log reads."),
+        error => {
+            CliError::new(Exit::Failed, "LOG_UNREADABLE", &error, "`holdfast log events` shows how far the log reads.")
+        }
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 pub(super) fn engine(error: EngineError) -> CliError {
     match &error {
         EngineError::Home(cause) => home(cause),
@@ -44,9 +47,12 @@ fn home(error: &HomeError) -> CliError {
 
 fn owner(error: &OwnerError) -> CliError {
     match error {
-        OwnerError::Held { .. } => {
-            CliError::new(Exit::Busy, error.code(), error, "Wait for it, or give it more time with --lock-wait SECONDS.")
-        }
+        OwnerError::Held { .. } => CliError::new(
+            Exit::Busy,
+            error.code(),
+            error,
+            "Wait for it, or give it more time with --lock-wait SECONDS.",
+        ),
         _ => CliError::failed(error.code(), error),
     }
 }
@@ -65,6 +71,7 @@ fn refused(refusal: &Refusal) -> CliError {
     CliError::new(exit, refusal.code(), refusal, "")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 pub(super) fn restore(error: RestoreError) -> CliError {
     if error.is_damage() {
         let next = "Nothing was restored. `holdfast verify --all` tells which runs are good; restore one of those.";
@@ -77,7 +84,9 @@ pub(super) fn restore(error: RestoreError) -> CliError {
         RestoreError::Deleted(_) => (Exit::NoSuchRun, "`holdfast runs` lists the runs that are there."),
         RestoreError::NotRestorable { .. } => (Exit::Failed, "`holdfast runs --status completed` lists the others."),
         RestoreError::NoParticipant { .. } => (Exit::Usage, "`holdfast show RUN` lists its participants."),
-        RestoreError::Conflicts { .. } => (Exit::Failed, "Nothing was written. Name another --target, or allow it with --overwrite."),
+        RestoreError::Conflicts { .. } => {
+            (Exit::Failed, "Nothing was written. Name another --target, or allow it with --overwrite.")
+        }
         RestoreError::Files(FilesError::NotFound { .. } | FilesError::NotAFile { .. }) => {
             (Exit::Usage, "`holdfast ls RUN` lists what is in it.")
         }

@@ -109,7 +109,12 @@ fn replay_all(out: Output, view: &HomeView, at: Position) -> CliResult {
 fn replay_run(out: Output, view: &HomeView, stream: &StreamId, at: Position) -> CliResult {
     if stream.run_id().is_none() {
         let message = format!("{stream} is not the stream of a run");
-        return Err(CliError::new(Exit::Usage, "INVALID_DATA", message, "Give it as run/ID, or leave it out for all runs."));
+        return Err(CliError::new(
+            Exit::Usage,
+            "INVALID_DATA",
+            message,
+            "Give it as run/ID, or leave it out for all runs.",
+        ));
     }
     let mut run = Run::default();
     let mut next = Position(1);

@@ -13,7 +13,7 @@ mod restore;
 mod runs;
 mod verify;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,7 +53,9 @@ pub fn main() -> ExitCode {
 fn trace() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let colours = std::io::stderr().is_terminal();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 fn report(error: &CliError, output: Output) {
@@ -80,7 +82,12 @@ fn run(cli: Cli, output: Output) -> CliResult {
     }
     let config = match &cli.config {
         Some(path) => Config::read(path).map_err(|error| {
-            CliError::new(Exit::Usage, "CONFIG_INVALID", error, "Correct the file, or leave --config out for the defaults.")
+            CliError::new(
+                Exit::Usage,
+                "CONFIG_INVALID",
+                error,
+                "Correct the file, or leave --config out for the defaults.",
+            )
         })?,
         None => Config::default(),
     };
@@ -165,6 +172,11 @@ fn home(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
 /// A path as given on the command line, made absolute against the current folder.
 fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     std::path::absolute(path).map_err(|error| {
-        CliError::new(Exit::Usage, "PATH_INVALID", format!("{}: {error}", path.display()), "Give a path that is not empty.")
+        CliError::new(
+            Exit::Usage,
+            "PATH_INVALID",
+            format!("{}: {error}", path.display()),
+            "Give a path that is not empty.",
+        )
     })
 }

@@ -112,9 +112,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 /// A time for people, in the local time zone; `-` for none.
 pub(super) fn time(seconds: i64) -> String {
     match jiff::Timestamp::from_second(seconds) {
-        Ok(at) if seconds != 0 => {
-            at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
-        }
+        Ok(at) if seconds != 0 => at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         _ => "-".into(),
     }
 }

@@ -218,7 +218,8 @@ impl Watcher {
             return;
         }
         let bar = ProgressBar::with_draw_target(Some(facts.bytes.max(1)), ProgressDrawTarget::stderr_with_hz(10));
-        let template = "  restore {bar:28.cyan/blue} {percent:>3}%  {bytes} of {total_bytes}, {msg}, {bytes_per_sec}, {eta} to go";
+        let template =
+            "  restore {bar:28.cyan/blue} {percent:>3}%  {bytes} of {total_bytes}, {msg}, {bytes_per_sec}, {eta} to go";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(counted(facts.files, "file"));
         let _ = self.bar.set(bar);

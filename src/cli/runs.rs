@@ -150,7 +150,10 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     if row.attempt > 1 {
         field("attempts", row.attempt.to_string());
     }
-    field("size", format!("{} in {}, stored as {}", size(row.size_bytes), counted(run.files(), "file"), size(row.stored_bytes)));
+    field(
+        "size",
+        format!("{} in {}, stored as {}", size(row.size_bytes), counted(run.files(), "file"), size(row.stored_bytes)),
+    );
     match (row.deleted, row.path.as_str()) {
         (true, _) => field("directory", "deleted".into()),
         (false, "") => {}

@@ -192,7 +192,9 @@ impl Backups for Directories {
     }
 
     fn seal(&self, run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>> {
-        self.blocking(move |directories| directories.seal_now(&run).map_err(|failure| directories.give_up(&run, failure)))
+        self.blocking(move |directories| {
+            directories.seal_now(&run).map_err(|failure| directories.give_up(&run, failure))
+        })
     }
 
     fn publish(&self, run: Arc<Run>, target: Target) -> PortFuture<Result<(), DirectoryFailure>> {
@@ -231,8 +233,8 @@ fn damaged(run: &Run, files: &[FileReport]) -> Vec<(ParticipantName, Failure)> {
 /// The participant a file of the run directory belongs to.
 fn owner(run: &Run, file: &str) -> Option<ParticipantName> {
     let is = |name: &ArtifactName| name.as_str() == file;
-    let artifact = run.good_artifacts().find(|artifact| {
-        is(&artifact.stored.file) || artifact.index.as_ref().is_some_and(|index| is(&index.file))
-    })?;
+    let artifact = run
+        .good_artifacts()
+        .find(|artifact| is(&artifact.stored.file) || artifact.index.as_ref().is_some_and(|index| is(&index.file)))?;
     Some(artifact.participant.clone())
 }

@@ -16,10 +16,11 @@ use holdfast_model::ids::{ArtifactName, InvalidName, ParticipantName};
 use holdfast_model::run::{ArtifactStoredV1, StoredFileV1};
 use serde::{Deserialize, Serialize};
 
+use super::backups::{Directories, failure as storage_failure};
 use crate::files::{self, Entry, Env, FileId, FilesError, FilesSpec, Observer, Output, Summary};
 use crate::pipeline::{
-    ArtifactWriter, Compression, InvalidCompression, Pipeline, PipelineError, StoredArtifact, WriteOptions};
-use super::backups::{Directories, failure as storage_failure};
+    ArtifactWriter, Compression, InvalidCompression, Pipeline, PipelineError, StoredArtifact, WriteOptions,
+};
 
 /// How much smaller than its content an artifact is thought to be at best, where it is compressed.
 const BEST_RATIO: u64 = 10;
@@ -94,9 +95,8 @@ struct FilesWork {
 
 impl FilesWork {
     fn compression(&self) -> Result<Compression, Failure> {
-        let unknown = |error: InvalidCompression| {
-            Failure::new(FailureKind::Fatal, "COMPRESSION_INVALID", error.to_string())
-        };
+        let unknown =
+            |error: InvalidCompression| Failure::new(FailureKind::Fatal, "COMPRESSION_INVALID", error.to_string());
         self.job.compression.parse().map_err(unknown)
     }
 
@@ -152,10 +152,8 @@ fn refuse_empty(definition: &FilesDefinition, summary: &Summary) -> Result<(), F
         return Ok(());
     }
     let paths: Vec<_> = definition.spec.paths.iter().map(|path| path.display().to_string()).collect();
-    let text = format!(
-        "there is nothing in {}: see whether it is mounted, or allow it with --allow-empty",
-        paths.join(", ")
-    );
+    let text =
+        format!("there is nothing in {}: see whether it is mounted, or allow it with --allow-empty", paths.join(", "));
     Err(Failure::new(FailureKind::Fatal, "SOURCE_EMPTY", text))
 }
 

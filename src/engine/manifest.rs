@@ -66,7 +66,10 @@ pub(crate) fn artifact(artifact: &ArtifactStoredV1) -> Result<ManifestArtifact, 
         sha256: artifact.stored.sha256,
         content_bytes: artifact.content_bytes,
         content_sha256: artifact.content_sha256,
-        compression: artifact.compression.parse().map_err(|error: crate::pipeline::InvalidCompression| error.to_string())?,
+        compression: artifact
+            .compression
+            .parse()
+            .map_err(|error: crate::pipeline::InvalidCompression| error.to_string())?,
         encryption: Encryption::None,
         index: artifact.index.as_ref().map(|index| ManifestIndex {
             path: index.file.clone(),

@@ -23,10 +23,10 @@ use actix::Addr;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{Reserve, World};
 use holdfast_actors::root::{ForRestore, ForRun, RequestRun, ResumeRuns, Root, RunHandle};
+use holdfast_log::DurableLog;
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::owner::Owner;
 use holdfast_log::space::Ballast;
-use holdfast_log::DurableLog;
 use holdfast_model::codec::Origin;
 use holdfast_model::history::History;
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, Sha256};
@@ -129,7 +129,12 @@ impl Holdfast {
             log: opened.log.clone(),
             clock: clock.clone(),
             backups: Arc::new(directories.clone()),
-            participants: Arc::new(drive::Drivers::new(&opened.home, directories, pipeline, start.config.space.min_free)),
+            participants: Arc::new(drive::Drivers::new(
+                &opened.home,
+                directories,
+                pipeline,
+                start.config.space.min_free,
+            )),
             reserve: Arc::new(LogReserve(ballast)),
             data_plane,
             lost: Arc::new(watch::Sender::new(None)),
@@ -137,7 +142,7 @@ impl Holdfast {
         let live = LiveCounts::default();
         let control_plane = control_plane::ControlPlane::start(world.clone(), live.clone(), start.origin.clone())?;
         let root = control_plane.root().clone();
-        let resumed = settle(&root, &opened.home, &*opened.log, &opened.history, &start).await?;
+        let resumed = settle(&root, &opened.home, &opened.log, &opened.history, &start).await?;
         let shared = Shared {
             home: opened.home,
             config: start.config,
@@ -169,7 +174,8 @@ impl Holdfast {
     /// # Errors
     /// [`EngineError`] where it was refused or could not be recorded.
     pub async fn back_up(&self, backup: FilesBackup) -> Result<RunHandle, EngineError> {
-        let definition = serde_json::to_string(&backup.definition).map_err(|error| EngineError::Thread(error.to_string()))?;
+        let definition =
+            serde_json::to_string(&backup.definition).map_err(|error| EngineError::Thread(error.to_string()))?;
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let runs = &self.shared.config.runs;
         let run = NewRun {
@@ -316,6 +322,7 @@ impl Reserve for LogReserve {
 }
 
 const fn version() -> ProgramVersion {
+    #[expect(clippy::indexing_slicing, reason = "evaluated when this is compiled")]
     const fn number(text: &str) -> u32 {
         let bytes = text.as_bytes();
         let mut value = 0;

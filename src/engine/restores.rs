@@ -87,9 +87,8 @@ pub(super) async fn settle(
 
 /// Removes a staging folder, and says in the failure's words what was found.
 fn take_away(staging: &Path, restore_id: RestoreId) -> String {
-    let own = staging.file_name().is_some_and(|name| {
-        name.as_bytes().ends_with(format!(".holdfast-{restore_id}").as_bytes())
-    });
+    let own =
+        staging.file_name().is_some_and(|name| name.as_bytes().ends_with(format!(".holdfast-{restore_id}").as_bytes()));
     if !own {
         return "its process ended early: the target, which held something before, may have been restored in part; \
                 restore again with --overwrite"
@@ -98,10 +97,14 @@ fn take_away(staging: &Path, restore_id: RestoreId) -> String {
     match std::fs::remove_dir_all(staging) {
         Ok(()) => "its process ended early; what it had made ready was taken away: restore again".into(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            "its process ended early, before it began or after all was in place: look at the target, or restore again".into()
+            "its process ended early, before it began or after all was in place: look at the target, or restore again"
+                .into()
         }
         Err(error) => {
-            format!("its process ended early; {} could not be taken away ({error}): delete it, restore again", staging.display())
+            format!(
+                "its process ended early; {} could not be taken away ({error}): delete it, restore again",
+                staging.display()
+            )
         }
     }
 }

@@ -60,14 +60,15 @@ impl HomeView {
     pub fn open(root: &Path) -> Result<Self, ViewError> {
         let home = Home::open(root, Access::Read, APP_VERSION)?;
         let owned = owner::is_owned(&home.lock()).map_err(ViewError::Lock)?;
-        let log: Box<dyn ReadLog> = match JournalReader::open(&home.log(), if owned { Owner::Living } else { Owner::Gone }) {
-            Ok(reader) => Box::new(reader),
-            Err(damaged) if !owned => match repair(&home) {
-                Some(log) => Box::new(log),
-                None => return Err(damaged.into()),
-            },
-            Err(error) => return Err(error.into()),
-        };
+        let log: Box<dyn ReadLog> =
+            match JournalReader::open(&home.log(), if owned { Owner::Living } else { Owner::Gone }) {
+                Ok(reader) => Box::new(reader),
+                Err(damaged) if !owned => match repair(&home) {
+                    Some(log) => Box::new(log),
+                    None => return Err(damaged.into()),
+                },
+                Err(error) => return Err(error.into()),
+            };
         let history = fold_history(&*log, log.head())?;
         Ok(Self { home, log, history, owned })
     }

@@ -14,13 +14,13 @@ use super::raw_path::RawPath;
 use super::select::Selection;
 use super::target::{Inside, Target};
 
-/// The first `limit` paths that restoring the selected entries into `target` would find taken: anything but a folder for a
-/// folder, and with `overwrite` only a folder where none belongs or the other way round. A target that does not exist has
-/// none.
+/// The first `limit` paths that restoring the selected entries into `target` would find taken: anything but a folder
+/// for a folder, and with `overwrite` only a folder where none belongs or the other way round. A target that does not
+/// exist has none.
 ///
 /// # Errors
-/// [`FilesError::Index`] with the iterator's first error, [`FilesError::NoTarget`], [`FilesError::Refused`] for a path that leads out,
-/// [`FilesError::Restore`] where the target cannot be looked at.
+/// [`FilesError::Index`] with the iterator's first error, [`FilesError::NoTarget`], [`FilesError::Refused`] for a path
+/// that leads out, [`FilesError::Restore`] where the target cannot be looked at.
 pub fn conflicts(
     entries: impl IntoIterator<Item = io::Result<Entry>>,
     selection: &Selection,

@@ -31,8 +31,8 @@ pub fn locate(entries: impl IntoIterator<Item = io::Result<Entry>>, path: &RawPa
     Err(FilesError::NotFound { path: path.clone() })
 }
 
-/// Copies a file's content to `output`, holes as zeros. `reader` gives the stretch [`Entry::data`] of the plain stream. Returns
-/// the number of bytes, which is [`Entry::size`].
+/// Copies a file's content to `output`, holes as zeros. `reader` gives the stretch [`Entry::data`] of the plain stream.
+/// Returns the number of bytes, which is [`Entry::size`].
 ///
 /// # Errors
 /// [`FilesError::Damaged`] where the stretch ends early or is not what the entry says, [`FilesError::Input`],

@@ -129,7 +129,8 @@ pub struct Entry {
     /// First byte of the stored content; of a hard link, that of the member it names.
     #[serde(default, skip_serializing_if = "is_default")]
     pub data_offset: u64,
-    /// Stored content in bytes. Less than `size` when `sparse`: then a map of the content and what lies between the holes.
+    /// Stored content in bytes. Less than `size` when `sparse`: then a map of the content and what lies between the
+    /// holes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub data_length: u64,
     /// The content is stored without its holes (GNU sparse format 1.0).

@@ -1,8 +1,8 @@
 //! Why a stream could not be written, read or restored.
 //!
 //! One rule decides between an error and a warning. While reading the source, what is wrong with one file is a warning:
-//! the rest is worth having. While restoring, content that could not be written is an error: a tree with holes in it must
-//! not pass for a restored one; only metadata that the target cannot hold is a warning.
+//! the rest is worth having. While restoring, content that could not be written is an error: a tree with holes in it
+//! must not pass for a restored one; only metadata that the target cannot hold is a warning.
 
 use std::io;
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ pub enum FilesError {
         path: RawPath,
     },
     /// The target folder itself cannot be opened.
-    #[error("the target {} cannot be opened ({source}): make the folder or give this user access to it", path.display())]
+    #[error("the target {} cannot be opened ({source}): make it or give this user access to it", path.display())]
     NoTarget {
         /// The target.
         path: PathBuf,

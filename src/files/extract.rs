@@ -1,9 +1,9 @@
 //! The way back: a stream, or parts of it, as a tree below a target folder.
 //!
-//! The stream is not trusted; [`members`](super::members) and [`target`](super::target) say how. One thread reads and makes
-//! folders, so that a folder is there before its contents; small files, links and devices are made by a few threads; large
-//! files are written by the reading one, chunk by chunk; hard links and the attributes of folders come last
-//! ([`later`](super::later)).
+//! The stream is not trusted; [`members`](super::members) and [`target`](super::target) say how. One thread reads and
+//! makes folders, so that a folder is there before its contents; small files, links and devices are made by a few
+//! threads; large files are written by the reading one, chunk by chunk; hard links and the attributes of folders come
+//! last ([`later`](super::later)).
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -47,8 +47,8 @@ pub struct ExtractOptions {
 
 /// Restores a whole stream into `target`, a folder that exists.
 ///
-/// The reader is read to its end, also after the stream's end marker, so that a reader that checks what passes through it has
-/// seen everything.
+/// The reader is read to its end, also after the stream's end marker, so that a reader that checks what passes through
+/// it has seen everything.
 ///
 /// # Errors
 /// [`FilesError::NoTarget`], [`Damaged`](FilesError::Damaged), [`Refused`](FilesError::Refused),
@@ -68,8 +68,8 @@ pub fn extract(
     })
 }
 
-/// Restores what `plan` says into `target`. `open` gives a reader of a stretch of the plain stream; what it gives beyond the
-/// stretch's length is not read.
+/// Restores what `plan` says into `target`. `open` gives a reader of a stretch of the plain stream; what it gives
+/// beyond the stretch's length is not read.
 ///
 /// # Errors
 /// As [`extract`].

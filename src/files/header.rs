@@ -1,8 +1,8 @@
 //! The byte form of a member's headers: a ustar block, with an extended header before it for what does not fit.
 //!
-//! Format: POSIX.1-2017, `pax`, "ustar Interchange Format". Numbers are octal; what exceeds its field is in the extended
-//! header and the field is 0. Only what [`encode`] writes is read back: other dialects of tar are refused, so that there is
-//! one way to read a stream.
+//! Format: POSIX.1-2017, `pax`, "ustar Interchange Format". Numbers are octal; what exceeds its field is in the
+//! extended header and the field is 0. Only what [`encode`] writes is read back: other dialects of tar are refused, so
+//! that there is one way to read a stream.
 
 use std::ops::Range;
 

@@ -38,8 +38,8 @@ pub(super) struct Later {
 }
 
 impl Later {
-    /// The reading came to `path`: takes one folder that it left from the stack. False when all that are left are around
-    /// it.
+    /// The reading came to `path`: takes one folder that it left from the stack. False when all that are left are
+    /// around it.
     pub(super) fn leave_one(&mut self, path: &[u8]) -> bool {
         let is_around = path.strip_prefix(self.path.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/'));
         if is_around {

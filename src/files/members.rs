@@ -1,8 +1,8 @@
 //! The way in: the members of a stream that is not trusted, one after the other.
 //!
-//! Whatever the bytes are, reading them ends with members, a stated damage, or an error of the reader; never in a panic, and
-//! never with more memory than an extended header may have. A stream is whole only with its end marker of two zero blocks,
-//! and with nothing but zeros after it.
+//! Whatever the bytes are, reading them ends with members, a stated damage, or an error of the reader; never in a
+//! panic, and never with more memory than an extended header may have. A stream is whole only with its end marker of
+//! two zero blocks, and with nothing but zeros after it.
 
 use std::io::{BufReader, Read};
 
@@ -124,8 +124,8 @@ impl<'r> Members<'r> {
         Ok(records)
     }
 
-    /// After the first zero block: the second, and zeros up to the end of the input, which is read so that whoever checks
-    /// the bytes on the way sees all of them.
+    /// After the first zero block: the second, and zeros up to the end of the input, which is read so that whoever
+    /// checks the bytes on the way sees all of them.
     fn finish(&mut self) -> Result<(), FilesError> {
         let mut block = [0; BLOCK];
         if !self.block_or_end(&mut block)? || !is_zero(&block) {

@@ -1,7 +1,7 @@
 //! Paths as one tar stream, and back.
 //!
-//! [`write`] turns a set of paths into one POSIX pax stream that `tar x` reads, [`extract`] turns the stream back into a
-//! tree. Each member of the stream is described by an [`Entry`], one line of the index beside the artifact; with the
+//! [`write`] turns a set of paths into one POSIX pax stream that `tar x` reads, [`extract`] turns the stream back into
+//! a tree. Each member of the stream is described by an [`Entry`], one line of the index beside the artifact; with the
 //! entries alone a [`Plan`] says which bytes to read to bring back a part ([`extract_selected`]), and [`locate`] and
 //! [`dump`] bring back the content of one file.
 //!
@@ -9,24 +9,24 @@
 //!
 //! - **Deterministic.** A folder's names are stored sorted by their bytes, parents before children, the first name of a
 //!   hard-linked file before its others. The same unchanged tree gives the same bytes.
-//! - **A bad file is never a failed backup.** What cannot be read, vanishes, shrinks, grows or changes under the reader is
-//!   a warning, and the stream stays whole. Only a given path that is not there, a cancellation, or an output that fails
-//!   ends [`write`] with an error.
-//! - **Nothing outside.** Folders are walked by open descriptors and never through symbolic links, in both directions: a
-//!   link that is swapped in while a backup or restore runs leads nowhere. On restore the stream is not trusted.
-//! - **Bounded.** Memory is one folder's names per level, one buffer, and a table of hard links with a limit; it does not
-//!   grow with the size of the files or the length of the stream.
+//! - **A bad file is never a failed backup.** What cannot be read, vanishes, shrinks, grows or changes under the reader
+//!   is a warning, and the stream stays whole. Only a given path that is not there, a cancellation, or an output that
+//!   fails ends [`write`] with an error.
+//! - **Nothing outside.** Folders are walked by open descriptors and never through symbolic links, in both directions:
+//!   a link that is swapped in while a backup or restore runs leads nowhere. On restore the stream is not trusted.
+//! - **Bounded.** Memory is one folder's names per level, one buffer, and a table of hard links with a limit; it does
+//!   not grow with the size of the files or the length of the stream.
 //!
 //! # Where things are stored
 //!
 //! A given path is stored under its own last component: `/srv/data` becomes `data/…`. The later of two given paths with
-//! the same last component gets a suffix: `data`, `data-2`. `/` becomes `root/…`. A given path that is a symbolic link is
-//! followed, and what is behind it is stored under the link's name; links found inside are stored as links.
+//! the same last component gets a suffix: `data`, `data-2`. `/` becomes `root/…`. A given path that is a symbolic link
+//! is followed, and what is behind it is stored under the link's name; links found inside are stored as links.
 //!
 //! # What is left out
 //!
-//! - what an exclude pattern of the [`FilesSpec`] or a `.holdfastignore` in the tree names (both in gitignore syntax; the
-//!   deeper file wins, the spec's patterns win over all);
+//! - what an exclude pattern of the [`FilesSpec`] or a `.holdfastignore` in the tree names (both in gitignore syntax;
+//!   the deeper file wins, the spec's patterns win over all);
 //! - the contents of a folder marked by a [`CACHEDIR.TAG`](https://bford.info/cachedir/): folder and tag stay;
 //! - the contents of pseudo file systems (proc, sysfs and their like), and of other file systems when the spec says so:
 //!   the empty folder stays;

@@ -56,8 +56,8 @@ impl Mounts {
     }
 }
 
-/// The device of a line of mountinfo that is about a devtmpfs. See proc_pid_mountinfo(5): the third field is the device,
-/// the first after ` - ` the type.
+/// The device of a line of mountinfo that is about a devtmpfs. See proc_pid_mountinfo(5): the third field is the
+/// device, the first after ` - ` the type.
 fn devtmpfs(line: &str) -> Option<(u32, u32)> {
     let (mount, kind) = line.split_once(" - ")?;
     if kind.split(' ').next() != Some("devtmpfs") {

@@ -1,7 +1,7 @@
 //! Names of users and groups, from `/etc/passwd` and `/etc/group`.
 //!
-//! Users of a directory service are not in these files: they are kept by number, which is the same on all machines of such
-//! a service.
+//! Users of a directory service are not in these files: they are kept by number, which is the same on all machines of
+//! such a service.
 
 use std::collections::HashMap;
 use std::io::Read;

@@ -1,8 +1,9 @@
 //! Records of a pax extended header: what does not fit into the fields of a header block.
 //!
-//! Format: POSIX.1-2017, `pax`, "Extended Header". A record is `<length> <key>=<value>\n`, the length counting all of it.
-//! Beside POSIX's keys those of GNU tar for sparse files (format 1.0) and of star for extended attributes are used, which
-//! GNU tar and libarchive read too. Values are raw bytes, also of paths that are not UTF-8: GNU tar reads them so.
+//! Format: POSIX.1-2017, `pax`, "Extended Header". A record is `<length> <key>=<value>\n`, the length counting all of
+//! it. Beside POSIX's keys those of GNU tar for sparse files (format 1.0) and of star for extended attributes are used,
+//! which GNU tar and libarchive read too. Values are raw bytes, also of paths that are not UTF-8: GNU tar reads them
+//! so.
 
 use super::entry::Mtime;
 use super::xattrs::Xattr;

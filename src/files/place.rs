@@ -1,8 +1,8 @@
 //! Making one thing of the target: a file, a link, a device; and giving it its attributes.
 //!
 //! Something new is made where it belongs. Where something is already, and overwriting is allowed, the new one is made
-//! beside it under a temp name and renamed over it: who reads the old one meanwhile has the old one whole. A file is open to
-//! its owner alone until it has its owner, and gets setuid and its like only after that.
+//! beside it under a temp name and renamed over it: who reads the old one meanwhile has the old one whole. A file is
+//! open to its owner alone until it has its owner, and gets setuid and its like only after that.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -213,8 +213,8 @@ impl<'a> Placer<'a> {
         Some((uid, gid))
     }
 
-    /// Gives an open file or folder its owner, extended attributes, permissions and time. What the target cannot hold is a
-    /// warning.
+    /// Gives an open file or folder its owner, extended attributes, permissions and time. What the target cannot hold
+    /// is a warning.
     pub(super) fn attributes(&self, fd: BorrowedFd<'_>, head: &Head) {
         let warn = |reason: &str| self.report.warn(head.path.as_path(), reason);
         let have = match Facts::of_fd(fd) {
@@ -263,8 +263,8 @@ impl<'a> Placer<'a> {
         }
     }
 
-    /// Permissions of a pipe or device. Linux has no call that sets them by name without following a link, so the name is
-    /// pinned down by a descriptor that opens nothing.
+    /// Permissions of a pipe or device. Linux has no call that sets them by name without following a link, so the name
+    /// is pinned down by a descriptor that opens nothing.
     fn mode_at(&self, spot: &Spot, name: &CStr, head: &Head, kind: FileType) {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let set = || {

@@ -10,8 +10,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// A path or a link's target, byte for byte.
 ///
-/// Serialized without loss: as a string where the bytes are UTF-8, else as `{"hex": "…"}`. Shown with `�` in place of what
-/// is not UTF-8.
+/// Serialized without loss: as a string where the bytes are UTF-8, else as `{"hex": "…"}`. Shown with `�` in place of
+/// what is not UTF-8.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct RawPath(Vec<u8>);
 

@@ -18,9 +18,9 @@ use super::walk::{self, Place, Visitor};
 /// What a member's headers take: a block, and mostly an extended header of two.
 const HEADERS: u64 = 3 * BLOCK as u64;
 
-/// Counts what [`write`](super::write()) would store now, by the same rules: for the total of a progress bar and an estimate of
-/// the space needed. Reads folders and metadata only. Of the observer, only [`Observer::cancelled`] is used: what is wrong
-/// with a file is found again when it is written.
+/// Counts what [`write`](super::write()) would store now, by the same rules: for the total of a progress bar and an
+/// estimate of the space needed. Reads folders and metadata only. Of the observer, only [`Observer::cancelled`] is
+/// used: what is wrong with a file is found again when it is written.
 ///
 /// # Errors
 /// Those of [`FilesSpec::sources`], [`FilesError::Exclude`], [`FilesError::Cancelled`].

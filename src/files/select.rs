@@ -24,7 +24,8 @@ impl Selection {
         Self::default()
     }
 
-    /// These paths, as [`Entry::path`] has them; a `/` or `./` in front and a `/` at the end do not matter. None means nothing.
+    /// These paths, as [`Entry::path`] has them; a `/` or `./` in front and a `/` at the end do not matter. None means
+    /// nothing.
     ///
     /// # Errors
     /// [`FilesError::NotFound`] for a path that no entry can have.
@@ -104,11 +105,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Makes the plan for a selection from all entries of a stream in their order. Neighbours are read in one stretch, so that the
-    /// plan is small for large parts.
+    /// Makes the plan for a selection from all entries of a stream in their order. Neighbours are read in one stretch,
+    /// so that the plan is small for large parts.
     ///
     /// # Errors
-    /// [`FilesError::Index`] with the iterator's first error, [`FilesError::NotFound`] for a selected path that has no entry.
+    /// [`FilesError::Index`] with the iterator's first error, [`FilesError::NotFound`] for a selected path that has no
+    /// entry.
     pub fn new(
         entries: impl IntoIterator<Item = io::Result<Entry>>,
         selection: &Selection,

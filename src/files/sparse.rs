@@ -1,8 +1,8 @@
 //! Files with holes: where their content is, and the map of it in the stream.
 //!
 //! Format: GNU tar's sparse format 1.0 ("Storing Sparse Files" in its manual). The stored content begins with decimal
-//! numbers, one a line: how many stretches there are, then offset and length of each; padded to a block. Then the stretches
-//! follow without gaps.
+//! numbers, one a line: how many stretches there are, then offset and length of each; padded to a block. Then the
+//! stretches follow without gaps.
 
 use std::os::fd::AsFd;
 
@@ -160,7 +160,11 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_maps_never_lead_outside(text in "[0-9]{0,22}\n([0-9]{1,4}\n){0,40}", stored in 0_u64..4096, size: u64) {
+        fn arbitrary_maps_never_lead_outside(
+            text in "[0-9]{0,22}\n([0-9]{1,4}\n){0,40}",
+            stored in 0_u64..4096,
+            size: u64,
+        ) {
             if let Ok(spans) = read(text.as_bytes(), stored, size) {
                 let mut end = 0;
                 for span in spans {

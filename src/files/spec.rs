@@ -12,15 +12,15 @@ use super::error::FilesError;
 use super::facts::{Facts, FileId};
 use super::raw_path::{self, RawPath};
 
-/// What to back up. Its JSON form is recorded with a run and read again by later versions: fields are only ever added, with a
-/// default.
+/// What to back up. Its JSON form is recorded with a run and read again by later versions: fields are only ever added,
+/// with a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesSpec {
     /// Absolute paths of folders or files. A symbolic link is followed.
     #[serde(with = "raw_path::list")]
     pub paths: Vec<PathBuf>,
-    /// Patterns of what to leave out, in gitignore syntax, relative to each of the paths. The last that matches counts; one
-    /// with `!` in front keeps what it matches, also against a `.holdfastignore`.
+    /// Patterns of what to leave out, in gitignore syntax, relative to each of the paths. The last that matches counts;
+    /// one with `!` in front keeps what it matches, also against a `.holdfastignore`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
     /// Store folders of other file systems than that of the given path empty.
@@ -47,8 +47,8 @@ pub struct Source {
 }
 
 impl FilesSpec {
-    /// The given paths with the names they are stored under, in the given order. Checks that each is there, can be opened,
-    /// and does not lie in a folder of `env.skip`.
+    /// The given paths with the names they are stored under, in the given order. Checks that each is there, can be
+    /// opened, and does not lie in a folder of `env.skip`.
     ///
     /// # Errors
     /// [`FilesError::NoPaths`], [`NotAbsolute`](FilesError::NotAbsolute), [`Missing`](FilesError::Missing),

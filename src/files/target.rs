@@ -1,9 +1,9 @@
 //! The folder that is restored into, and the way to places in it that never leads out.
 //!
-//! A path of the stream is taken apart before anything is done with it; `..`, a path from `/` on and a NUL byte are refused.
-//! Then each folder on the way is opened below the one before without following symbolic links. So neither the stream, by
-//! first making a link and then a file "in" it, nor another process, by swapping a folder for a link, directs a write
-//! elsewhere.
+//! A path of the stream is taken apart before anything is done with it; `..`, a path from `/` on and a NUL byte are
+//! refused. Then each folder on the way is opened below the one before without following symbolic links. So neither the
+//! stream, by first making a link and then a file "in" it, nor another process, by swapping a folder for a link,
+//! directs a write elsewhere.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +21,8 @@ pub(super) const MAX_PATH: usize = 64 * 1024;
 /// How many levels keep their folder open.
 const HELD: usize = 32;
 
-/// A path that stays below the target: components other than `.` and `..` with one `/` between them. Empty for the target.
+/// A path that stays below the target: components other than `.` and `..` with one `/` between them. Empty for the
+/// target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Inside(Vec<u8>);
 
@@ -105,8 +106,8 @@ impl Target {
         }
     }
 
-    /// Opens a folder; `create` makes what is missing on the way, for this user only. Places are mostly asked for in the order of
-    /// the tree: what is still open of the last one is used.
+    /// Opens a folder; `create` makes what is missing on the way, for this user only. Places are mostly asked for in
+    /// the order of the tree: what is still open of the last one is used.
     pub(super) fn folder(&mut self, path: &[u8], create: bool) -> Result<Arc<OwnedFd>, Errno> {
         let names = || path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
         let common = self.levels.iter().zip(names()).take_while(|(level, name)| level.name.as_bytes() == *name).count();

@@ -1,8 +1,8 @@
 //! The walk over the given paths, the same for [`scan`](super::scan()) and [`write`](super::write()).
 //!
-//! Folders are opened one below the other, never through a symbolic link, and held open while their contents are visited:
-//! what moves meanwhile leads nowhere else, and no path is too long. Only the deepest [`HELD`] levels stay open; further up
-//! a folder is opened again from below by `..` and must then be the one it was.
+//! Folders are opened one below the other, never through a symbolic link, and held open while their contents are
+//! visited: what moves meanwhile leads nowhere else, and no path is too long. Only the deepest [`HELD`] levels stay
+//! open; further up a folder is opened again from below by `..` and must then be the one it was.
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -270,7 +270,8 @@ fn open_folder(parent: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result
     }
 }
 
-/// Opens a regular file for reading; the caller checks that it is one. `O_NONBLOCK` lets the open return if it became a pipe.
+/// Opens a regular file for reading; the caller checks that it is one. `O_NONBLOCK` lets the open return if it became a
+/// pipe.
 pub(super) fn open_file(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     match rustix::fs::openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {

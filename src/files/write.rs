@@ -36,9 +36,9 @@ pub trait Output: io::Write {
 
 /// Writes what `spec` names as one tar stream.
 ///
-/// What is wrong with single files is reported to the observer and in the [`Summary`], and the stream is good without them.
-/// A file's content has always the length that its header announces: what a file lacks at the end of its reading is filled
-/// with zeros, what it grew by is left out, and both are warnings.
+/// What is wrong with single files is reported to the observer and in the [`Summary`], and the stream is good without
+/// them. A file's content has always the length that its header announces: what a file lacks at the end of its reading
+/// is filled with zeros, what it grew by is left out, and both are warnings.
 ///
 /// # Errors
 /// Before the first byte those of [`FilesSpec::sources`] and [`FilesError::Exclude`]; later
@@ -182,7 +182,7 @@ impl Writer<'_> {
             self.links_full = true;
             self.report.note(
                 &at.path(),
-                "is one of more hard-linked files than fit into memory: its other names are stored as files of their own",
+                "is one of more hard-linked files than fit into memory: its other names become files of their own",
             );
         }
     }
@@ -214,8 +214,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes a member: its headers, what `content` writes, which must be `head.stored` bytes, and the padding. `first` is
-    /// the member that a hard link names.
+    /// Writes a member: its headers, what `content` writes, which must be `head.stored` bytes, and the padding. `first`
+    /// is the member that a hard link names.
     fn member(
         &mut self,
         head: Head,

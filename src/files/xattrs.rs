@@ -6,8 +6,8 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-/// Most bytes of names and values of one file that are kept: well within what an extended header may hold. The common file
-/// systems allow less.
+/// Most bytes of names and values of one file that are kept: well within what an extended header may hold. The common
+/// file systems allow less.
 const MAX_TOTAL: usize = 512 * 1024;
 /// The kernel's limit of one value and of the list of names.
 const MAX_VALUE: usize = 64 * 1024;
@@ -19,8 +19,8 @@ pub(super) struct Xattr {
     pub(super) value: Vec<u8>,
 }
 
-/// Whether attributes of this name belong to the file rather than to the system it lies on. A label of SELinux, for one,
-/// means something only with the policy it was made under.
+/// Whether attributes of this name belong to the file rather than to the system it lies on. A label of SELinux, for
+/// one, means something only with the policy it was made under.
 fn kept(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || name.starts_with(b"trusted.")

@@ -32,6 +32,8 @@ pub mod index;
 mod pool;
 mod range;
 mod reader;
+mod sink;
+mod source;
 mod staged;
 mod strand;
 mod stream;

@@ -8,9 +8,9 @@ use super::compression::Compression;
 use super::credits::Buffer;
 use super::error::PipelineError;
 use super::index::{FrameLine, FrameTable};
-use super::reader::Source;
-use super::stream::{BrotliReader, FrameCursor, FramePump, StoredReader, brotli_error, brotli_reader, copy};
-use super::writer::crc32;
+use super::sink::crc32;
+use super::source::{BrotliReader, FrameCursor, Source, StoredReader, brotli_error, brotli_reader, copy};
+use super::stream::FramePump;
 use super::{CHUNK, Pipeline};
 
 /// Some bytes of an artifact's content. Each frame under it is checked as a whole before a byte of it is given out; damage

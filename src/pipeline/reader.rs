@@ -15,6 +15,7 @@ use super::compression::Compression;
 use super::error::PipelineError;
 use super::index::FrameTable;
 use super::range::RangeStream;
+use super::source::Source;
 use super::stream::ContentStream;
 
 /// Bytes read at a time where only a hash is taken.
@@ -62,15 +63,6 @@ impl Expected {
         }
         Ok(())
     }
-}
-
-/// A file that is read from several places at a time.
-#[derive(Clone)]
-pub(crate) struct Source {
-    pub(crate) file: Arc<File>,
-    pub(crate) path: Arc<Path>,
-    pub(crate) compression: Compression,
-    pub(crate) bytes_read: Arc<AtomicU64>,
 }
 
 /// Reads an artifact. All its streams may be used at a time, and count into one [`ArtifactReader::stored_bytes_read`].

@@ -1,14 +1,12 @@
 //! A participant's bytes on their way into an artifact.
 //!
 //! Three kinds of thread work on one artifact at a time: the participant's own fills chunks; workers compress and hash
-//! them; a sink thread puts the frames back in order and writes them. The sink thread neither takes credits nor waits
-//! for any thread that does, so what is compressed always gets written and its memory comes back.
+//! them; a [sink](super::sink) puts the frames back in order and writes them.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use holdfast_log::{durable, space};
@@ -16,9 +14,10 @@ use holdfast_model::ids::{ArtifactName, Sha256};
 
 use super::compression::Compression;
 use super::control::ArtifactControl;
-use super::credits::{Buffer, ChunkBuffers};
+use super::credits::ChunkBuffers;
 use super::error::PipelineError;
-use super::index::{FrameLine, IndexWriter};
+use super::index::IndexWriter;
+use super::sink::{Numbered, Packed, Sink, Ticket, Written, crc32, lock};
 use super::staged::Staged;
 use super::strand::{HashStrand, Panicked, Strand};
 use super::{Pipeline, frame};
@@ -83,18 +82,6 @@ pub struct ArtifactWriter {
     sink: Option<JoinHandle<Result<Written, PipelineError>>>,
 }
 
-/// A chunk's stored form with its place in the artifact.
-struct Numbered {
-    number: u64,
-    packed: Result<Packed, PipelineError>,
-}
-
-struct Packed {
-    stored: Arc<Buffer>,
-    plain_bytes: usize,
-    crc32: Option<u32>,
-}
-
 impl ArtifactWriter {
     /// Starts artifact `name` in the run directory `dir`.
     ///
@@ -119,14 +106,7 @@ impl ArtifactWriter {
         let index = Arc::new(Mutex::new(index));
         let control = ArtifactControl::new(staged.target().to_owned(), pipeline.credits.clone());
         let (to_sink, from_workers) = mpsc::channel();
-        let sink = Sink {
-            staged,
-            index: Arc::clone(&index),
-            control: control.clone(),
-            hash: HashStrand::new(&pipeline.pool),
-            stored_offset: 0,
-            plain_offset: 0,
-        };
+        let sink = Sink::new(staged, Arc::clone(&index), control.clone(), HashStrand::new(&pipeline.pool));
         let sink = std::thread::Builder::new()
             .name("artifact-sink".to_owned())
             .spawn(move || sink.run(&from_workers))
@@ -265,11 +245,12 @@ impl ArtifactWriter {
         Ok(())
     }
 
-    fn ticket(&mut self) -> Option<Ticket> {
+    /// The duty to tell the sink about the next chunk.
+    pub(super) fn ticket(&mut self) -> Option<Ticket> {
         let number = self.next;
         self.next += 1;
         let to_sink = self.to_sink.clone()?;
-        Some(Ticket { to_sink: Some(to_sink), number, control: self.control.clone() })
+        Some(Ticket::new(to_sink, number, self.control.clone()))
     }
 
     /// Lets the sink come to its end; `None` where it has been joined already, or panicked.
@@ -325,117 +306,4 @@ impl std::fmt::Debug for ArtifactWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ArtifactWriter").field("file", &self.file).field("compression", &self.compression).finish()
     }
-}
-
-/// The duty to tell the sink about one chunk, whatever happens to the work on it.
-struct Ticket {
-    to_sink: Option<Sender<Numbered>>,
-    number: u64,
-    control: ArtifactControl,
-}
-
-impl Ticket {
-    fn send(mut self, packed: Result<Packed, PipelineError>) {
-        self.tell(packed);
-    }
-
-    fn send_encoded(
-        self,
-        encoded: Result<usize, frame::BadFrame>,
-        mut stored: Buffer,
-        plain_bytes: usize,
-        crc32: Option<u32>,
-    ) {
-        let path = self.control.path().to_owned();
-        self.send(match encoded {
-            Ok(length) => {
-                stored.advance(length);
-                Ok(Packed { stored: Arc::new(stored), plain_bytes, crc32 })
-            }
-            Err(frame::BadFrame(reason)) => Err(PipelineError::Compress { path, reason }),
-        });
-    }
-
-    fn tell(&mut self, packed: Result<Packed, PipelineError>) {
-        if let Some(to_sink) = self.to_sink.take() {
-            // A sink that is gone has said why.
-            let _ = to_sink.send(Numbered { number: self.number, packed });
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.tell(Err(PipelineError::WorkerPanicked { path: self.control.path().to_owned() }));
-    }
-}
-
-/// The thread that writes.
-struct Sink {
-    staged: Staged,
-    index: Arc<Mutex<IndexWriter>>,
-    control: ArtifactControl,
-    hash: HashStrand,
-    stored_offset: u64,
-    plain_offset: u64,
-}
-
-/// What the sink made.
-struct Written {
-    staged: Staged,
-    stored_bytes: u64,
-    sha256: Sha256,
-}
-
-impl Sink {
-    fn run(mut self, from_workers: &Receiver<Numbered>) -> Result<Written, PipelineError> {
-        let mut early = BTreeMap::new();
-        let mut next = 0;
-        for Numbered { number, packed } in from_workers {
-            early.insert(number, packed);
-            while let Some(packed) = early.remove(&next) {
-                next += 1;
-                // After a failure the rest is taken and dropped, so that its memory comes back.
-                if let Err(error) = self.control.check().and(packed).and_then(|packed| self.write(packed)) {
-                    self.control.fail(error);
-                }
-            }
-        }
-        let hashed = self.hash.finish();
-        self.control.check()?;
-        let panicked = |Panicked| PipelineError::WorkerPanicked { path: self.control.path().to_owned() };
-        let (sha256, stored_bytes) = hashed.map_err(panicked)?;
-        Ok(Written { staged: self.staged, stored_bytes, sha256 })
-    }
-
-    fn write(&mut self, packed: Packed) -> Result<(), PipelineError> {
-        let Packed { stored, plain_bytes, crc32 } = packed;
-        // The hash first: it goes on while the file is written.
-        self.hash.push(Arc::clone(&stored));
-        self.staged.write(&stored)?;
-        let line = FrameLine {
-            stored_offset: self.stored_offset,
-            stored_length: stored.len() as u64,
-            plain_offset: self.plain_offset,
-            plain_length: plain_bytes as u64,
-            crc32,
-        };
-        lock(&self.index).frame(&line)?;
-        self.stored_offset += line.stored_length;
-        self.plain_offset += line.plain_length;
-        self.control.add_stored(stored.len());
-        Ok(())
-    }
-}
-
-/// CRC-32 (ISO 3309), for forms that carry no checksum of their own.
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
-}
-
-fn lock(index: &Mutex<IndexWriter>) -> MutexGuard<'_, IndexWriter> {
-    // A panic in the index fails the artifact through the thread it happened in; what is read after it is thrown away.
-    index.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -13,7 +13,9 @@ use crate::storage::StorageError;
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The run has nothing that can be restored, or not all that was asked for.
-    #[error("run {run_id} is {status}: only a completed run is restored; its good participants are with --accept-incomplete")]
+    #[error(
+        "run {run_id} is {status}: only a completed run is restored; its good participants are with --accept-incomplete"
+    )]
     NotRestorable {
         /// The run.
         run_id: RunId,

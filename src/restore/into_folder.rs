@@ -73,8 +73,7 @@ impl IntoFolder {
         observer: &dyn Observer,
     ) -> Result<Prepared<'a>, RestoreError> {
         let fresh = is_fresh(&request.target)?;
-        let selection =
-            if request.paths.is_empty() { Selection::everything() } else { Selection::of(&request.paths)? };
+        let selection = if request.paths.is_empty() { Selection::everything() } else { Selection::of(&request.paths)? };
         let mut parts = Vec::new();
         let mut missing = None;
         for artifact in source.artifacts() {
@@ -132,7 +131,9 @@ impl Prepared<'_> {
     /// [`RestoreError`].
     pub fn run(self, observer: &dyn Observer) -> Result<Restored, RestoreError> {
         let Some(staging) = &self.staging else {
-            return self.extract(&self.request.target, observer).and_then(|restored| sync(&self.request.target, restored));
+            return self
+                .extract(&self.request.target, observer)
+                .and_then(|restored| sync(&self.request.target, restored));
         };
         let target = &self.request.target;
         let parent = durable::parent(target);

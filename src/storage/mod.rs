@@ -17,8 +17,8 @@
 //!
 //! - A run directory is in one place at a time; it moves by one rename, and both folders are synced before the move is
 //!   taken for done. So whoever comes after a crash looks where it is ([`Storage::locate`]) and goes on from there.
-//! - What is in `completed/` or `failed/` is never changed, only moved away as a whole, and not while somebody reads it
-//!   ([`ReadLease`]).
+//! - What is in `completed/` or `failed/` is never changed there, only moved away as a whole; and it is not deleted while
+//!   somebody reads it ([`ReadLease`]).
 //! - A name that comes from a file is a typed one ([`ArtifactName`](holdfast_model::ids::ArtifactName)), so that no path
 //!   leads out of its folder; links are not followed; what is read into memory is bounded.
 //! - Folders are 0700, files 0600.

@@ -204,7 +204,7 @@ impl Storage {
     /// [`StorageError::Io`].
     pub fn discard_run(&self, run_id: RunId) -> Result<(), StorageError> {
         if let Some(place @ (Place::Running | Place::Completed | Place::Failed)) = self.locate(run_id) {
-            self.rename(run_id, place, Place::Deleting)?;
+            self.rename_away(run_id, place)?;
         }
         self.sweep().map(drop)
     }
@@ -234,13 +234,7 @@ impl Storage {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(StorageError::InUse { run_id }),
             Err(error) => return Err(StorageError::io("lock", &path)(error.into())),
         }
-        // One of the same id, deleted before and not swept yet, is nothing anymore.
-        let gone = self.path(Place::Deleting, run_id);
-        if gone.symlink_metadata().is_ok() {
-            remove(&gone)?;
-        }
-        self.rename(run_id, place, Place::Deleting)?;
-        Ok(gone)
+        self.rename_away(run_id, place)
     }
 
     /// Unlinks what was deleted; says how many directories went. All are tried; the first failure is told.
@@ -275,6 +269,16 @@ impl Storage {
             Some(Place::Running | Place::Importing) => Err(StorageError::Unfinished { run_id }),
             Some(Place::Deleting) | None => Err(StorageError::RunDirectoryMissing { run_id }),
         }
+    }
+
+    fn rename_away(&self, run_id: RunId, place: Place) -> Result<PathBuf, StorageError> {
+        // One of the same id, deleted before and not swept yet, is nothing anymore.
+        let gone = self.path(Place::Deleting, run_id);
+        if gone.symlink_metadata().is_ok() {
+            remove(&gone)?;
+        }
+        self.rename(run_id, place, Place::Deleting)?;
+        Ok(gone)
     }
 
     fn rename(&self, run_id: RunId, from: Place, to: Place) -> Result<(), StorageError> {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use holdfast_model::ids::{Position, Sha256};
 use holdfast_model::record::Record;
 use rustix::fs::FlockOperation;
+use sled::IVec;
 
 use crate::disk;
 use crate::durable;
@@ -27,6 +28,10 @@ use chunk::{Chunk, Joined, Joiner};
 
 /// sled's cache; its default is 1 GiB.
 const CACHE: u64 = 32 << 20;
+/// sled looks at the size of its cache only after 64 accesses to each of 256 parts of it, however large the pages are that
+/// those brought in, and an iterator counts as one access a page. So a long read would keep all it has seen. An access more
+/// for this many bytes read keeps that within 32 MiB, beside the cache itself.
+const BYTES_AN_ACCESS: usize = 2 << 10;
 /// The key that says which form the rest has, and the form written here.
 const FORMAT_KEY: &[u8] = b"f";
 const FORMAT: &[u8] = &[1];
@@ -140,6 +145,21 @@ impl Store {
         Position(self.tip.load(Ordering::Acquire))
     }
 
+    /// The keys from `from` on and their values.
+    fn chunks(&self, from: Position) -> Result<impl Iterator<Item = Result<(IVec, IVec), StoreError>>, StoreError> {
+        let db = self.db()?;
+        let mut unaccounted = 0;
+        Ok(db.range(chunk::key(from)..).map(move |item| {
+            let (key, value) = item?;
+            unaccounted += value.len();
+            while unaccounted >= BYTES_AN_ACCESS {
+                unaccounted -= BYTES_AN_ACCESS;
+                db.contains_key(&key)?;
+            }
+            Ok((key, value))
+        }))
+    }
+
     /// Looks at every event and sets the tip to the last one before which all is whole.
     pub(crate) fn sweep(&self) -> Sweep {
         let mut found = Sweep { head: Position::START, chain: GENESIS, flaw: None };
@@ -153,7 +173,7 @@ impl Store {
     fn sweep_into(&self, found: &mut Sweep) -> Result<(), StoreError> {
         let mut joiner = Joiner::default();
         let mut expected = Position(1);
-        for item in self.db()?.iter() {
+        for item in self.chunks(expected)? {
             let (key, value) = item?;
             if *key == *FORMAT_KEY {
                 continue;
@@ -208,7 +228,7 @@ impl Store {
         let lost =
             |position| StoreError::Damaged(format!("the store lost or changed the event at position {position}"));
         let mut wanted = from;
-        for item in self.db()?.range(chunk::key(from)..) {
+        for item in self.chunks(from)? {
             let (key, value) = item?;
             let chunk = Chunk::parse(&key, &value).filter(|chunk| chunk.first <= wanted).ok_or_else(|| lost(wanted))?;
             let mut position = chunk.first;
@@ -232,7 +252,7 @@ impl Store {
     pub(crate) fn commit(&self, first: Position, before: Sha256) -> Option<(Encoded, Position)> {
         quiet::quietly(|| {
             let mut joiner = Joiner::default();
-            for item in self.db().ok()?.range(chunk::key(first)..) {
+            for item in self.chunks(first).ok()? {
                 let (key, value) = item.ok()?;
                 let chunk = Chunk::parse(&key, &value).filter(|chunk| chunk.commit_first == first)?;
                 if let Joined::Whole(commit, last) = joiner.add(&chunk, before)? {

@@ -1,5 +1,5 @@
-//! Streams made to do harm, and streams that are damaged: refused with a reason, nothing outside of the target touched, never
-//! a panic.
+//! Streams made to do harm, and streams that are damaged: refused with a reason, nothing outside of the target touched,
+//! never a panic.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -49,8 +49,8 @@ fn folder(path: &str) -> Head {
     head(path, Kind::Folder, "")
 }
 
-/// Extracts into `inner` of a folder, with and without overwriting, and returns the errors. Around the target nothing may
-/// appear.
+/// Extracts into `inner` of a folder, with and without overwriting, and returns the errors. Around the target nothing
+/// may appear.
 fn attack(bytes: &[u8]) -> Vec<Result<Summary, FilesError>> {
     [false, true]
         .into_iter()
@@ -322,7 +322,9 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_stream_never_panics(changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8)) {
+    fn a_changed_stream_never_panics(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
+    ) {
         let mut bytes = mixed();
         for (index, byte) in changes {
             let at = index.index(bytes.len());

@@ -30,7 +30,12 @@ fn gnu_tar(stream: &[u8], target: &Path) -> bool {
     io::Seek::rewind(&mut errors).unwrap();
     let errors = io::read_to_string(errors).unwrap();
     let errors: Vec<_> = errors.lines().filter(|line| !line.contains("time stamp")).collect();
-    assert!(status.success() && errors.is_empty(), "{} errors: {:?}", errors.len(), errors.iter().take(5).collect::<Vec<_>>());
+    assert!(
+        status.success() && errors.is_empty(),
+        "{} errors: {:?}",
+        errors.len(),
+        errors.iter().take(5).collect::<Vec<_>>()
+    );
     true
 }
 

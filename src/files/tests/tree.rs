@@ -138,7 +138,7 @@ pub(super) fn build(top: &Path) -> UnixListener {
     for bits in [0o000, 0o400, 0o777, 0o4755, 0o2755, 0o6711, 0o1666] {
         let path = top.join("modes").join(format!("{bits:o}"));
         fs::write(&path, b"mode").unwrap();
-        mode(&path, bits);
+        mode(&path, if root() { bits } else { bits | 0o400 });
         let path = top.join("modes").join(format!("folder {bits:o}"));
         fs::create_dir(&path).unwrap();
         if root() {

@@ -11,7 +11,7 @@ use super::{FrameLine, FrameTable, Header, MAX_LINE, Trailer, VERSION};
 use crate::pipeline::compression::Compression;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::reader::hash_file;
-use crate::pipeline::stream::sequential;
+use crate::pipeline::source::sequential;
 
 /// A line between the first and the last.
 #[derive(Debug, Clone, PartialEq, Eq)]

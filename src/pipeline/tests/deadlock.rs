@@ -58,10 +58,9 @@ fn readers_that_stand_still_keep_no_writer_from_going_on() {
     }
     assert!(pipeline.credits().in_use() <= 6);
     let (done, result) = mpsc::channel();
-    let writing = pipeline.clone();
     let path = dir.path().to_owned();
     std::thread::spawn(move || {
-        let mut writer = writer(&writing, &path, "other", Compression::Lz4);
+        let mut writer = writer(&pipeline, &path, "other", Compression::Lz4);
         writer.write_all(&content(3 * CHUNK, 6)).unwrap();
         done.send(writer.finish().is_ok()).unwrap();
     });

@@ -111,3 +111,21 @@ fn entries_that_could_not_be_read_back_are_refused_and_harm_nothing() {
     let lines: Vec<_> = open_index(dir.path(), &stored).unwrap().map(Result::unwrap).collect();
     assert!(lines.contains(&IndexLine::Entry("{\"path\":\"good\"}".to_owned())));
 }
+
+#[test]
+fn work_that_is_lost_in_a_panic_fails_the_artifact_and_holds_nobody() {
+    let (pipeline, dir) = (pipeline(), tempfile::tempdir().unwrap());
+    let mut writer = writer(&pipeline, dir.path(), "accounts", Compression::Lz4);
+    writer.write_all(&content(CHUNK + 1, 1)).unwrap();
+    // What unwinding does to the work on a chunk.
+    drop(writer.ticket());
+    let error = loop {
+        if let Err(error) = writer.write_all(&content(CHUNK, 2)) {
+            break error;
+        }
+    };
+    assert_eq!(PipelineError::inside(&error).unwrap().code(), "WORKER_PANICKED");
+    assert_eq!(writer.finish().unwrap_err().code(), "WORKER_PANICKED");
+    assert_eq!(names(dir.path()), [""; 0]);
+    assert_eq!(pipeline.credits().in_use(), 0);
+}

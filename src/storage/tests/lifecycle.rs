@@ -207,3 +207,36 @@ fn a_safety_snapshot_has_a_directory_of_its_own() {
     assert!(snapshot.path().ends_with(format!("pre-restore/{restore}")));
     assert_eq!(world.storage.create_pre_restore(restore).unwrap_err().code(), "RUN_DIRECTORY_EXISTS");
 }
+
+#[test]
+fn a_run_found_damaged_while_it_was_published_is_sealed_again_for_its_other_end() {
+    let world = World::new();
+    let (manifest, _, path) = world.published();
+    std::fs::write(path.join("site.tar.lz4"), "damaged").unwrap();
+    for _ in 0..2 {
+        world.storage.withdraw(run(RUN)).unwrap();
+    }
+    let run_dir = world.storage.open_run(run(RUN)).unwrap();
+    let good = manifest.artifacts().next().unwrap().clone();
+    run_dir.retain(std::slice::from_ref(&good.path)).unwrap();
+    run_dir.seal(&super::manifest(run(RUN), vec![good]), &mut |_| {}).unwrap();
+    world.storage.publish(run(RUN), Destination::Failed).unwrap();
+    assert_eq!(world.storage.locate(run(RUN)), Some(Place::Failed));
+    assert!(world.verify(None).is_good());
+}
+
+#[test]
+fn a_run_that_ends_without_a_directory_leaves_none() {
+    let world = World::new();
+    world.storage.discard_run(run(RUN)).unwrap();
+    for published in [false, true] {
+        match published {
+            true => drop(world.published()),
+            false => drop(world.sealed()),
+        }
+        // Also over what an earlier deletion of the same run left.
+        std::fs::create_dir(world.storage.path(Place::Deleting, run(RUN))).unwrap();
+        world.storage.discard_run(run(RUN)).unwrap();
+        assert_eq!(world.storage.locate(run(RUN)), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! Runs through their actors, with the log in memory and ports that fail on purpose.
+
+mod world;
+
+use holdfast_model::failure::{Failure, FailureKind};
+use holdfast_model::run::{Outcome, ParticipantStatus, Stage};
+use world::{Fault, TestWorld};
+
+#[test]
+fn a_run_is_completed_and_every_step_of_it_is_recorded() {
+    let world = TestWorld::new(Fault::None);
+    let run = world.back_up(&["one", "two"]);
+    assert_eq!(run.outcome(), Some(Outcome::Completed));
+    assert!(run.participants().iter().all(|participant| participant.artifacts.len() == 1));
+    assert_eq!(world.replayed(), *run, "what was shown is what a replay shows");
+    assert_eq!(world.calls(), ["prepare", "drive one", "drive two", "seal", "publish"]);
+}
+
+#[test]
+fn a_participant_that_fails_fails_the_run_with_its_reason_and_not_the_others() {
+    let failure = Failure::new(FailureKind::Fatal, "SOURCE_EMPTY", "nothing there");
+    let world = TestWorld::new(Fault::Participant("one", failure));
+    let run = world.back_up(&["one", "two"]);
+    assert_eq!(run.outcome(), Some(Outcome::Failed));
+    assert!(run.error_summary().contains("SOURCE_EMPTY"));
+    assert_eq!(run.participants()[1].status, ParticipantStatus::Completed);
+}
+
+#[test]
+fn damage_found_when_the_artifacts_are_read_again_is_never_called_completed() {
+    let world = TestWorld::new(Fault::DamageAtSeal("two"));
+    let run = world.back_up(&["one", "two"]);
+    assert_eq!(run.outcome(), Some(Outcome::Failed));
+    assert_eq!(run.participants()[1].status, ParticipantStatus::Failed);
+    assert_eq!(world.calls().iter().filter(|call| *call == "seal").count(), 2, "the rest is sealed again");
+}
+
+#[test]
+fn an_actor_that_panics_is_started_again_from_its_stream() {
+    for call in ["prepare", "seal", "publish"] {
+        let world = TestWorld::new(Fault::PanicOnce(call));
+        let run = world.back_up(&["one", "two"]);
+        assert_eq!(run.outcome(), Some(Outcome::Completed), "after a panic in {call}");
+        assert_eq!(world.replayed(), *run);
+    }
+}
+
+#[test]
+fn a_participants_actor_that_panics_fails_its_participant() {
+    let world = TestWorld::new(Fault::PanicOnce("drive one"));
+    let run = world.back_up(&["one", "two"]);
+    assert_eq!(run.outcome(), Some(Outcome::Failed));
+    assert!(run.error_summary().contains("PARTICIPANT_ACTOR_DIED"), "{}", run.error_summary());
+    assert_eq!(run.participants()[1].status, ParticipantStatus::Completed);
+}
+
+#[test]
+fn an_actor_that_always_panics_leaves_the_run_to_the_next_process() {
+    let world = TestWorld::new(Fault::PanicAlways("seal"));
+    let reason = world.back_up_until_lost(&["one"]);
+    assert!(reason.contains("the next start resumes it"), "{reason}");
+    assert_eq!(world.replayed().stage(), Stage::Sealing);
+}
+
+#[test]
+fn a_log_that_takes_nothing_more_is_said_and_nothing_is_acted_on() {
+    let world = TestWorld::new(Fault::LogAfter(6));
+    let reason = world.back_up_until_lost(&["one"]);
+    assert!(reason.contains("failed sync on purpose"), "{reason}");
+    assert!(!world.calls().contains(&"publish".to_owned()));
+}
+
+#[test]
+fn a_full_disk_gives_up_the_reserve_and_goes_on() {
+    let world = TestWorld::new(Fault::NoSpaceOnceAfter(6));
+    let run = world.back_up(&["one"]);
+    assert_eq!(run.outcome(), Some(Outcome::Completed));
+    assert!(world.calls().contains(&"release".to_owned()));
+}
+
+#[test]
+fn runs_wait_for_their_turn_in_the_order_of_their_requests() {
+    let world = TestWorld::new(Fault::None);
+    let ends = world.back_up_together(&[&["one"], &["two"], &["three"]]);
+    assert!(ends.iter().all(|run| run.outcome() == Some(Outcome::Completed)));
+    let drives: Vec<_> = world.calls().into_iter().filter(|call| call.starts_with("drive")).collect();
+    assert_eq!(drives, ["drive one", "drive two", "drive three"]);
+}
+
+#[test]
+fn a_cancelled_run_stops_its_participant_and_says_so() {
+    let world = TestWorld::new(Fault::WaitForStop("one"));
+    let run = world.cancel_when_at_work(&["one", "two"]);
+    assert_eq!(run.outcome(), Some(Outcome::Cancelled));
+    assert!(run.participants().iter().all(|participant| participant.status == ParticipantStatus::Cancelled));
+}

@@ -1,0 +1,327 @@
+//! A world for the actors: the real log in memory, and ports that do nothing, note it, and fail when they are told to.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use holdfast_actors::event_sourced::replay;
+use holdfast_actors::participant::LiveCounts;
+use holdfast_actors::ports::{
+    Backups, Clock, DirectoryFailure, Inspection, Job, Participants, PortFuture, Reserve, World, Written,
+};
+use holdfast_actors::root::{ForRun, RequestRun, Root, RunHandle, Shutdown};
+use holdfast_log::{Append, AppendError, AppendFuture, EventLog, MemoryLog, ReadError, ReadLog};
+use holdfast_model::codec::Origin;
+use holdfast_model::failure::{Failure, FailureKind, Warnings};
+use holdfast_model::ids::{Position, RunId, Sha256, StreamId, Timestamp, Version};
+use holdfast_model::record::Record;
+use holdfast_model::run::{
+    ArtifactStoredV1, Found, NewParticipant, NewRun, ParticipantStatus, Run, RunCommand, RunRequestedV1, RunType,
+    StoredFileV1, Target, Trigger,
+};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What goes wrong.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    None,
+    Participant(&'static str, Failure),
+    DamageAtSeal(&'static str),
+    PanicOnce(&'static str),
+    PanicAlways(&'static str),
+    LogAfter(u64),
+    NoSpaceOnceAfter(u64),
+    WaitForStop(&'static str),
+}
+
+pub(crate) struct TestWorld {
+    ports: Arc<Ports>,
+    runtime: tokio::runtime::Runtime,
+    world: World,
+}
+
+impl TestWorld {
+    pub(crate) fn new(fault: Fault) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let ports = Arc::new(Ports::new(fault));
+        let world = World {
+            log: Arc::new(Log { inner: MemoryLog::default(), ports: ports.clone() }),
+            clock: Arc::new(TestClock::default()),
+            backups: ports.clone(),
+            participants: ports.clone(),
+            reserve: ports.clone(),
+            data_plane: runtime.handle().clone(),
+            lost: Arc::new(watch::Sender::new(None)),
+        };
+        Self { ports, runtime, world }
+    }
+
+    pub(crate) fn back_up(&self, participants: &[&str]) -> Arc<Run> {
+        self.back_up_together(&[participants]).remove(0)
+    }
+
+    pub(crate) fn back_up_together(&self, runs: &[&[&str]]) -> Vec<Arc<Run>> {
+        self.with_root(async |root| {
+            let mut handles = Vec::new();
+            for (counter, participants) in (1..).zip(runs) {
+                handles.push(request(&root, counter, participants).await);
+            }
+            let mut ends = Vec::new();
+            for handle in handles {
+                ends.push(ended(handle).await);
+            }
+            ends
+        })
+    }
+
+    pub(crate) fn back_up_until_lost(&self, participants: &[&str]) -> String {
+        let mut lost = self.world.lost.subscribe();
+        self.with_root(async |root| {
+            request(&root, 1, participants).await;
+            let reason = tokio::time::timeout(DEADLINE, lost.wait_for(Option::is_some)).await;
+            reason.expect("in time").expect("told").clone().expect("a reason")
+        })
+    }
+
+    pub(crate) fn cancel_when_at_work(&self, participants: &[&str]) -> Arc<Run> {
+        self.with_root(async |root| {
+            let mut handle = request(&root, 1, participants).await;
+            let at_work = |run: &Arc<Run>| run.participants().iter().any(|p| p.status == ParticipantStatus::Running);
+            tokio::time::timeout(DEADLINE, handle.watch.wait_for(at_work)).await.expect("in time").expect("told");
+            let command = RunCommand::Cancel { reason: "test".into() };
+            root.send(ForRun { run_id: handle.run_id, command, origin: origin() }).await.unwrap().unwrap();
+            ended(handle).await
+        })
+    }
+
+    /// The first run as a replay of the log shows it.
+    pub(crate) fn replayed(&self) -> Run {
+        replay::<Run>(&*self.world.log, &StreamId::run(run_id(1))).unwrap().0
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.ports.calls.lock().unwrap().clone()
+    }
+
+    fn with_root<T: Send>(&self, story: impl AsyncFnOnce(actix::Addr<Root>) -> T + Send) -> T {
+        let (send, started) = std::sync::mpsc::channel();
+        let world = self.world.clone();
+        let thread = std::thread::spawn(move || {
+            let system = actix::System::new();
+            let root = system.block_on(async move { Root::start(world, LiveCounts::default(), 1, origin()) });
+            send.send(root).unwrap();
+            system.run().unwrap();
+        });
+        let root = started.recv().unwrap();
+        let told = self.runtime.block_on(story(root.clone()));
+        root.do_send(Shutdown);
+        thread.join().unwrap();
+        told
+    }
+}
+
+async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) -> RunHandle {
+    let participant = |name: &&str| NewParticipant {
+        name: name.parse().unwrap(),
+        kind: "test".into(),
+        critical: true,
+        definition: "{}".into(),
+        definition_sha256: Sha256::default(),
+    };
+    let run = NewRun {
+        request: RunRequestedV1 {
+            run_id: run_id(counter),
+            run_type: RunType::Full,
+            trigger: Trigger::Manual,
+            compression: "none".into(),
+            strict: false,
+            max_attempts: 9,
+            resume_within_s: 3600,
+            max_parallel: 1,
+        },
+        participants: participants.iter().map(participant).collect(),
+    };
+    root.send(RequestRun { run, origin: origin() }).await.unwrap().unwrap()
+}
+
+async fn ended(mut handle: RunHandle) -> Arc<Run> {
+    let end = tokio::time::timeout(DEADLINE, handle.watch.wait_for(|run| run.id().is_some() && !run.is_open())).await;
+    end.expect("the run ends in time").expect("the actor tells").clone()
+}
+
+fn run_id(counter: u32) -> RunId {
+    RunId::new(Timestamp(1_795_298_400_000_000), counter)
+}
+
+fn origin() -> Origin {
+    Origin { principal: "test".into(), correlation_id: Uuid::nil() }
+}
+
+#[derive(Default)]
+struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_795_298_400_000_000 + self.0.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn new_id(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+}
+
+struct Ports {
+    fault: Fault,
+    calls: Mutex<Vec<String>>,
+    panics: AtomicU32,
+    damaged: AtomicU32,
+}
+
+impl Ports {
+    fn new(fault: Fault) -> Self {
+        Self { fault, calls: Mutex::default(), panics: AtomicU32::new(0), damaged: AtomicU32::new(0) }
+    }
+
+    /// Notes a call, and panics in it, in the actor that makes it, where that is the fault.
+    fn call(&self, call: &str) {
+        self.calls.lock().unwrap().push(call.to_owned());
+        let panics = match self.fault {
+            Fault::PanicOnce(at) => at == call && self.panics.fetch_add(1, Ordering::Relaxed) == 0,
+            Fault::PanicAlways(at) => at == call,
+            _ => false,
+        };
+        assert!(!panics, "a panic on purpose in {call}");
+    }
+}
+
+impl Backups for Ports {
+    fn prepare(&self, _run_id: RunId) -> PortFuture<Result<(), Failure>> {
+        self.call("prepare");
+        Box::pin(async { Ok(()) })
+    }
+
+    fn inspect(&self, _run: Arc<Run>) -> PortFuture<Inspection> {
+        Box::pin(async { Inspection { found: Found::Running, broken: Vec::new() } })
+    }
+
+    fn seal(&self, _run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>> {
+        self.call("seal");
+        let damaged = match self.fault {
+            Fault::DamageAtSeal(name) if self.damaged.fetch_add(1, Ordering::Relaxed) == 0 => Some(name),
+            _ => None,
+        };
+        Box::pin(async move {
+            match damaged {
+                None => Ok(Sha256::default()),
+                Some(name) => {
+                    let failure = Failure::new(FailureKind::Fatal, "ARTIFACT_ALTERED", "altered");
+                    Err(DirectoryFailure::Damaged(vec![(name.parse().unwrap(), failure)]))
+                }
+            }
+        })
+    }
+
+    fn publish(&self, _run: Arc<Run>, _target: Target) -> PortFuture<Result<(), DirectoryFailure>> {
+        self.call("publish");
+        Box::pin(async { Ok(()) })
+    }
+
+    fn delete(&self, _run: Arc<Run>) -> PortFuture<Result<(), Failure>> {
+        self.call("delete");
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Participants for Ports {
+    fn drive(&self, job: Job) -> PortFuture<Result<Written, Failure>> {
+        let name = job.participant.name.clone();
+        self.call(&format!("drive {name}"));
+        let fault = self.fault.clone();
+        Box::pin(async move {
+            match fault {
+                Fault::Participant(failing, failure) if failing == name.as_str() => return Err(failure),
+                Fault::WaitForStop(waiting) if waiting == name.as_str() => {
+                    while !job.stop.requested() {
+                        tokio::task::yield_now().await;
+                    }
+                    return Err(Failure::new(FailureKind::Cancelled, "CANCELLED", "stopped"));
+                }
+                _ => {}
+            }
+            let stored = StoredFileV1 {
+                file: format!("{name}.data").parse().unwrap(),
+                size_bytes: 1,
+                sha256: Sha256::default(),
+            };
+            let artifact = ArtifactStoredV1 {
+                participant: name.clone(),
+                logical_name: stored.file.clone(),
+                stored,
+                content_bytes: 1,
+                content_sha256: Sha256::default(),
+                compression: "none".into(),
+                index: None,
+            };
+            let nothing = Warnings::default();
+            Ok(Written { artifacts: vec![artifact], files: 1, warnings: nothing.clone(), notes: nothing })
+        })
+    }
+}
+
+impl Reserve for Ports {
+    fn release(&self) -> bool {
+        self.call("release");
+        true
+    }
+}
+
+/// The log in memory, failing where the fault says so.
+struct Log {
+    inner: MemoryLog,
+    ports: Arc<Ports>,
+}
+
+static NO_SPACE: AtomicU64 = AtomicU64::new(0);
+
+impl ReadLog for Log {
+    fn read_stream(&self, stream: &StreamId, from: Version, limit: usize) -> Result<Vec<Record>, ReadError> {
+        self.inner.read_stream(stream, from, limit)
+    }
+
+    fn read_all(&self, from: Position, limit: usize) -> Result<Vec<Record>, ReadError> {
+        self.inner.read_all(from, limit)
+    }
+
+    fn stream_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
+        self.inner.stream_version(stream)
+    }
+
+    fn head(&self) -> Position {
+        self.inner.head()
+    }
+
+    fn watch_head(&self) -> watch::Receiver<Position> {
+        self.inner.watch_head()
+    }
+}
+
+impl EventLog for Log {
+    fn append(&self, append: Append) -> AppendFuture {
+        let head = self.inner.head().0;
+        match self.ports.fault {
+            Fault::LogAfter(position) if head >= position => {
+                let reason = "a failed sync on purpose".to_owned();
+                Box::pin(async { Err(AppendError::OutcomeUnknown { reason }) })
+            }
+            Fault::NoSpaceOnceAfter(position) if head >= position && NO_SPACE.fetch_add(1, Ordering::Relaxed) == 0 => {
+                let reason = "a full disk on purpose".to_owned();
+                Box::pin(async { Err(AppendError::NoSpace { reason }) })
+            }
+            _ => self.inner.append(append),
+        }
+    }
+}
