@@ -17,7 +17,7 @@ use support::{Home, Running, large_tree, slow_settings, text};
 
 /// A backup that has begun to read and will take a while.
 fn under_way(home: &Home) -> Running {
-    large_tree(&home.beside("source"), 80);
+    large_tree(&home.beside("source"), 60);
     let settings = slow_settings(home);
     let mut backup = home.holdfast(["backup", "source", "--json", "--config"]).arg(settings).spawn();
     backup.wait_for_json("bytes", |line| line["progress"]["bytes_done"].as_u64().is_some_and(|bytes| bytes > 0));
@@ -59,10 +59,10 @@ fn a_polite_request_to_end_cancels_too() {
 #[test]
 fn a_second_ctrl_c_stops_at_once_and_the_next_start_settles_it() {
     let home = Home::new();
-    large_tree(&home.beside("source"), 80);
+    large_tree(&home.beside("source"), 60);
     let settings = slow_settings(&home);
     let mut backup = home.holdfast(["backup", "source", "--config"]).arg(&settings).spawn();
-    backup.wait_for_note("the phase of writing", |line| line.contains("source"));
+    backup.wait_for_note("the phase of writing", |line| line.ends_with("writes artifacts"));
     backup.signal(Signal::INT);
     backup.wait_for_note("the answer to Ctrl-C", |line| line.contains("Ctrl-C again"));
     backup.signal(Signal::INT);

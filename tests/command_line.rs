@@ -349,7 +349,7 @@ fn runs_are_listed_by_status_and_number() {
     assert_eq!(ids(&["runs", "--status", "cancelled"]).len(), 0);
     assert_ne!(ids(&["runs", "--limit", "1"]), [good.as_str()], "the newest");
     let table = home.holdfast(["runs"]).run();
-    table.expect(0).says("RUN").says("completed").says("failed").says("SOURCE_EMPTY");
+    table.expect(0).says("RUN").says("completed").says("failed").says("there is nothing in");
     assert_eq!(table.out().lines().count(), 3, "{table}");
     home.holdfast(["show", "latest"]).run().expect(0).says("passed over 1 newer run");
 }

@@ -131,12 +131,13 @@ fn a_follower_sees_the_events_of_another_process_and_does_not_hold_it_up() {
     let run = home.back_up(["source", "--lock-wait", "1"]);
     let mut seen = Vec::new();
     let stream = format!("run/{run}");
-    follower
-        .wait_for_json("the end of the run", |event| event["stream"] == stream.as_str() && event["type"] == "RunEnded");
+    follower.wait_for_json("the end of the run", |event| {
+        event["stream"] == stream.as_str() && event["type"] == "RunPublished"
+    });
     // Not only what comes in one piece: a second run is seen too.
     let second = format!("run/{}", home.back_up(["source", "--lock-wait", "1"]));
     follower.wait_for_json("the end of a second run", |event| {
-        event["stream"] == second.as_str() && event["type"] == "RunEnded"
+        event["stream"] == second.as_str() && event["type"] == "RunPublished"
     });
     follower.signal(Signal::INT);
     let ended = follower.wait();

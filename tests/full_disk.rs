@@ -38,7 +38,7 @@ impl SmallDisk {
 
 fn expect_reason(run: &Value) {
     let reason = text(&run["error_summary"]);
-    let codes = ["STORAGE_FULL", "NOT_ENOUGH_SPACE", "NO_SPACE"];
+    let codes = ["STORAGE_FULL", "NOT_ENOUGH_SPACE", "NO_SPACE", "No space left on device"];
     assert!(codes.iter().any(|code| reason.contains(code)), "the reason is not the full disk: {reason:?}");
 }
 
@@ -65,7 +65,7 @@ fn a_backup_that_fills_the_disk_fails_with_that_reason_and_leaves_room() {
     let shown = home.show(&run);
     assert_eq!(shown["status"], "failed", "{shown}");
     expect_reason(&shown);
-    failed.says(&run).says("full");
+    failed.says(&run).says("STORAGE_FULL");
     home.holdfast(["runs", "--status", "failed"]).run().expect(0).says(&run);
     expect_good(home, &good, &home.beside("small"));
     expect_backups_work(home);

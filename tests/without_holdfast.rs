@@ -26,7 +26,8 @@ fn comes_back_by(method: &str, command: &str) {
     let folder = home.run_dir(&run);
     need("tar", "tar");
     let owners = if root() { "--same-owner --numeric-owner" } else { "--no-same-owner" };
-    let options = format!("-p {owners} --xattrs --xattrs-include='*' --acls --delay-directory-restore");
+    // Not `--acls`: access lists are stored as the attributes they are, and GNU tar would look for them elsewhere.
+    let options = format!("-p {owners} --xattrs --xattrs-include='*'");
     let script = format!(
         "set -euo pipefail; mkdir out; cd {}; {command} | tar x {options} -C {}",
         folder.display(),
@@ -113,7 +114,6 @@ fn the_manifest_is_json_that_says_all_of_the_run() {
         "consistency",
         "error_summary",
         "finished_at",
-        "job",
         "participants",
         "requested_by",
         "requested_participants",
@@ -137,9 +137,7 @@ fn the_manifest_is_json_that_says_all_of_the_run() {
         assert_eq!(manifest[*field], shown[*field], "{field}");
     }
     let participant = &manifest["participants"][0];
-    for field in
-        ["name", "kind", "critical", "ok", "status", "started_at", "finished_at", "error", "warnings", "artifacts"]
-    {
+    for field in ["name", "critical", "ok", "status", "started_at", "finished_at", "error", "warnings", "artifacts"] {
         assert!(!participant[field].is_null(), "the participant has no {field}: {participant}");
     }
     let artifact = &participant["artifacts"][0];
@@ -172,13 +170,7 @@ fn the_index_is_lines_of_json_in_the_compression_of_its_artifact() {
     let home = Home::new();
     small_tree(&home.beside("source"));
     let folder = home.run_dir(&home.back_up(["source"]));
-    let index = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .find(|name| name.contains(".index"))
-        .expect("an index beside the artifact");
-    assert!(index.ends_with(".lz4"), "{index}");
-    let script = format!("lz4 -dc {}/{index}", folder.display());
+    let script = format!("lz4 -dc < {}/source.tar.lz4.index", folder.display());
     let lines = home.command("sh", ["-c", script.as_str()]).run().expect(0).json_lines();
     assert!(lines.iter().any(|line| line["path"] == "source/etc/hosts"), "{lines:?}");
 }

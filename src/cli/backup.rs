@@ -169,15 +169,19 @@ async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> CliR
             changed = watch.changed() => {
                 if changed.is_ok() {
                     let run = watch.borrow_and_update().clone();
-                    display.show(&engine.progress(&run), true)?;
+                    display.events(engine, run_id)?;
+                    display.progress(&engine.progress(&run))?;
                 }
             }
             _ = tick.tick() => {
                 let run = watch.borrow().clone();
-                display.show(&engine.progress(&run), false)?;
+                display.progress(&engine.progress(&run))?;
             }
         }
     };
+    // The end may come before its last change was looked at.
+    display.events(engine, run_id)?;
+    display.progress(&engine.progress(&run))?;
     display.finish();
     summarise(context, &run, began.elapsed().as_secs_f64())
 }

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
+use holdfast_model::ids::{RunId, Version};
 use holdfast_model::progress::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::CliError;
 use super::output::{Output, counted, seconds, size};
+use crate::engine::Holdfast;
 
 pub(super) struct Display {
     out: Output,
     bar: Option<ProgressBar>,
     phase: Option<Phase>,
     last: Option<Progress>,
+    /// The last event shown.
+    shown: Version,
 }
 
 impl Display {
@@ -24,15 +28,26 @@ impl Display {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { out, bar, phase: None, last: None }
+        Self { out, bar, phase: None, last: None, shown: Version::NONE }
     }
 
-    /// Shows how far the run is. `recorded` says that an event led to it.
-    pub(super) fn show(&mut self, progress: &Progress, recorded: bool) -> Result<(), CliError> {
+    /// Shows what was recorded of the run since the last time.
+    pub(super) fn events(&mut self, engine: &Holdfast, run_id: RunId) -> Result<(), CliError> {
+        if !self.out.json {
+            return Ok(());
+        }
+        for event in engine.run_events(run_id, self.shown).map_err(super::errors::engine)? {
+            self.shown = event.version;
+            self.out.value(&serde_json::json!({ "message_type": "event", "event": event }))?;
+        }
+        Ok(())
+    }
+
+    /// Shows how far the run is.
+    pub(super) fn progress(&mut self, progress: &Progress) -> Result<(), CliError> {
         if self.out.json {
-            if recorded || self.last.as_ref() != Some(progress) {
-                let message_type = if recorded { "event" } else { "status" };
-                self.out.value(&serde_json::json!({ "message_type": message_type, "progress": progress }))?;
+            if self.last.as_ref() != Some(progress) {
+                self.out.value(&serde_json::json!({ "message_type": "status", "progress": progress }))?;
                 self.last = Some(progress.clone());
             }
             return Ok(());

@@ -1,5 +1,7 @@
 //! Errors of the engine as errors of the command line: an exit code, and what to do next.
 
+use std::error::Error;
+
 use holdfast_actors::event_sourced::CommandError;
 use holdfast_actors::root::RootError;
 use holdfast_log::OpenError;
@@ -42,7 +44,7 @@ fn home(error: &HomeError) -> CliError {
         HomeError::Missing(_) => (Exit::NoSuchRun, "`holdfast backup PATH` makes one; --home DIR names another."),
         _ => (Exit::Usage, ""),
     };
-    CliError::new(exit, error.code(), error, next)
+    CliError::new(exit, error.code(), with_causes(error), next)
 }
 
 fn owner(error: &OwnerError) -> CliError {
@@ -53,13 +55,27 @@ fn owner(error: &OwnerError) -> CliError {
             error,
             "Wait for it, or give it more time with --lock-wait SECONDS.",
         ),
-        _ => CliError::failed(error.code(), error),
+        _ => CliError::failed(error.code(), with_causes(error)),
     }
 }
 
 fn open(error: &OpenError) -> CliError {
     let exit = if error.retryable() { Exit::Busy } else { Exit::Failed };
     CliError::new(exit, error.code(), error, "")
+}
+
+/// What happened, and what it came from where the text does not say it already.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(&format!(" ({said})"));
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn refused(refusal: &Refusal) -> CliError {

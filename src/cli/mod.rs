@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use holdfast_log::home::HomeError;
 use holdfast_model::codec::Origin;
 use uuid::Uuid;
 
@@ -26,7 +27,7 @@ use self::args::{Cli, Command};
 use self::exit::{CliError, CliResult, Exit};
 use self::output::Output;
 use crate::config::Config;
-use crate::engine::HomeView;
+use crate::engine::{HomeView, ViewError};
 
 /// Runs the program on the process's arguments.
 #[must_use]
@@ -135,10 +136,10 @@ impl Context {
 
     /// The home to read from, if there is one.
     fn view_if_there(&self) -> Result<Option<HomeView>, CliError> {
-        if self.home.join("home.json").symlink_metadata().is_err() && !self.home.join("log").exists() {
-            return Ok(None);
+        match HomeView::open(&self.home) {
+            Err(ViewError::Home(HomeError::Missing(_))) if !self.home.join("log").exists() => Ok(None),
+            view => view.map(Some).map_err(errors::view),
         }
-        self.view().map(Some)
     }
 
     /// Who this process acts for: the user it runs as.

@@ -61,13 +61,20 @@ struct Checked {
     files: u64,
     bytes: u64,
     errors: Vec<(String, String)>,
+    /// Files beside those of the run: named, and no fault of it.
+    extra: Vec<String>,
 }
 
 fn check(view: &HomeView, run: &Run, run_id: RunId) -> Result<Checked, CliError> {
     let lease = match Storage::at(view.home().backups()).lease(run_id) {
         Ok(lease) => lease,
         Err(error @ StorageError::RunDirectoryMissing { .. }) => {
-            return Ok(Checked { files: 0, bytes: 0, errors: vec![(run.path(), error.to_string())] });
+            return Ok(Checked {
+                files: 0,
+                bytes: 0,
+                errors: vec![(run.path(), error.to_string())],
+                extra: Vec::new(),
+            });
         }
         Err(error) => {
             let exit = if error.retryable() { Exit::Busy } else { Exit::Failed };
@@ -79,6 +86,7 @@ fn check(view: &HomeView, run: &Run, run_id: RunId) -> Result<Checked, CliError>
         files: report.files.len() as u64,
         bytes: report.files.iter().map(|file| file.size_bytes).sum(),
         errors: report.faults().map(|(file, error)| (file.name.clone(), error.to_string())).collect(),
+        extra: report.extra,
     })
 }
 
@@ -88,7 +96,11 @@ fn show(context: &Context, run_id: RunId, report: &Checked) -> Result<(), CliErr
         report.errors.iter().map(|(file, error)| serde_json::json!({ "file": file, "error": error })).collect();
     context.output.value(&serde_json::json!({
         "run_id": run_id, "ok": ok, "files": report.files, "bytes": report.bytes, "errors": errors,
+        "extra": report.extra,
     }))?;
+    for name in &report.extra {
+        context.output.note(format!("note: {} in its directory is not of run {run_id}", printable(name.as_bytes())));
+    }
     if ok {
         let files = counted(report.files, "file");
         return context.output.line(format!("run {run_id}: {files}, {}, all as recorded", size(report.bytes)));

@@ -27,9 +27,9 @@ use holdfast_log::DurableLog;
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::owner::Owner;
 use holdfast_log::space::Ballast;
-use holdfast_model::codec::Origin;
+use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::history::History;
-use holdfast_model::ids::{ParticipantName, RestoreId, RunId, Sha256};
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId, Sha256, StreamId, Version};
 use holdfast_model::progress::{Counts, Progress};
 use holdfast_model::restore::RestoreCommand;
 use holdfast_model::run::{
@@ -244,6 +244,14 @@ impl Holdfast {
         self.wait_until(handle, |run| !run.is_open()).await
     }
 
+    /// The recorded events of a run after a version of its stream, at most 1,000.
+    ///
+    /// # Errors
+    /// [`EngineError::View`] where the log cannot be read.
+    pub fn run_events(&self, run_id: RunId, after: Version) -> Result<Vec<Envelope>, EngineError> {
+        Ok(view::stream_events(&*self.shared.world.log, &StreamId::run(run_id), after)?)
+    }
+
     /// How far a run has come, with live counts.
     #[must_use]
     pub fn progress(&self, run: &Run) -> Progress {
@@ -291,6 +299,9 @@ impl Holdfast {
     }
 }
 
+/// How long a start waits for a deletion it goes on with.
+const DELETION: Duration = Duration::from_secs(5);
+
 /// Settles what a process before left half-done: deletions, restores, and, where asked, runs.
 async fn settle(
     root: &Addr<Root>,
@@ -302,7 +313,11 @@ async fn settle(
     for entry in history.deleting() {
         let command = RunCommand::Recover { found: Found::Published, broken: Vec::new() };
         let message = ForRun { run_id: entry.run_id, command, origin: start.origin.clone() };
-        root.send(message).await.map_err(|_| EngineError::Stopped)??;
+        let mut handle = root.send(message).await.map_err(|_| EngineError::Stopped)??;
+        // A command that ends at once would take the actors away before they could record it. One that is read from now is
+        // deleted by a later start.
+        let deleted = handle.watch.wait_for(|run| run.retained() == Retained::Deleted);
+        let _ = tokio::time::timeout(DELETION, deleted).await;
     }
     restores::settle(root, home, log, history, &start.origin).await?;
     if !start.resume {

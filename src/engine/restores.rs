@@ -80,9 +80,21 @@ pub(super) async fn settle(
         let failure = Failure::new(FailureKind::Fatal, "RESTORE_INTERRUPTED", outcome);
         let message = ForRestore { restore_id, command: RestoreCommand::Fail(failure), origin: origin.clone() };
         root.send(message).await.map_err(|_| EngineError::Stopped)??;
-        let _ = std::fs::remove_file(folder(home).join(restore_id.to_string()));
     }
+    sweep(home);
     Ok(())
+}
+
+/// Takes away the claims of processes that are gone. A claim is made by the home's owner, so none is half made meanwhile.
+fn sweep(home: &Home) {
+    let Ok(claims) = std::fs::read_dir(folder(home)) else { return };
+    for path in claims.flatten().map(|claim| claim.path()) {
+        let held = File::open(&path)
+            .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err());
+        if !held {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// Removes a staging folder, and says in the failure's words what was found.

@@ -140,6 +140,19 @@ pub fn fold_history(log: &dyn ReadLog, upto: Position) -> Result<History, ViewEr
     Ok(history)
 }
 
+/// Events of a stream after a version, one batch.
+pub(super) fn stream_events(
+    log: &dyn ReadLog,
+    stream: &StreamId,
+    after: Version,
+) -> Result<Vec<Envelope>, ViewError> {
+    let read = |record: holdfast_model::record::Record| {
+        let position = record.position;
+        Envelope::read(record).map_err(|source| ViewError::Codec { position, source })
+    };
+    log.read_stream(stream, after.next(), BATCH)?.into_iter().map(read).collect()
+}
+
 fn envelopes(
     log: &dyn ReadLog,
     stream: Option<&StreamId>,

@@ -1,6 +1,6 @@
 //! Paths as one tar stream, and back.
 //!
-//! [`write`] turns a set of paths into one POSIX pax stream that `tar x` reads, [`extract`] turns the stream back into
+//! [`write()`] turns a set of paths into one POSIX pax stream that `tar x` reads, [`extract`] turns the stream back into
 //! a tree. Each member of the stream is described by an [`Entry`], one line of the index beside the artifact; with the
 //! entries alone a [`Plan`] says which bytes to read to bring back a part ([`extract_selected`]), and [`locate`] and
 //! [`dump`] bring back the content of one file.
@@ -11,7 +11,7 @@
 //!   hard-linked file before its others. The same unchanged tree gives the same bytes.
 //! - **A bad file is never a failed backup.** What cannot be read, vanishes, shrinks, grows or changes under the reader
 //!   is a warning, and the stream stays whole. Only a given path that is not there, a cancellation, or an output that
-//!   fails ends [`write`] with an error.
+//!   fails ends [`write()`] with an error.
 //! - **Nothing outside.** Folders are walked by open descriptors and never through symbolic links, in both directions:
 //!   a link that is swapped in while a backup or restore runs leads nowhere. On restore the stream is not trusted.
 //! - **Bounded.** Memory is one folder's names per level, one buffer, and a table of hard links with a limit; it does

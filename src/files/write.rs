@@ -30,7 +30,7 @@ pub trait Output: io::Write {
     /// A member of the stream, in the stream's order. Some of its bytes may reach [`io::Write`] only later.
     ///
     /// # Errors
-    /// Any ends [`write`] with [`FilesError::Output`].
+    /// Any ends [`write()`] with [`FilesError::Output`].
     fn entry(&mut self, entry: &Entry) -> io::Result<()>;
 }
 

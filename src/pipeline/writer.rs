@@ -215,10 +215,13 @@ impl ArtifactWriter {
             (Compression::Brotli(_), Some(strand)) => strand.push(move |encoder| {
                 let crc32 = Some(crc32(&plain));
                 let encoded = encoder.encode(&plain, stored.spare());
+                drop(plain);
                 ticket.send_encoded(encoded, stored, plain_bytes, crc32);
             }),
             (compression, _) => self.pipeline.pool.spawn(move || {
                 let encoded = frame::encode(compression, &plain, stored.spare());
+                // Before the sink is told: when it has seen the last chunk, all memory is back.
+                drop(plain);
                 ticket.send_encoded(encoded, stored, plain_bytes, None);
             }),
         }

@@ -25,8 +25,8 @@ impl RunSource {
     /// Opens the good artifacts of a run, or of one participant of it.
     ///
     /// # Errors
-    /// [`RestoreError`] where the run is open or deleted, not completed (unless `accept_incomplete`), or has no good
-    /// participant of that name.
+    /// [`RestoreError`] where the run is open or deleted, not completed (unless `accept_incomplete`), has no good
+    /// participant of that name, or its manifest is not as it was published.
     pub fn open(
         home: &Home,
         run: &Run,
@@ -50,13 +50,10 @@ impl RunSource {
         if let Some(participant) = participant.filter(|_| artifacts.is_empty()) {
             return Err(RestoreError::NoParticipant { run_id, participant: participant.clone() });
         }
+        let lease = Storage::at(home.backups()).lease(run_id)?;
+        lease.check_manifest(run.sums_sha256())?;
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Ok(Self {
-            run_id,
-            lease: Storage::at(home.backups()).lease(run_id)?,
-            pipeline: Pipeline::new(workers, workers + 4)?,
-            artifacts,
-        })
+        Ok(Self { run_id, lease, pipeline: Pipeline::new(workers, workers + 4)?, artifacts })
     }
 
     /// The run.

@@ -76,7 +76,7 @@ impl ReadLease {
     /// [`PipelineError`].
     pub fn artifact(&self, pipeline: &Pipeline, artifact: &ManifestArtifact) -> Result<ArtifactReader, PipelineError> {
         let path = self.path.join(artifact.path.as_str());
-        let file = self.open(&artifact.path).map_err(PipelineError::io("open", &path))?;
+        let file = self.open(&artifact.path, |reason| PipelineError::altered(&path, reason))?;
         ArtifactReader::open(pipeline, file, &path, artifact.compression, artifact.expected())
     }
 
@@ -87,12 +87,23 @@ impl ReadLease {
     pub fn index(&self, artifact: &ManifestArtifact) -> Result<Option<IndexReader>, PipelineError> {
         let Some(index) = &artifact.index else { return Ok(None) };
         let path = self.path.join(index.path.as_str());
-        let file = self.open(&index.path).map_err(PipelineError::io("open", &path))?;
+        let altered =
+            |reason: &str| PipelineError::IndexAltered { path: path.clone(), line: 0, reason: reason.to_owned() };
+        let file = self.open(&index.path, altered)?;
         IndexReader::open(file, &path, artifact.compression, Some((index.size_bytes, index.sha256))).map(Some)
     }
 
-    fn open(&self, name: &ArtifactName) -> io::Result<File> {
-        open_file(&self.directory, name.as_str())
+    /// Opens a file that was recorded. That it is not there, or no file, is damage like any other.
+    fn open(&self, name: &ArtifactName, altered: impl FnOnce(&str) -> PipelineError) -> Result<File, PipelineError> {
+        use rustix::io::Errno;
+        open_file(&self.directory, name.as_str()).map_err(|error| {
+            match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::NOENT) => altered("it is missing"),
+                Some(Errno::LOOP | Errno::NXIO) => altered(NOT_A_FILE),
+                None if error.kind() == io::ErrorKind::InvalidInput => altered(NOT_A_FILE),
+                _ => PipelineError::io("open", &self.path.join(name.as_str()))(error),
+            }
+        })
     }
 
     /// Opens a file of the directory as what it should be.
@@ -123,6 +134,8 @@ pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?.into())
 }
 
+const NOT_A_FILE: &str = "it is not a regular file";
+
 /// Opens a regular file in `directory`, and nothing else.
 fn open_file(directory: &File, name: &str) -> io::Result<File> {
     // Without NONBLOCK a pipe under the file's name would hold the reader for ever.
@@ -131,7 +144,7 @@ fn open_file(directory: &File, name: &str) -> io::Result<File> {
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_A_FILE))
 }
 
 /// As [`open_file`], with errors that say what the file should have been.

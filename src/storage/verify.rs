@@ -135,6 +135,16 @@ impl ReadLease {
         RunReport { files, extra, manifest }
     }
 
+    /// Checks that the manifest is the one the run was published with, reading no artifact.
+    ///
+    /// # Errors
+    /// [`StorageError`] where it, or `SHA256SUMS`, is not as it was.
+    pub fn check_manifest(&self, sums_sha256: Option<Sha256>) -> Result<(), StorageError> {
+        let (sums, _) = self.read_and_parse_sums(sums_sha256)?;
+        let (_, _, altered) = self.read_and_parse_manifest(Some(&sums))?;
+        altered.map_or(Ok(()), Err)
+    }
+
     fn read_and_parse_sums(&self, recorded: Option<Sha256>) -> Result<(Sums, usize), StorageError> {
         let text = self.read_sums()?;
         let path = self.path().join(SUMS);

@@ -23,7 +23,7 @@ use std::time::UNIX_EPOCH;
 use serde_json::Value;
 
 use crate::support::tree::Tree;
-use crate::support::{Finished, Home, text};
+use crate::support::{Finished, Home, Invocation, text};
 
 /// SIGKILL, as the parent of a killed child is told.
 const SIGKILL: i32 = 9;
@@ -70,12 +70,44 @@ pub(crate) fn points(home: &Home, args: &[&str]) -> Vec<String> {
 
 /// Runs a command and kills it at the point with this number, counted from 1.
 pub(crate) fn kill_at(home: &Home, args: &[&str], number: usize) -> Killed {
+    kill_program_at(home, home.holdfast(args), number)
+}
+
+fn kill_program_at(home: &Home, program: Invocation, number: usize) -> Killed {
     let trace = home.beside(format!("killed-at-{number}"));
-    let killed = home.holdfast(args).env("HOLDFAST_FAULT_TRACE", &trace).env("HOLDFAST_FAULT_KILL", number.to_string());
-    let finished = killed.run();
+    let program = program.env("HOLDFAST_FAULT_TRACE", &trace).env("HOLDFAST_FAULT_KILL", number.to_string());
+    let finished = program.run();
     let passed = read_trace(&trace);
     let _ = fs::remove_file(&trace);
     Killed { finished, passed }
+}
+
+/// A home whose backup of a copy of `source` was killed when this event was the last of its run, by whatever `clock` it ran.
+pub(crate) fn killed_after(last: &str, source: &Path, clock: Option<&str>) -> Home {
+    for number in 1.. {
+        let home = Home::new();
+        copy(source, &home.beside("source"));
+        let backup = home.holdfast(["--json", "backup", "source"]);
+        let backup = match clock {
+            Some(clock) => backup.clock(clock),
+            None => backup,
+        };
+        let killed = kill_program_at(&home, backup, number);
+        assert!(killed.in_time(), "no fault point lies after {last} and before the next event: {}", killed.finished);
+        let events = events(&home);
+        let of_run = events.iter().rev().find(|event| text(&event["stream"]).starts_with("run/"));
+        if of_run.is_some_and(|event| event["type"] == last) {
+            expect_readers_change_nothing(&home);
+            return home;
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+pub(crate) fn copy(tree: &Path, to: &Path) -> PathBuf {
+    let copied = Command::new("cp").arg("-a").arg(tree).arg(to).status().expect("cp starts");
+    assert!(copied.success(), "cp -a: {copied}");
+    to.to_owned()
 }
 
 fn read_trace(path: &Path) -> Vec<String> {
@@ -110,8 +142,7 @@ pub(crate) fn for_each(what: &str, count: usize, one: impl Fn(usize) + Sync) {
 /// Another home with the same bytes in it.
 pub(crate) fn twin(home: &Home) -> Home {
     let twin = Home::new();
-    let copied = Command::new("cp").arg("-a").arg(home.path()).arg(twin.path()).status().expect("cp starts");
-    assert!(copied.success(), "cp -a of a home: {copied}");
+    copy(&home.path(), &twin.path());
     twin
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Folders are read through their descriptors, so that paths longer than the system takes in one call are no trouble.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -170,7 +170,14 @@ impl Node {
         field("having holes", &self.has_holes, &got.has_holes, self.has_holes == got.has_holes);
         field("link target", &self.target, &got.target, self.target == got.target);
         field("hard link to", &self.same_file_as, &got.same_file_as, self.same_file_as == got.same_file_as);
-        field("xattrs", &self.xattrs, &got.xattrs, self.xattrs == got.xattrs);
+        let names: BTreeSet<_> = self.xattrs.keys().chain(got.xattrs.keys()).collect();
+        for name in names {
+            let of = |node: &Self| {
+                node.xattrs.get(name).map(|value| String::from_utf8_lossy(value).chars().take(40).collect())
+            };
+            let (was, is): (Option<String>, Option<String>) = (of(self), of(got));
+            field(&format!("xattr {name}"), &was, &is, self.xattrs.get(name) == got.xattrs.get(name));
+        }
     }
 }
 

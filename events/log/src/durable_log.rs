@@ -149,7 +149,7 @@ impl DurableLog {
         if writer.join().is_err() || keeper.join().is_err() {
             tracing::error!("a thread of the event log broke down");
         }
-        self.view.give_up_store(CLOSED.to_owned());
+        self.view.close_store();
     }
 
     fn check_open(&self) -> Result<(), ReadError> {
@@ -157,8 +157,6 @@ impl DurableLog {
         if self.head.has_changed().is_err() { Err(ReadError::Closed) } else { Ok(()) }
     }
 }
-
-const CLOSED: &str = "the event log is closed";
 
 impl Drop for DurableLog {
     fn drop(&mut self) {

@@ -178,6 +178,20 @@ pub enum OpenError {
         /// What is wrong with it there.
         reason: &'static str,
     },
+    /// The journal is damaged, and the store, which may have what is missing, cannot be opened now.
+    #[error(
+        "the event at position {position} is damaged in {}, and the store that may have it cannot be opened ({reason}): \
+         remove the cause, such as a full disk, and try again",
+        segment.display()
+    )]
+    StoreNeeded {
+        /// The first event that is missing.
+        position: Position,
+        /// The segment it lies in, or would.
+        segment: PathBuf,
+        /// Why the store cannot be opened.
+        reason: String,
+    },
     /// Journal and store are whole but tell different histories.
     #[error(
         "journal and store of the event log differ from position {position} on although both are whole: one of them was \
@@ -240,6 +254,7 @@ impl OpenError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BothDamaged { .. } | Self::JournalDamaged { .. } => "LOG_DAMAGED",
+            Self::StoreNeeded { .. } => "LOG_STORE_NEEDED",
             Self::Diverged { .. } => "LOG_DIVERGED",
             Self::Unreadable { .. } => "EVENT_UNREADABLE",
             Self::Newer { .. } => "LOG_NEWER",

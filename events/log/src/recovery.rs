@@ -26,14 +26,14 @@ use crate::journal::cursor;
 use crate::journal::frame::{Encoded, Flaw};
 use crate::journal::scan::{Gap, Last, Scan, Scanned, scan};
 use crate::journal::segment;
-use crate::report::{OpenReport, RepairedSegment, StoreReport, TornTail};
+use crate::report::{OpenReport, StoreReport, TornTail};
 use crate::store::{self, Store, StoreError, Sweep};
 
 /// The store's folder in the log's.
 const STORE: &str = "store";
 /// Least bytes of a batch when the store is caught up.
 const CATCH_UP_BATCH: usize = 512 << 10;
-/// A store that takes longer to open is not waited for. sled has been seen to stand still on damaged files.
+/// A store that takes longer than this to open is not waited for, and not used.
 const STORE_WAIT: Duration = Duration::from_secs(300);
 
 /// A log that is whole.
@@ -54,10 +54,9 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered, OpenError> {
     for folder in [dir, &journal] {
         durable::make_dir(folder, 0o700).map_err(|source| OpenError::io("make", folder, source))?;
     }
-    repair::sweep(&journal).map_err(|source| OpenError::io("tidy", &journal, source))?;
     let told = head::read(dir).map_err(|source| OpenError::io("read", &dir.join(head::NAME), source))?;
 
-    let opening = open_store(dir.join(STORE))?;
+    let opening = open_store(&dir.join(STORE))?;
     let mut scanned = scan(&journal)?;
     let opened = opening
         .opened
@@ -66,18 +65,19 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered, OpenError> {
     if matches!(opened, Err(StoreError::Locked)) {
         return Err(OpenError::InUse { dir: dir.to_owned() });
     }
+    repair::sweep(&journal).map_err(|source| OpenError::io("tidy", &journal, source))?;
     let store = opened.as_ref().ok().map(|(store, _)| store);
 
     let mut repaired = Vec::new();
     let found = loop {
         let gap = match scanned {
-            Scanned::Broken(gap) => *gap,
+            Scanned::Broken(gap) => gap,
             Scanned::Whole(found) => match missing_end(&journal, &found, store) {
                 Some(gap) => gap,
                 None => break found,
             },
         };
-        let segment: RepairedSegment = repair::close(dir, &gap, store)?;
+        let segment = repair::close(dir, &gap, store).map_err(|error| unless_reachable(error, &opened))?;
         tracing::warn!(segment = %segment.segment.display(), reason = segment.reason, "journal segment written anew");
         repaired.push(segment);
         scanned = scan(&journal)?;
@@ -87,7 +87,8 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered, OpenError> {
         compare(dir, &catalog, store, sweep)?;
     }
     if let Some(told) = told.filter(|told| *told > catalog.head) {
-        return Err(acknowledged_but_gone(&journal, &catalog, last.as_ref(), told));
+        let gone = acknowledged_but_gone(&journal, &catalog, last.as_ref(), told);
+        return Err(unless_reachable(gone, &opened));
     }
     let torn_tail = match &last {
         Some(last) if last.tail > 0 => drop_tail(last, catalog.head)?,
@@ -101,15 +102,17 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered, OpenError> {
 /// A store on its way.
 struct Opening {
     existed: bool,
-    opened: Receiver<Result<(Store, Sweep), StoreError>>,
+    opened: Receiver<Opened>,
 }
 
+type Opened = Result<(Store, Sweep), StoreError>;
+
 /// Opens and reads the store in a thread of its own: beside the journal's scan it costs no time.
-fn open_store(dir: PathBuf) -> Result<Opening, OpenError> {
+fn open_store(dir: &Path) -> Result<Opening, OpenError> {
     let existed = dir.exists();
     let (sender, opened) = mpsc::channel();
     let open = {
-        let dir = dir.clone();
+        let dir = dir.to_owned();
         move || {
             let opened = Store::open(&dir).map(|store| {
                 let sweep = store.sweep();
@@ -120,7 +123,7 @@ fn open_store(dir: PathBuf) -> Result<Opening, OpenError> {
         }
     };
     let spawned = std::thread::Builder::new().name("holdfast-log-open".into()).spawn(open);
-    spawned.map(|_| Opening { existed, opened }).map_err(|source| OpenError::io("open", &dir, source))
+    spawned.map(|_| Opening { existed, opened }).map_err(|source| OpenError::io("open", dir, source))
 }
 
 /// The gap at the end of a journal that the store goes on from.
@@ -163,6 +166,16 @@ fn acknowledged_but_gone(journal: &Path, catalog: &Catalog, last: Option<&Last>,
     OpenError::BothDamaged { position, segment, reason: flaw.reason }
 }
 
+/// An event is only lost if the store was asked. One that cannot be opened now may have it.
+fn unless_reachable(error: OpenError, opened: &Opened) -> OpenError {
+    match (error, opened) {
+        (OpenError::BothDamaged { position, segment, .. }, Err(StoreError::Unavailable(reason))) => {
+            OpenError::StoreNeeded { position, segment, reason: reason.clone() }
+        }
+        (error, _) => error,
+    }
+}
+
 /// Cuts off what follows the last commit.
 fn drop_tail(last: &Last, after: Position) -> Result<Option<TornTail>, OpenError> {
     let cut = OpenOptions::new().write(true).open(&last.path).and_then(|file| {
@@ -175,12 +188,7 @@ fn drop_tail(last: &Last, after: Position) -> Result<Option<TornTail>, OpenError
 }
 
 /// Makes the store in `dir` equal to the journal, which is whole.
-fn settle(
-    dir: &Path,
-    opened: Result<(Store, Sweep), StoreError>,
-    existed: bool,
-    catalog: &Catalog,
-) -> (Option<Store>, StoreReport) {
+fn settle(dir: &Path, opened: Opened, existed: bool, catalog: &Catalog) -> (Option<Store>, StoreReport) {
     match opened {
         Ok((store, Sweep { head, flaw: None, .. })) => {
             let report = match head {

@@ -64,6 +64,18 @@ impl View {
         drop(given_up);
     }
 
+    /// Uses the store no more and waits until no reader does, so that it is closed when this returns.
+    pub(crate) fn close_store(&self) {
+        let store = self.store();
+        self.give_up_store("the event log is closed".to_owned());
+        let mut left = store;
+        while let Some(store) = left {
+            left = Arc::try_unwrap(store).err();
+            // A read is over in milliseconds.
+            std::thread::yield_now();
+        }
+    }
+
     /// A fault of the store, met by a reader or by its keeper.
     pub(crate) fn store_failed(&self, error: &StoreError) {
         tracing::error!(%error, "the event log's store is not used any more; the journal has everything");

@@ -82,7 +82,7 @@ impl FaultyDisk {
     pub fn lose_unsynced(&self) -> io::Result<()> {
         let State { random, synced, .. } = &mut *self.state();
         for (path, synced) in synced {
-            let file = OpenOptions::new().write(true).open(&*path)?;
+            let file = OpenOptions::new().write(true).open(path.as_path())?;
             let unsynced = file.metadata()?.len().saturating_sub(*synced);
             let end = *synced + random.below(unsynced + 1);
             file.set_len(end)?;

@@ -68,7 +68,7 @@ pub(crate) enum Scanned {
     /// The end.
     Whole(Scan),
     /// A gap.
-    Broken(Box<Gap>),
+    Broken(Gap),
 }
 
 /// Reads the journal in `dir` up to the first gap.
@@ -86,7 +86,7 @@ pub(crate) fn scan(dir: &Path) -> Result<Scanned, OpenError> {
         }
         if first > expected {
             let start = scan.catalog.chain;
-            return Ok(Scanned::Broken(Box::new(Gap {
+            return Ok(Scanned::Broken(Gap {
                 path: segment::path(dir, expected),
                 first: expected,
                 start,
@@ -96,10 +96,10 @@ pub(crate) fn scan(dir: &Path) -> Result<Scanned, OpenError> {
                 from: expected,
                 until: Some(first),
                 flaw: Flaw::new("the segment is missing"),
-            })));
+            }));
         }
         if let Some(gap) = scan.segment(first, &path, segments.peek().map(|(next, _)| *next))? {
-            return Ok(Scanned::Broken(Box::new(gap)));
+            return Ok(Scanned::Broken(gap));
         }
     }
     Ok(Scanned::Whole(scan))

@@ -1,6 +1,8 @@
 //! Power goes away, syncs fail: what was acknowledged is there, what was not is there as a whole or not at all.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use holdfast_log::faulty::{Fault, FaultyDisk, FaultyLog};
@@ -73,6 +75,61 @@ fn a_power_cut_at_any_call_keeps_what_was_acknowledged() {
     }
     println!("{torn} torn tails");
     assert!(torn > 0, "no cut tore a commit: the test tests nothing");
+}
+
+/// Where the child of the next test appends until it is killed.
+const APPEND_TO: &str = "HOLDFAST_TEST_APPEND_TO";
+
+/// Not a test of its own: the process that is killed. It says each position that it was told.
+#[test]
+fn appender() {
+    let Some(dir) = std::env::var_os(APPEND_TO) else { return };
+    let log = Arc::new(open(dir.as_ref()).0);
+    block(async {
+        let mut appenders = tokio::task::JoinSet::new();
+        for i in 0..3 {
+            let log = log.clone();
+            appenders.spawn(async move {
+                let name = format!("run/{i}");
+                let mut version = log.stream_version(&stream(&name)).unwrap().0;
+                loop {
+                    let events = vec![event(&format!("{name} {version}"), 300), event("second", 20)];
+                    let appended = append(&*log, &name, version, events).await.unwrap();
+                    version = appended.version.0;
+                    println!("told {}", appended.last);
+                }
+            });
+        }
+        appenders.join_all().await;
+    });
+}
+
+#[test]
+fn a_killed_process_keeps_what_it_was_told() {
+    let mut random = Random::from_env();
+    let dir = tempfile::tempdir().unwrap();
+    let mut before = Vec::new();
+    for _ in 0..20 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::appender", "--nocapture"])
+            .env(APPEND_TO, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = lines.filter_map(|line| line.unwrap().strip_prefix("told ")?.parse::<u64>().ok());
+        let told = told.take(1 + random.below(60) as usize).max().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (log, report) = open(dir.path());
+        assert!(report.repaired.is_empty(), "{report}");
+        let records = all(&log);
+        assert!(records.len() as u64 >= told, "{report}");
+        assert_eq!(records[..before.len()], before);
+        assert!(records.len().is_multiple_of(2), "half of an append is there");
+        assert_consistent(&log, &records);
+        before = records;
+    }
 }
 
 #[test]

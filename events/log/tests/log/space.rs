@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use holdfast_log::faulty::FaultyDisk;
-use holdfast_log::{DurableLog, Options, ReadLog};
+use holdfast_log::{DurableLog, Health, OpenError, Options, ReadLog};
 use holdfast_model::ids::Position;
 
-use crate::support::{all, append, assert_consistent, block, event, open, options};
+use crate::support::{all, append, assert_consistent, block, event, find, flip, open, options, try_open};
 
 #[test]
 fn a_commit_that_does_not_fit_leaves_nothing_behind() {
@@ -128,9 +128,46 @@ fn a_full_file_system_is_stated_and_survived() {
     assert_eq!(all(&log), records);
     assert_eq!(log.head(), Position(version));
     drop(log);
+    // What only the store may have is not given up while the store cannot be opened.
+    let (path, at) = find(&dir, "after");
+    flip(&path, at * 8);
+    match try_open(&dir).map(|(_, report)| report) {
+        Err(OpenError::StoreNeeded { position, .. }) => assert_eq!(position, Position(version - 3)),
+        other => panic!("{other:?}"),
+    }
+    flip(&path, at * 8);
     std::fs::remove_file(&filler).unwrap();
     let (log, report) = open(&dir);
     println!("with room again: {report}");
     assert_eq!(all(&log), records);
     block(append(&log, "run/a", version, vec![event("end", 500)])).unwrap();
+}
+
+#[test]
+fn a_store_without_room_does_not_stop_appends() {
+    let Some(disk) = SmallDisk::mount("12m") else {
+        println!("skipped: mounting a tmpfs needs more rights");
+        return;
+    };
+    let dir = disk.0.path().join("log");
+    let filler = disk.0.path().join("filler");
+    // The journal has taken its room ahead, the store has not.
+    let (log, _) = DurableLog::open(&dir, Options { reserve_bytes: 4 << 20, ..Options::default() }).unwrap();
+    block(async {
+        append(&log, "run/a", 0, vec![event("before", 500)]).await.unwrap();
+        fill(&filler);
+        for n in 0..60 {
+            append(&log, "run/a", 1 + n * 8, vec![event("while", 5000); 8]).await.unwrap();
+        }
+    });
+    let records = all(&log);
+    assert_eq!(records.len(), 481);
+    assert_consistent(&log, &records);
+    assert!(matches!(log.health(), Health::StoreUnavailable { .. }));
+    drop(log);
+    std::fs::remove_file(&filler).unwrap();
+    let (log, report) = open(&dir);
+    println!("{report}");
+    assert_eq!(all(&log), records);
+    assert_eq!(log.health(), Health::Good);
 }
