@@ -95,8 +95,8 @@ Examples:
   holdfast backup / --one-file-system --name system --compression zstd:3
   holdfast backup /srv/data --json | jq 'select(.message_type == \"summary\")'
 
-A folder that holds CACHEDIR.TAG is stored without its contents; a .holdfastignore in a folder leaves out what its lines match, as
-a .gitignore does.")]
+A folder that holds CACHEDIR.TAG is stored without its contents. A .holdfastignore in a folder
+leaves out what its lines match, as a .gitignore does.")]
 pub(super) struct BackupArgs {
     /// What to back up
     #[arg(value_name = "PATH")]

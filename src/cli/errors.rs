@@ -13,6 +13,7 @@ use super::exit::{CliError, Exit};
 use crate::engine::{EngineError, ViewError};
 use crate::files::FilesError;
 use crate::restore::RestoreError;
+use crate::storage::StorageError;
 
 pub(super) fn view(error: ViewError) -> CliError {
     match error {
@@ -31,6 +32,7 @@ pub(super) fn engine(error: EngineError) -> CliError {
         EngineError::Owner(cause) => owner(cause),
         EngineError::Open(cause) => open(cause),
         EngineError::Root(RootError::Command(CommandError::Refused(refusal))) => refused(refusal),
+        EngineError::Storage(StorageError::InUse { .. }) => CliError::new(Exit::Busy, error.code(), &error, ""),
         EngineError::Lost(_) | EngineError::Append(_) => {
             let next = "What was recorded is safe. See to the disk (space, errors), then `holdfast resume`.";
             CliError::new(Exit::Failed, error.code(), &error, next)

@@ -8,6 +8,7 @@ use holdfast_model::codec::Envelope;
 use holdfast_model::event::Event;
 use holdfast_model::ids::{Position, StreamId};
 use holdfast_model::run::{Run, RunStatus};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{EventsArgs, LogCommand, ReplayArgs};
 use super::exit::{CliError, CliResult, Exit};
@@ -30,28 +31,36 @@ pub(super) async fn run(context: &Context, command: &LogCommand) -> CliResult {
 }
 
 async fn events(context: &Context, args: &EventsArgs) -> CliResult {
-    let out = context.output;
-    let mut left = args.limit.unwrap_or(if args.follow { u64::MAX } else { LIMIT });
     let mut next = args.from;
-    loop {
-        let view = context.view()?;
-        while left > 0 {
-            let batch = usize::try_from(left).unwrap_or(BATCH).min(BATCH);
-            let events = view.events(args.stream.as_ref(), next, batch).map_err(errors::view)?;
-            let Some(last) = events.last() else { break };
-            next = last.position.next();
-            left -= (events.len() as u64).min(left);
-            events.iter().try_for_each(|event| show(out, event))?;
-        }
-        if !args.follow || left == 0 {
-            return Ok(Exit::Good);
-        }
-        drop(view);
+    let mut left = args.limit.unwrap_or(if args.follow { u64::MAX } else { LIMIT });
+    list(context, args, &mut next, &mut left)?;
+    if !args.follow {
+        return Ok(Exit::Good);
+    }
+    // One listener for all of it: a Ctrl-C while the log is looked at is not lost. Until here, in what may be a long
+    // catching up, Ctrl-C ends the process as usual.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| CliError::failed("SIGNALS", error))?;
+    while left > 0 {
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Good),
+            () = tokio::time::sleep(LOOK) => list(context, args, &mut next, &mut left)?,
+            _ = interrupt.recv() => break,
         }
     }
+    Ok(Exit::Good)
+}
+
+/// Shows what the log holds from `next` on, at most `left` events, and moves both.
+fn list(context: &Context, args: &EventsArgs, next: &mut Position, left: &mut u64) -> Result<(), CliError> {
+    let view = context.view()?;
+    while *left > 0 {
+        let batch = usize::try_from(*left).unwrap_or(BATCH).min(BATCH);
+        let events = view.events(args.stream.as_ref(), *next, batch).map_err(errors::view)?;
+        let Some(last) = events.last() else { break };
+        *next = last.position.next();
+        *left -= (events.len() as u64).min(*left);
+        events.iter().try_for_each(|event| show(context.output, event))?;
+    }
+    Ok(())
 }
 
 fn show(out: Output, event: &Envelope) -> Result<(), CliError> {

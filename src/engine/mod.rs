@@ -46,6 +46,7 @@ pub use self::restores::RestoreClaim;
 pub use self::view::{HomeView, ViewError, fold_history};
 use crate::config::Config;
 use crate::pipeline::{Compression, Pipeline};
+use crate::storage::Storage;
 
 /// The version of this program.
 pub const APP_VERSION: ProgramVersion = version();
@@ -212,10 +213,12 @@ impl Holdfast {
     /// Deletes an ended run's directory; answers once it is out of its place and unlinked.
     ///
     /// # Errors
-    /// [`EngineError`] where it has not ended, is deleted already, or cannot be removed.
+    /// [`EngineError`] where it has not ended, is deleted already, is being read, or cannot be removed.
     pub async fn delete(&self, run_id: RunId) -> Result<Arc<Run>, EngineError> {
+        Storage::at(self.shared.home.backups()).check_unread(run_id)?;
         let handle = self.for_run(run_id, RunCommand::Delete).await?;
-        self.wait_until(handle, |run| run.retained() == Retained::Deleted).await
+        let deleted = self.wait_until(handle, |run| run.retained() == Retained::Deleted);
+        tokio::time::timeout(REMOVAL, deleted).await.map_err(|_| EngineError::NotDeleted(run_id))?
     }
 
     /// Records what a verification found.
@@ -299,6 +302,8 @@ impl Holdfast {
     }
 }
 
+/// How long somebody who deletes a run waits until its directory is gone. A large one on a slow disk takes minutes.
+const REMOVAL: Duration = Duration::from_secs(600);
 /// How long a start waits for a deletion it goes on with.
 const DELETION: Duration = Duration::from_secs(5);
 

@@ -141,11 +141,7 @@ pub fn fold_history(log: &dyn ReadLog, upto: Position) -> Result<History, ViewEr
 }
 
 /// Events of a stream after a version, one batch.
-pub(super) fn stream_events(
-    log: &dyn ReadLog,
-    stream: &StreamId,
-    after: Version,
-) -> Result<Vec<Envelope>, ViewError> {
+pub(super) fn stream_events(log: &dyn ReadLog, stream: &StreamId, after: Version) -> Result<Vec<Envelope>, ViewError> {
     let read = |record: holdfast_model::record::Record| {
         let position = record.position;
         Envelope::read(record).map_err(|source| ViewError::Codec { position, source })

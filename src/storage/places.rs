@@ -227,14 +227,30 @@ impl Storage {
             }
             None => return Err(StorageError::RunDirectoryMissing { run_id }),
         };
+        let _unread = self.lock_unread(run_id, place)?;
+        self.rename_away(run_id, place)
+    }
+
+    /// Whether a deletion would find a published run unread now, so that one that cannot be is not begun.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] while somebody reads it, [`StorageError::Io`].
+    pub fn check_unread(&self, run_id: RunId) -> Result<(), StorageError> {
+        match self.locate(run_id) {
+            Some(place @ (Place::Completed | Place::Failed)) => self.lock_unread(run_id, place).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps readers out of a published run for as long as the answer lives.
+    fn lock_unread(&self, run_id: RunId, place: Place) -> Result<File, StorageError> {
         let path = self.path(place, run_id);
         let directory = open_dir(&path).map_err(StorageError::io("open", &path))?;
         match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StorageError::InUse { run_id }),
-            Err(error) => return Err(StorageError::io("lock", &path)(error.into())),
+            Ok(()) => Ok(directory),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::InUse { run_id }),
+            Err(error) => Err(StorageError::io("lock", &path)(error.into())),
         }
-        self.rename_away(run_id, place)
     }
 
     /// Unlinks what was deleted; says how many directories went. All are tried; the first failure is told.

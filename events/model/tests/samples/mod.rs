@@ -107,10 +107,7 @@ fn run_samples() -> Vec<RunEvent> {
         RunEvent::ParticipantSkipped(r::ParticipantSkippedV1 { participant, reason: "the run ended before".into() }),
         RunEvent::CancelRequested(r::RunCancelRequestedV1 { reason: "asked by the user".into() }),
         RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Partial, error_summary: "site: bad".into() }),
-        RunEvent::PublishRequested(r::RunPublishRequestedV1 {
-            target: r::Target::Failed,
-            sums_sha256: digest(160),
-        }),
+        RunEvent::PublishRequested(r::RunPublishRequestedV1 { target: r::Target::Failed, sums_sha256: digest(160) }),
         RunEvent::Published(r::RunPublishedV1 { outcome: r::Outcome::Completed, target: r::Target::Completed }),
         RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: "too late".into() }),
         RunEvent::Verified(r::RunVerifiedV1 {
