@@ -1,5 +1,12 @@
 //! Runs through their actors, with the log in memory and ports that fail on purpose.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise"
+)]
+
 mod world;
 
 use holdfast_model::failure::{Failure, FailureKind};

@@ -210,10 +210,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let lock = dir.path().join("lock");
         let first = Owner::try_acquire(&lock, "backup", NOW).unwrap();
-        let waiting = std::thread::spawn({
-            let lock = lock.clone();
-            move || Owner::acquire(&lock, "prune", NOW, Duration::from_secs(30)).map(|_| ())
-        });
+        let waiting =
+            std::thread::spawn({ move || Owner::acquire(&lock, "prune", NOW, Duration::from_secs(30)).map(|_| ()) });
         drop(first);
         waiting.join().unwrap().unwrap();
     }
