@@ -409,12 +409,21 @@ fn a_reader_that_goes_away_is_no_error_worth_a_message() {
         finished.expect(0);
         assert_eq!(finished.err(), "", "{args}: {finished}");
     }
-    // Also while a backup talks: the run is not harmed.
-    let script = format!("'{}' backup many --json | head -n 1 >/dev/null", env!("CARGO_BIN_EXE_holdfast"));
+}
+
+#[test]
+fn a_backup_goes_on_when_nobody_reads_its_output() {
+    let home = Home::new();
+    support::large_tree(&home.beside("source"), 30);
+    let settings = support::slow_settings(&home);
+    let script = format!(
+        "'{}' backup source --json --config {} | head -n 1",
+        env!("CARGO_BIN_EXE_holdfast"),
+        settings.display()
+    );
     let finished = home.command("bash", ["-c", script.as_str()]).run();
     assert!(!finished.err().contains("panicked"), "{finished}");
-    home.holdfast(["resume"]).run();
-    assert!(home.runs().iter().all(|run| run["finished_at"] != 0), "every run has an end");
+    assert_eq!(home.show("latest")["status"], "completed");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use support::tree::Tree;
-use support::{Home, Random, small_tree};
+use support::{Finished, Home, Random, small_tree};
 
 /// A home with one completed run of the small tree `source`.
 fn backed_up() -> Home {
@@ -169,29 +169,50 @@ fn a_restore_is_recorded() {
     assert_eq!(types, ["RestoreRequested", "RestoreCompleted"]);
 }
 
-#[test]
-fn ctrl_c_takes_back_what_a_restore_has_written() {
+/// A home with one run that takes a while to restore: little to read, much to write.
+fn much_backed_up() -> Home {
     let home = Home::new();
     fs::create_dir(home.beside("source")).unwrap();
-    // Text that compresses well: little to read, much to write.
     for number in 0..40 {
         let line = format!("{} and so on\n", Random(number).next());
         fs::write(home.beside("source").join(format!("{number}")), line.repeat(300_000)).unwrap();
     }
     home.back_up(["source", "--compression", "zstd:1"]);
-    let before = beside(&home);
-    let restore = home.holdfast(["restore", "latest", "--target", "out"]).spawn();
+    home
+}
+
+/// Restores into `out` and sends Ctrl-C as soon as the log says that the restore has begun.
+fn restore_and_interrupt(home: &Home) -> Finished {
     let mut follow = home.holdfast(["--json", "log", "events", "--follow"]).spawn();
+    follow.wait_for_json("the backup", |event| event["type"] == "RunPublished");
+    let restore = home.holdfast(["restore", "latest", "--target", "out"]).spawn();
     follow.wait_for_json("the restore's begin", |event| event["type"] == "RestoreRequested");
     restore.signal(rustix::process::Signal::INT);
-    let ended = restore.wait();
-    drop(follow);
-    match ended.code() {
+    restore.wait()
+}
+
+#[test]
+fn ctrl_c_takes_back_what_a_restore_has_written() {
+    let home = much_backed_up();
+    let before = beside(&home);
+    let ended = restore_and_interrupt(&home);
+    if ended.code() == Some(0) {
         // It was faster than the signal.
-        Some(0) => Tree::read(&home.beside("source")).expect_same(&Tree::read(&home.beside("out/source"))),
-        _ => {
-            ended.expect(130);
-            assert_eq!(beside(&home), before, "a restore is there whole or not at all");
-        }
+        return Tree::read(&home.beside("source")).expect_same(&Tree::read(&home.beside("out/source")));
     }
+    ended.expect(130).says("nothing was left");
+    assert_eq!(beside(&home), before, "a restore is there whole or not at all");
+}
+
+#[test]
+fn ctrl_c_in_a_folder_with_other_things_says_what_it_leaves() {
+    let home = much_backed_up();
+    fs::create_dir_all(home.beside("out/other")).unwrap();
+    let ended = restore_and_interrupt(&home);
+    if ended.code() != Some(0) {
+        ended.expect(130).says("--overwrite");
+        assert!(!ended.err().contains("nothing was left"), "{ended}");
+    }
+    home.holdfast(["restore", "latest", "--target", "out", "--overwrite"]).run().expect(0);
+    Tree::read(&home.beside("source")).expect_same(&Tree::read(&home.beside("out/source")));
 }

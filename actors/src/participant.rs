@@ -25,6 +25,7 @@ pub type LiveCounts = Arc<Mutex<BTreeMap<(RunId, ParticipantName), Arc<Report>>>
 /// What a run wants a participant to do.
 struct Assignment {
     run: Addr<RunActor>,
+    work: Work,
     participant: RunParticipant,
     compression: String,
     origin: Origin,
@@ -165,6 +166,7 @@ impl Handler<Assign> for ParticipantActor {
         let name = message.participant.name.clone();
         self.role.assignment = Some(Assignment {
             run: message.run,
+            work: message.work.clone(),
             participant: message.participant,
             compression: message.compression,
             origin: message.origin.clone(),
@@ -218,9 +220,14 @@ impl Handler<StopWork> for ParticipantActor {
     type Result = ();
 
     fn handle(&mut self, message: StopWork, _ctx: &mut Context<Self>) {
-        let at_work = self.state.at_work().is_some_and(|work| work.run_id == message.run_id);
-        if let Some(assignment) = self.role.assignment.as_ref().filter(|_| at_work) {
+        if let Some(assignment) = self.role.assignment.as_ref().filter(|one| one.work.run_id == message.run_id) {
             assignment.stop.request();
+        }
+        // Work that has not begun ends before it does.
+        if let Some(next) = self.role.next.take_if(|next| next.work.run_id == message.run_id) {
+            let failure = Failure::new(FailureKind::Cancelled, "CANCELLED", "stopped before it began");
+            let command = RunCommand::Fail { participant: next.participant.name, failure };
+            next.run.do_send(Command { command, origin: next.origin });
         }
     }
 }

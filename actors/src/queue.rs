@@ -12,7 +12,7 @@ use crate::run::{RunActor, RunEnded, Turn};
 /// Admission of runs.
 pub struct Queue {
     limit: usize,
-    waiting: VecDeque<(RunId, Addr<RunActor>)>,
+    waiting: VecDeque<Enqueue>,
     active: BTreeMap<RunId, Addr<RunActor>>,
 }
 
@@ -25,8 +25,8 @@ impl Queue {
 
     fn admit(&mut self) {
         while self.active.len() < self.limit {
-            let Some((run_id, actor)) = self.waiting.pop_front() else { return };
-            actor.do_send(Turn);
+            let Some(Enqueue { run_id, actor, recover }) = self.waiting.pop_front() else { return };
+            actor.do_send(Turn { recover });
             self.active.insert(run_id, actor);
         }
     }
@@ -40,6 +40,8 @@ impl Actor for Queue {
 pub(crate) struct Enqueue {
     pub(crate) run_id: RunId,
     pub(crate) actor: Addr<RunActor>,
+    /// Whether an earlier process, or an earlier actor, may have worked on it.
+    pub(crate) recover: bool,
 }
 
 impl Message for Enqueue {
@@ -50,7 +52,7 @@ impl Handler<Enqueue> for Queue {
     type Result = ();
 
     fn handle(&mut self, message: Enqueue, _ctx: &mut Context<Self>) {
-        self.waiting.push_back((message.run_id, message.actor));
+        self.waiting.push_back(message);
         self.admit();
     }
 }
@@ -60,7 +62,7 @@ impl Handler<RunEnded> for Queue {
 
     fn handle(&mut self, message: RunEnded, _ctx: &mut Context<Self>) {
         self.active.remove(&message.run_id);
-        self.waiting.retain(|(run_id, _)| *run_id != message.run_id);
+        self.waiting.retain(|waiting| waiting.run_id != message.run_id);
         self.admit();
     }
 }

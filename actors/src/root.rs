@@ -8,7 +8,7 @@ use holdfast_model::aggregate::Aggregate;
 use holdfast_model::codec::Origin;
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::restore::{Restore, RestoreCommand, RestoreRefusal};
-use holdfast_model::run::{NewRun, Refusal, Run, RunCommand, Stage};
+use holdfast_model::run::{NewRun, Refusal, Retained, Run, RunCommand, Stage};
 use tokio::sync::watch;
 
 use crate::event_sourced::{Command, CommandError, EventSourced, ReplayError, Role, replay};
@@ -155,7 +155,7 @@ impl Handler<RequestRun> for Root {
             let (actor, watch) = entry?;
             let command = Command::<Run> { command: RunCommand::Request(message.run), origin: message.origin };
             actor.send(command).await.map_err(|_| RootError::Gone)??;
-            queue.do_send(Enqueue { run_id, actor });
+            queue.do_send(Enqueue { run_id, actor, recover: false });
             Ok(RunHandle { run_id, watch })
         })
     }
@@ -176,7 +176,7 @@ impl Handler<ResumeRuns> for Root {
         let mut handles = Vec::new();
         for run_id in message.0 {
             let entry = self.run(run_id, &origin, &me)?;
-            queue.do_send(Enqueue { run_id, actor: entry.actor.clone() });
+            queue.do_send(Enqueue { run_id, actor: entry.actor.clone(), recover: true });
             handles.push(RunHandle { run_id, watch: entry.watch.subscribe() });
         }
         Ok(handles)
@@ -265,6 +265,11 @@ impl Handler<RunEnded> for Root {
             return;
         }
         self.queue.do_send(message);
+        if !open && stage != Stage::Unknown && entry.watch.borrow().retained() != Retained::Deleting {
+            // Whoever wants something of it later starts it from its stream.
+            self.runs.remove(&run_id);
+            return;
+        }
         if !open || stage == Stage::Unknown || self.world.lost.borrow().is_some() {
             return;
         }
@@ -282,7 +287,7 @@ impl Handler<RunEnded> for Root {
                 if let Some(entry) = self.runs.get_mut(&run_id) {
                     entry.actor = actor.clone();
                 }
-                self.queue.do_send(Enqueue { run_id, actor });
+                self.queue.do_send(Enqueue { run_id, actor, recover: true });
             }
             Err(error) => self.world.lose(format!("run {run_id} cannot be replayed: {error}")),
         }

@@ -52,7 +52,7 @@ impl RunRole {
         work: PortFuture<T>,
         command: impl FnOnce(T) -> RunCommand + Send + 'static,
     ) {
-        let (me, origin) = (me.clone(), self.origin.clone());
+        let (me, origin, world) = (me.clone(), self.origin.clone(), self.world.clone());
         self.world.data_plane.spawn(async move {
             let command = command(work.await);
             // Damage that the run cannot pin on a participant of its own leaves nothing to go on with.
@@ -60,9 +60,13 @@ impl RunRole {
                 RunCommand::SealFoundDamage(damage) => damage.first().map(|(_, failure)| failure.clone()),
                 _ => None,
             };
-            let answer = me.send(Command::<Run> { command, origin: origin.clone() }).await;
-            if let (Ok(Err(CommandError::Refused(_))), Some(failure)) = (answer, instead) {
-                me.do_send(Command::<Run> { command: RunCommand::DirectoryLost(failure), origin });
+            match (me.send(Command::<Run> { command, origin: origin.clone() }).await, instead) {
+                (Ok(Err(CommandError::Refused(_))), Some(failure)) => {
+                    me.do_send(Command::<Run> { command: RunCommand::DirectoryLost(failure), origin });
+                }
+                // Nothing would ever move the run on.
+                (Ok(Err(CommandError::Codec(error))), _) => world.lose(error.to_string()),
+                _ => {}
             }
         });
     }
@@ -144,17 +148,20 @@ impl RunRole {
         let deleted = self.world.backups.delete(Arc::new(run.clone()));
         let (me, origin) = (me.clone(), self.origin.clone());
         self.world.data_plane.spawn(async move {
-            match deleted.await {
-                Ok(()) => me.do_send(Command::<Run> { command: RunCommand::Deleted, origin }),
-                // The deletion stays open in the log: the next start goes on with it.
-                Err(failure) => tracing::error!(%failure, "the run directory could not be deleted"),
-            }
+            let command = match deleted.await {
+                Ok(()) => RunCommand::Deleted,
+                Err(failure) => RunCommand::DeleteFailed(failure),
+            };
+            me.do_send(Command::<Run> { command, origin });
         });
     }
 }
 
 /// The run's turn has come.
-pub(crate) struct Turn;
+pub(crate) struct Turn {
+    /// Whether an earlier process, or an earlier actor, may have worked on it.
+    pub(crate) recover: bool,
+}
 
 impl Message for Turn {
     type Result = ();
@@ -163,15 +170,18 @@ impl Message for Turn {
 impl Handler<Turn> for RunActor {
     type Result = ();
 
-    fn handle(&mut self, _message: Turn, ctx: &mut Context<Self>) {
+    fn handle(&mut self, message: Turn, ctx: &mut Context<Self>) {
         let (me, origin) = (ctx.address(), self.role.origin.clone());
+        if !message.recover {
+            me.do_send(Command::<Run> { command: RunCommand::Start, origin });
+            return;
+        }
         let inspected = self.world().backups.inspect(Arc::new(self.state.clone()));
         let data_plane = self.world().data_plane.clone();
         data_plane.spawn(async move {
             let inspection = inspected.await;
             let command = RunCommand::Recover { found: inspection.found, broken: inspection.broken };
-            // For a run that waits in the queue there is nothing to recover, and it starts; for one that a process left
-            // open there is, and the start is refused.
+            // One that was left waiting in the queue has nothing to recover, and starts; for others the start is refused.
             if me.send(Command::<Run> { command, origin: origin.clone() }).await.is_ok() {
                 me.do_send(Command::<Run> { command: RunCommand::Start, origin });
             }

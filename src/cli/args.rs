@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 
 use holdfast_model::ids::{Position, RunId};
+use holdfast_model::run::RunStatus;
 
 use crate::pipeline::Compression;
 
@@ -124,24 +126,18 @@ pub(super) struct BackupArgs {
     pub(super) compression: Option<Compression>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum StatusArg {
-    Queued,
-    Running,
-    Interrupted,
-    Completed,
-    Partial,
-    Failed,
-    Cancelled,
-    Timeout,
+/// Parses a status by its word; the help lists all of them.
+fn status() -> impl TypedValueParser<Value = RunStatus> {
+    let words = PossibleValuesParser::new(RunStatus::ALL.map(RunStatus::as_str));
+    words.try_map(|word| RunStatus::ALL.into_iter().find(|status| status.as_str() == word).ok_or("no such status"))
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  holdfast runs --limit 10\n  holdfast runs --status failed --json")]
 pub(super) struct RunsArgs {
     /// Only runs that stand so
-    #[arg(long, value_enum)]
-    pub(super) status: Option<StatusArg>,
+    #[arg(long, value_parser = status())]
+    pub(super) status: Option<RunStatus>,
     /// At most so many
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) limit: u32,

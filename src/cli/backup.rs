@@ -170,18 +170,18 @@ async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> CliR
                 if changed.is_ok() {
                     let run = watch.borrow_and_update().clone();
                     display.events(engine, run_id)?;
-                    display.progress(&engine.progress(&run))?;
+                    display.progress(&engine.progress(&run));
                 }
             }
             _ = tick.tick() => {
                 let run = watch.borrow().clone();
-                display.progress(&engine.progress(&run))?;
+                display.progress(&engine.progress(&run));
             }
         }
     };
     // The end may come before its last change was looked at.
     display.events(engine, run_id)?;
-    display.progress(&engine.progress(&run))?;
+    display.progress(&engine.progress(&run));
     display.finish();
     summarise(context, &run, began.elapsed().as_secs_f64())
 }

@@ -17,6 +17,8 @@ pub(super) struct Display {
     last: Option<Progress>,
     /// The last event shown.
     shown: Version,
+    /// Whether whoever read the output has gone away. The run goes on: it is not for them alone.
+    unheard: bool,
 }
 
 impl Display {
@@ -28,35 +30,35 @@ impl Display {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { out, bar, phase: None, last: None, shown: Version::NONE }
+        Self { out, bar, phase: None, last: None, shown: Version::NONE, unheard: false }
     }
 
     /// Shows what was recorded of the run since the last time.
     pub(super) fn events(&mut self, engine: &Holdfast, run_id: RunId) -> Result<(), CliError> {
-        if !self.out.json {
+        if !self.out.json || self.unheard {
             return Ok(());
         }
         for event in engine.run_events(run_id, self.shown).map_err(super::errors::engine)? {
             self.shown = event.version;
-            self.out.value(&serde_json::json!({ "message_type": "event", "event": event }))?;
+            self.say(&serde_json::json!({ "message_type": "event", "event": event }));
         }
         Ok(())
     }
 
     /// Shows how far the run is.
-    pub(super) fn progress(&mut self, progress: &Progress) -> Result<(), CliError> {
+    pub(super) fn progress(&mut self, progress: &Progress) {
         if self.out.json {
             if self.last.as_ref() != Some(progress) {
-                self.out.value(&serde_json::json!({ "message_type": "status", "progress": progress }))?;
+                self.say(&serde_json::json!({ "message_type": "status", "progress": progress }));
                 self.last = Some(progress.clone());
             }
-            return Ok(());
+            return;
         }
         if let Some(bar) = &self.bar {
             bar.set_prefix(word(progress.phase));
             bar.set_position(progress.overall_percent as u64);
             bar.set_message(detail(progress));
-            return Ok(());
+            return;
         }
         if self.phase != Some(progress.phase) {
             self.phase = Some(progress.phase);
@@ -64,7 +66,10 @@ impl Display {
                 self.out.note(format!("{}: {}", progress.run_id, progress.message));
             }
         }
-        Ok(())
+    }
+
+    fn say(&mut self, value: &serde_json::Value) {
+        self.unheard = self.unheard || self.out.value(value).is_err();
     }
 
     pub(super) fn finish(&self) {

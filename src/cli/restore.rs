@@ -52,7 +52,9 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
         ready.run(&*preparing)
     });
     let mut claim = None;
+    let mut in_place = false;
     if let Ok(facts) = is_prepared.await {
+        in_place = facts.staging.is_empty();
         claim = begin(context, run_id, &recorded, &facts).await?;
         watcher.expect(&facts, out.has_terminal());
         let _ = to_worker.send(());
@@ -72,7 +74,7 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
         record(context, restore_id, command).await;
     }
     drop(claim);
-    let restored = result.map_err(errors::restore)?;
+    let restored = result.map_err(|error| failed(error, in_place))?;
     summarise(context, run_id, restore_id, &recorded.target, &restored, began.elapsed().as_secs_f64())
 }
 
@@ -152,6 +154,18 @@ async fn engine(context: &Context, lock_wait: Duration) -> Result<Holdfast, Engi
         origin: context.origin(),
     };
     Holdfast::start(&context.home, start).await
+}
+
+/// What goes straight into a folder with other things in it stays there when it ends early.
+fn failed(error: RestoreError, in_place: bool) -> CliError {
+    let mut told = errors::restore(error);
+    if in_place && matches!(told.exit, Exit::Cancelled | Exit::Damaged) {
+        if told.exit == Exit::Cancelled {
+            told.message = "cancelled".into();
+        }
+        told.next = "What was restored until then is in the target; --overwrite replaces it on another try.".into();
+    }
+    told
 }
 
 fn failure(error: &RestoreError) -> Failure {

@@ -2,26 +2,11 @@
 
 use holdfast_model::run::{Run, RunStatus, RunView, Stage};
 
-use super::args::{RunArg, RunsArgs, ShowArgs, StatusArg};
+use super::args::{RunArg, RunsArgs, ShowArgs};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{Output, count, counted, printable, seconds, size, table, time};
 use super::{Context, errors};
 use crate::engine::HomeView;
-
-impl StatusArg {
-    fn status(self) -> RunStatus {
-        match self {
-            StatusArg::Queued => RunStatus::Queued,
-            StatusArg::Running => RunStatus::Running,
-            StatusArg::Interrupted => RunStatus::Interrupted,
-            StatusArg::Completed => RunStatus::Completed,
-            StatusArg::Partial => RunStatus::Partial,
-            StatusArg::Failed => RunStatus::Failed,
-            StatusArg::Cancelled => RunStatus::Cancelled,
-            StatusArg::Timeout => RunStatus::Timeout,
-        }
-    }
-}
 
 /// The run an argument means. For `latest` a note says which newer ones were passed over.
 pub(super) fn find(view: &HomeView, run: RunArg, out: Output) -> Result<Run, CliError> {
@@ -79,7 +64,7 @@ pub(super) fn runs(context: &Context, args: &RunsArgs) -> CliResult {
         }
         let run = view.run(entry.run_id).map_err(errors::view)?;
         let Some(row) = run.view(view.owned()) else { continue };
-        if args.status.is_none_or(|status| status.status() == row.status) {
+        if args.status.is_none_or(|status| status == row.status) {
             rows.push((row, run.files()));
         }
     }

@@ -248,6 +248,12 @@ impl Running {
             panic!("{} did not end within {DEADLINE:?}; heard:\n{}", self.what, self.heard_text());
         }
         let status = self.ended.expect("has ended");
+        if status.signal().is_some() {
+            // What a clock of its own leaves of a process that could not clean up behind itself.
+            for leftover in ["faketime_shm_", "sem.faketime_sem_"] {
+                let _ = std::fs::remove_file(format!("/dev/shm/{leftover}{}", self.child.id()));
+            }
+        }
         Finished { what: self.what.clone(), status, stdout: self.out.rest(), stderr: self.err.rest() }
     }
 }

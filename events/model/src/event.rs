@@ -165,6 +165,7 @@ events! {
         20 "RunVerified" Verified: 1 r::RunVerifiedV1;
         21 "RunDeleteRequested" DeleteRequested: 1 r::RunDeleteRequestedV1;
         22 "RunDeleted" Deleted: 1 r::RunDeletedV1;
+        23 "RunDeleteFailed" DeleteFailed: 1 r::RunDeleteFailedV1;
     }
     /// A fact of a participant's supervision.
     ParticipantEvent {

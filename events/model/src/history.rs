@@ -138,6 +138,10 @@ impl RunEntry {
                 self.deleting = true;
             }
             RunEvent::Deleted(_) => self.deleting = false,
+            RunEvent::DeleteFailed(_) => {
+                self.deleted = false;
+                self.deleting = false;
+            }
             _ => {}
         }
     }

@@ -141,8 +141,15 @@ impl Aggregate for Run {
             RunEvent::Verified(verified) => {
                 self.last_verified = Some(LastVerified { at: now, ok: verified.ok, errors: verified.errors.clone() });
             }
-            RunEvent::DeleteRequested(_) => self.retained = Retained::Deleting,
+            RunEvent::DeleteRequested(_) => {
+                self.retained = Retained::Deleting;
+                self.delete_failure = None;
+            }
             RunEvent::Deleted(_) => self.retained = Retained::Deleted,
+            RunEvent::DeleteFailed(failed) => {
+                self.retained = Retained::Kept;
+                self.delete_failure = Some(failed.failure.clone());
+            }
         }
     }
 

@@ -95,6 +95,8 @@ pub enum RunCommand {
     Delete,
     /// Its directory is out of its place.
     Deleted,
+    /// Its directory could not be taken out of its place.
+    DeleteFailed(Failure),
 }
 
 /// Why a wish about a run was refused.

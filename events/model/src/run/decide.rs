@@ -6,8 +6,9 @@ use super::{
     ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_DEFINITION, MAX_KIND, MAX_PARTICIPANTS,
     MAX_REQUEST_EVENTS, NewRun, Outcome, ParticipantCancelledV1, ParticipantCompletedV1, ParticipantFailedV1,
     ParticipantPlannedV1, ParticipantSkippedV1, ParticipantStartedV1, ParticipantStatus, RESERVED_FILES, Refusal,
-    Retained, Run, RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1,
-    RunParticipant, RunPublishRequestedV1, RunPublishedV1, RunStartedV1, RunVerifiedV1, Stage,
+    Retained, Run, RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteFailedV1, RunDeleteRequestedV1,
+    RunDeletedV1, RunEndedV1, RunParticipant, RunPublishRequestedV1, RunPublishedV1, RunStartedV1, RunVerifiedV1,
+    Stage,
 };
 use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind, cut};
@@ -71,6 +72,9 @@ pub(super) fn decide(run: &Run, command: RunCommand, now: Timestamp) -> Decision
         (RunCommand::Delete, Stage::Ended) => Ok(vec![RunEvent::DeleteRequested(RunDeleteRequestedV1 {})]),
         (RunCommand::Deleted, Stage::Ended) if run.retained == Retained::Deleting => {
             Ok(vec![RunEvent::Deleted(RunDeletedV1 {})])
+        }
+        (RunCommand::DeleteFailed(failure), Stage::Ended) if run.retained == Retained::Deleting => {
+            Ok(vec![RunEvent::DeleteFailed(RunDeleteFailedV1 { failure: failure.bounded() })])
         }
         (RunCommand::Delete | RunCommand::Verified(_), _) => Err(Refusal::Active),
 

@@ -320,6 +320,13 @@ pub struct RunVerifiedV1 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunDeleteRequestedV1 {}
 
+/// The run's directory could not be taken away: it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDeleteFailedV1 {
+    /// Why.
+    pub failure: Failure,
+}
+
 /// The run's directory is out of its place, durably; its bytes are being unlinked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunDeletedV1 {}

@@ -164,6 +164,7 @@ pub struct Run {
     error_summary: String,
     target: Option<Target>,
     retained: Retained,
+    delete_failure: Option<Failure>,
     last_verified: Option<LastVerified>,
     sums_sha256: Option<Sha256>,
 }
@@ -221,6 +222,12 @@ impl Run {
     #[must_use]
     pub fn target(&self) -> Option<Target> {
         self.target
+    }
+
+    /// Why its directory could not be deleted, where that was tried last.
+    #[must_use]
+    pub fn delete_failure(&self) -> Option<&Failure> {
+        self.delete_failure.as_ref()
     }
 
     /// Whether its directory is kept.

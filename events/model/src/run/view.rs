@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArtifactStoredV1, Outcome, ParticipantStatus, Run, RunParticipant, RunType, Stage, Trigger};
 use crate::failure::Warnings;
-use crate::ids::Sha256;
+use crate::ids::{ArtifactName, Sha256};
 
 /// Where a run stands, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -304,7 +304,18 @@ impl Run {
         if let Some(error) = last.errors.first.iter().find_map(|error| error.strip_prefix(&prefix)) {
             return Some(error.to_owned());
         }
-        let unlisted = last.errors.count > last.errors.first.len() as u64;
-        unlisted.then(|| "the last verification found more damage than it could list".to_owned())
+        if last.errors.count > last.errors.first.len() as u64 {
+            return Some("the last verification found more damage than it could list".to_owned());
+        }
+        // Damage of no artifact is damage of all: the directory is gone, or the list of hashes.
+        last.errors.first.iter().find(|error| !self.names_an_artifact(error)).cloned()
+    }
+
+    fn names_an_artifact(&self, error: &str) -> bool {
+        let of = |file: &ArtifactName| error.strip_prefix(file.as_str()).is_some_and(|rest| rest.starts_with(": "));
+        let own = |artifact: &ArtifactStoredV1| {
+            of(&artifact.stored.file) || artifact.index.as_ref().is_some_and(|index| of(&index.file))
+        };
+        self.good_artifacts().any(own)
     }
 }

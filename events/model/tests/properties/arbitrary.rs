@@ -190,6 +190,7 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(RunEvent::Verified, verified(), |verified| verified),
         event!(RunEvent::DeleteRequested, Just(()), |()| r::RunDeleteRequestedV1 {}),
         event!(RunEvent::Deleted, Just(()), |()| r::RunDeletedV1 {}),
+        event!(RunEvent::DeleteFailed, failure(), |failure| r::RunDeleteFailedV1 { failure }),
     ]
 }
 

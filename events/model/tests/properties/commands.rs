@@ -102,6 +102,7 @@ fn command() -> impl Strategy<Value = RunCommand> {
         2 => verified().prop_map(RunCommand::Verified),
         4 => Just(RunCommand::Delete),
         2 => Just(RunCommand::Deleted),
+        1 => careless().prop_map(RunCommand::DeleteFailed),
     ]
 }
 

@@ -118,6 +118,9 @@ fn run_samples() -> Vec<RunEvent> {
         }),
         RunEvent::DeleteRequested(r::RunDeleteRequestedV1 {}),
         RunEvent::Deleted(r::RunDeletedV1 {}),
+        RunEvent::DeleteFailed(r::RunDeleteFailedV1 {
+            failure: Failure::new(FailureKind::Retryable, "STORAGE_IO", "the folder is a mount point"),
+        }),
     ]
 }
 

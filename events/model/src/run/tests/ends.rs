@@ -111,6 +111,14 @@ fn where_a_verification_lists_not_all_damage_every_unlisted_file_is_in_doubt() {
 }
 
 #[test]
+fn damage_that_is_of_no_artifact_puts_all_of_them_in_doubt() {
+    let errors = Warnings { count: 1, first: vec!["SHA256SUMS: missing".into()] };
+    let run = kept(PAIR).and([RunEvent::Verified(RunVerifiedV1 { errors, ..verified(false) })]);
+    let view = run.state().view(true).expect("requested");
+    assert!(view.participants.iter().all(|row| row.artifacts.iter().all(|artifact| !artifact.validation_ok)));
+}
+
+#[test]
 fn a_run_is_deleted_in_two_steps_and_once() {
     let run = kept(PAIR).when(RunCommand::Delete).then_do([deletion()], [RunEffect::Delete]);
     assert_eq!((run.state().retained(), run.state().path()), (Retained::Deleting, String::new()));
@@ -118,6 +126,16 @@ fn a_run_is_deleted_in_two_steps_and_once() {
     assert_eq!(run.state().retained(), Retained::Deleted);
     run.clone().when(RunCommand::Delete).refused(Refusal::Deleted);
     run.when(RunCommand::Verified(verified(true))).refused(Refusal::Deleted);
+}
+
+#[test]
+fn a_run_that_cannot_be_deleted_is_kept_and_says_why() {
+    let run = kept(PAIR).and([deletion()]).when(RunCommand::DeleteFailed(failure(FailureKind::Retryable))).granted();
+    assert_eq!(
+        (run.state().retained(), run.state().delete_failure()),
+        (Retained::Kept, Some(&failure(FailureKind::Retryable)))
+    );
+    run.when(RunCommand::Delete).then_do([deletion()], [RunEffect::Delete]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ const STAGES: [&str; 9] =
 
 /// A command, and for each stage what becomes of it: `+` facts follow, `=` it is granted without a new fact; refused as
 /// `N` not found, `E` exists, `O` out of order, `A` active, `X` not active, `D` deleted.
-const GRANTED: [(&str, &str); 16] = [
+const GRANTED: [(&str, &str); 17] = [
     ("Request", "+EEEEEEEE"),
     ("Start", "N+OOOOOOD"),
     ("DirectoryReady", "NO+OOOOOD"),
@@ -25,6 +25,7 @@ const GRANTED: [(&str, &str); 16] = [
     ("Verified", "NAAAAA+DD"),
     ("Delete", "NAAAAA+=D"),
     ("Deleted", "NOOOOOO+D"),
+    ("DeleteFailed", "NOOOOOO+D"),
 ];
 
 fn command(name: &str) -> RunCommand {
@@ -45,6 +46,7 @@ fn command(name: &str) -> RunCommand {
         "Verified" => RunCommand::Verified(verified(true)),
         "Delete" => RunCommand::Delete,
         "Deleted" => RunCommand::Deleted,
+        "DeleteFailed" => RunCommand::DeleteFailed(failure(FailureKind::Retryable)),
         other => panic!("{other} is no command"),
     }
 }
