@@ -10,6 +10,9 @@ use crate::pipeline::Compression;
 /// Largest configuration file read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Most CPU workers.
+const MAX_WORKERS: usize = 256;
+
 /// All settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -92,6 +95,9 @@ impl Config {
         }
         let text = std::fs::read_to_string(path).map_err(io)?;
         let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        if config.pipeline.workers > MAX_WORKERS {
+            return Err(invalid(format!("[pipeline] workers: {MAX_WORKERS} at most, or 0 for one a core")));
+        }
         if config.runs.max_attempts == 0 {
             return Err(invalid("[runs] max_attempts: 1 at least".into()));
         }

@@ -111,7 +111,7 @@ fn a_backup_killed_at_random_instants_is_resumed_to_a_verified_run() {
 fn a_resume_killed_at_each_fault_point_is_resumed_again() {
     let model = Home::new();
     let source = small_tree(&model.beside("source"));
-    let stages = ["ParticipantStarted", "RunPublishRequested", "RunClassified", "RunStarted", "RunRequested"];
+    let stages = ["ParticipantStarted", "RunPublishRequested", "RunClassified", "RunStarted", "DefinitionPart"];
     for stage in &stages[..if long() { stages.len() } else { 2 }] {
         let open = killed_after(stage, &source, None);
         let seen = events(&open);
@@ -282,21 +282,61 @@ fn expect_restore_settled(home: &Home, seen: &[Value]) {
 
     home.holdfast(["resume"]).run().expect(0);
 
-    assert_eq!(whole(), there_before, "the next start took a whole restore away, or made one");
+    // What was ready is put in place by the next start, what was not is taken away.
+    let there = whole();
+    assert!(there || !there_before, "the next start took a whole restore away");
     let beside = fs::read_dir(home.beside("place")).map(|entries| entries.count()).unwrap_or(0);
-    assert_eq!(beside, usize::from(there_before), "what was made ready was left beside the target");
-    for restore in events(home).iter().filter(|event| event["type"] == "RestoreRequested") {
-        let types = types_of(&events(home), restore["stream"].as_str().unwrap());
-        assert!(matches!(types[..], [_, ref end] if end == "RestoreCompleted" || end == "RestoreFailed"), "{types:?}");
-    }
+    assert_eq!(beside, usize::from(there), "what was made ready was left beside the target");
+    expect_restore_recorded(home, seen, there);
     expect_nothing_to_resume(home);
     // Whatever owns the home next takes away the claim of a restore that was killed before it was recorded.
     home.holdfast(["verify", "latest"]).run().expect(0);
     expect_no_leftovers(home);
-    if !there_before {
+    if !there {
         home.holdfast(RESTORE).run().expect(0);
         assert!(whole(), "a restore after a killed one works");
     }
+}
+
+/// The end of a restore that was recorded is what is there: `RestoreCompleted` of one that is in place, else `RestoreFailed`.
+fn expect_restore_recorded(home: &Home, seen: &[Value], in_place: bool) {
+    for restore in events(home).iter().skip(seen.len()).filter(|event| event["type"] == "RestoreRequested") {
+        let types = types_of(&events(home), restore["stream"].as_str().unwrap());
+        let end = if in_place { "RestoreCompleted" } else { "RestoreFailed" };
+        assert!(matches!(types[..], [_, ref found] if found == end), "{types:?}, and in place: {in_place}");
+    }
+}
+
+#[test]
+fn a_restore_into_an_empty_folder_killed_at_each_fault_point_is_there_whole_or_not_at_all() {
+    let model = Home::new();
+    small_tree(&model.beside("source"));
+    small_tree(&model.beside("second"));
+    fs::create_dir_all(model.beside("place/out")).unwrap();
+    model.back_up(["source", "second"]);
+    let ready = || {
+        let home = twin_with(&model, &model.beside("source"));
+        fs::create_dir_all(home.beside("place/out")).unwrap();
+        home
+    };
+    let passed = points(&ready(), &RESTORE);
+
+    for_each("fault point", passed.len(), |number| {
+        let home = ready();
+        let seen = events(&home);
+        kill_at(&home, &RESTORE, number);
+        home.holdfast(["resume"]).run().expect(0);
+        let out = home.beside("place/out");
+        let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert!(names.is_empty() || names == ["second", "source"], "in part, or with what was made ready: {names:?}");
+        if !names.is_empty() {
+            Tree::read(&home.beside("source")).expect_same(&Tree::read(&out.join("source")));
+        }
+        expect_restore_recorded(&home, &seen, !names.is_empty());
+        home.holdfast(["verify", "latest"]).run().expect(0);
+        expect_no_leftovers(&home);
+    });
 }
 
 /// A twin of a home with the source beside it.

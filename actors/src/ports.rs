@@ -60,7 +60,7 @@ pub trait Backups: Send + Sync {
     fn seal(&self, run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>>;
     /// Renames the directory to its place. May be called again after it was done.
     fn publish(&self, run: Arc<Run>, target: Target) -> PortFuture<Result<(), DirectoryFailure>>;
-    /// Takes the directory out of its place and unlinks it. May be called again after it was done.
+    /// Takes the directory out of its place. May be called again after it was done.
     fn delete(&self, run: Arc<Run>) -> PortFuture<Result<(), Failure>>;
 }
 

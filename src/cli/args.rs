@@ -20,7 +20,7 @@ const STYLES: Styles = Styles::styled()
 /// Backs up the data of running systems and can prove what it did.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, styles = STYLES, max_term_width = 100, subcommand_required = true,
-    arg_required_else_help = true, after_help = AFTER_HELP, disable_help_subcommand = true)]
+    arg_required_else_help = true, after_help = AFTER_HELP)]
 pub(super) struct Cli {
     /// Where runs and the event log are kept [default: $XDG_DATA_HOME/holdfast or ~/.local/share/holdfast]
     #[arg(long, global = true, env = "HOLDFAST_HOME", value_name = "DIR")]

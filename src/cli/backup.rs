@@ -38,10 +38,17 @@ pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
     let result = async {
         for handle in resumed {
             context.output.note(format!("first going on with run {}, which was interrupted", handle.run_id));
-            follow(context, &engine, handle).await?;
+            let followed = follow(context, &engine, handle).await?;
+            if followed.interrupted {
+                return summarise(context, &followed);
+            }
+            // How an old run ends must not keep the new one from being made.
+            if let Err(error) = summarise(context, &followed) {
+                context.output.note(error.to_string());
+            }
         }
         let handle = engine.back_up(backup).await.map_err(errors::engine)?;
-        follow(context, &engine, handle).await
+        summarise(context, &follow(context, &engine, handle).await?)
     }
     .await;
     engine.stop().await;
@@ -59,19 +66,32 @@ pub(super) async fn resume(context: &Context) -> CliResult {
         return Ok(Exit::Good);
     }
     let engine = start(context, "resume").await?;
-    let mut worst = Exit::Good;
-    for handle in engine.resumed().to_vec() {
-        match follow(context, &engine, handle).await {
-            Ok(Exit::Good) => {}
-            Ok(exit) => worst = exit,
-            Err(error) => {
-                engine.stop().await;
-                return Err(error);
-            }
-        }
-    }
+    let result = resume_all(context, &engine).await;
     engine.stop().await;
-    Ok(worst)
+    result
+}
+
+/// Follows each run to its end; the worst of the ends is the command's.
+async fn resume_all(context: &Context, engine: &Holdfast) -> CliResult {
+    let mut worst: CliResult = Ok(Exit::Good);
+    for handle in engine.resumed().to_vec() {
+        context.output.note(format!("going on with run {}", handle.run_id));
+        let followed = follow(context, engine, handle).await?;
+        let end = summarise(context, &followed);
+        if followed.interrupted {
+            return end;
+        }
+        worst = match (worst, end) {
+            (Err(first), Err(next)) => {
+                context.output.note(format!("error: {next}"));
+                Err(first)
+            }
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+            (Ok(Exit::Good), Ok(exit)) => Ok(exit),
+            (Ok(exit), Ok(_)) => Ok(exit),
+        };
+    }
+    worst
 }
 
 async fn start(context: &Context, purpose: &'static str) -> Result<Holdfast, CliError> {
@@ -82,7 +102,9 @@ async fn start(context: &Context, purpose: &'static str) -> Result<Holdfast, Cli
         resume: true,
         origin: context.origin(),
     };
-    Holdfast::start(&context.home, start).await.map_err(errors::engine)
+    let engine = Holdfast::start(&context.home, start).await.map_err(errors::engine)?;
+    engine.settled().iter().for_each(|line| context.output.note(line));
+    Ok(engine)
 }
 
 fn request(context: &Context, args: &BackupArgs) -> Result<FilesBackup, CliError> {
@@ -142,7 +164,7 @@ fn note_same_disk(context: &Context, engine: &Holdfast, spec: &FilesSpec) {
 }
 
 /// Shows a run to its end. The first Ctrl-C cancels it; the second stops at once.
-async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> CliResult {
+async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> Result<Followed, CliError> {
     let run_id = handle.run_id;
     let began = Instant::now();
     let mut display = Display::new(context.output);
@@ -183,7 +205,15 @@ async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> CliR
     display.events(engine, run_id)?;
     display.progress(&engine.progress(&run));
     display.finish();
-    summarise(context, &run, began.elapsed().as_secs_f64())
+    Ok(Followed { run, seconds: began.elapsed().as_secs_f64(), interrupted: cancelling })
+}
+
+/// A run at its end.
+struct Followed {
+    run: Arc<Run>,
+    seconds: f64,
+    /// Whether the user asked to stop while it was followed.
+    interrupted: bool,
 }
 
 /// Ctrl-C and a polite request to end are the same wish.
@@ -207,8 +237,9 @@ impl Interrupts {
     }
 }
 
-fn summarise(context: &Context, run: &Arc<Run>, took: f64) -> CliResult {
+fn summarise(context: &Context, followed: &Followed) -> CliResult {
     let out = context.output;
+    let (run, took) = (&followed.run, followed.seconds);
     let Some(view) = run.view(true) else { return Ok(Exit::Failed) };
     let exit = exit_of(view.status, run.warning_count());
     if out.json {
@@ -227,7 +258,8 @@ fn summarise(context: &Context, run: &Arc<Run>, took: f64) -> CliResult {
         }
         if participant.notes.count > 0 {
             let first = participant.notes.first.first().map(|note| printable(note.as_bytes())).unwrap_or_default();
-            out.note(format!("note: {} ({first}…)", counted(participant.notes.count, "note")));
+            let more = if participant.notes.count > 1 { ", …" } else { "" };
+            out.note(format!("{} left out for good: {first}{more}", counted(participant.notes.count, "thing")));
         }
     }
     let id = &view.run_id;
@@ -237,8 +269,12 @@ fn summarise(context: &Context, run: &Arc<Run>, took: f64) -> CliResult {
                 0 => String::new(),
                 warnings => format!(" with {}", counted(warnings, "warning")),
             };
+            let restore = match view.status {
+                RunStatus::Completed => "latest --target ./out".to_owned(),
+                _ => format!("{id} --accept-incomplete --target ./out"),
+            };
             out.line(format!(
-                "run {id} {}{warned}: {}, {} → {} in {}, verified. Restore: holdfast restore latest --target ./out",
+                "run {id} {}{warned}: {}, {} → {} in {}, verified. Restore: holdfast restore {restore}",
                 view.status.as_str(),
                 counted(run.files(), "file"),
                 size(view.size_bytes),

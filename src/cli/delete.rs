@@ -1,5 +1,7 @@
 //! `delete`.
 
+use holdfast_model::run::{Refusal, Retained};
+
 use super::args::DeleteArgs;
 use super::exit::{CliResult, Exit};
 use super::runs::find;
@@ -18,9 +20,13 @@ pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> CliResult {
         origin: context.origin(),
     };
     let engine = Holdfast::start(&context.home, start).await.map_err(errors::engine)?;
-    let result = engine.delete(args.run).await.map_err(errors::engine);
+    let result = engine.delete(args.run).await;
     engine.stop().await;
-    result?;
+    match result {
+        // The start has just finished a deletion that was begun before.
+        Err(error) if error.code() == Refusal::Deleted.code() && run.retained() == Retained::Deleting => {}
+        result => drop(result.map_err(errors::engine)?),
+    }
     context.output.value(&serde_json::json!({ "ok": true, "run_id": args.run, "deleted_path": deleted_path }))?;
     context.output.line(format!("run {} deleted; its history stays: `holdfast show {}`", args.run, args.run))?;
     Ok(Exit::Good)

@@ -19,6 +19,7 @@ pub(super) fn view(error: ViewError) -> CliError {
     match error {
         ViewError::Home(error) => home(&error),
         ViewError::Open(error) => open(&error),
+        ViewError::LogMissing(_) => CliError::failed("LOG_MISSING", &error),
         error => {
             CliError::new(Exit::Failed, "LOG_UNREADABLE", &error, "`holdfast log events` shows how far the log reads.")
         }
@@ -31,6 +32,10 @@ pub(super) fn engine(error: EngineError) -> CliError {
         EngineError::Home(cause) => home(cause),
         EngineError::Owner(cause) => owner(cause),
         EngineError::Open(cause) => open(cause),
+        EngineError::View(ViewError::LogMissing(_)) => CliError::failed("LOG_MISSING", &error),
+        EngineError::NotDeleted { .. } => {
+            CliError::new(Exit::Failed, error.code(), &error, "See to what is named there, then delete it again.")
+        }
         EngineError::Root(RootError::Command(CommandError::Refused(refusal))) => refused(refusal),
         EngineError::Storage(StorageError::InUse { .. }) => CliError::new(Exit::Busy, error.code(), &error, ""),
         EngineError::Lost(_) | EngineError::Append(_) => {
@@ -100,7 +105,22 @@ pub(super) fn restore(error: RestoreError) -> CliError {
     }
     let (exit, next) = match &error {
         RestoreError::Deleted(_) => (Exit::NoSuchRun, "`holdfast runs` lists the runs that are there."),
-        RestoreError::NotRestorable { .. } => (Exit::Failed, "`holdfast runs --status completed` lists the others."),
+        RestoreError::NotRestorable { status: "queued" | "running" | "interrupted", .. } => {
+            (Exit::Failed, "`holdfast resume` goes on with an interrupted run; `holdfast runs` shows how runs stand.")
+        }
+        RestoreError::NotRestorable { status: "partial", .. } => {
+            (Exit::Failed, "`holdfast restore RUN --accept-incomplete` takes its good participants.")
+        }
+        RestoreError::NotRestorable { .. } => {
+            (Exit::Failed, "`holdfast runs --status completed` lists the runs that can be restored.")
+        }
+        RestoreError::IntoHome { .. } => (Exit::Usage, "Nothing was written. Name a --target outside of the home."),
+        RestoreError::Target { .. } => {
+            (Exit::Failed, "Name another --target, or see to what the system says of this one.")
+        }
+        RestoreError::Files(FilesError::Restore { .. }) => {
+            (Exit::Failed, "See to what the system says (room, permissions), then restore again.")
+        }
         RestoreError::NoParticipant { .. } => (Exit::Usage, "`holdfast show RUN` lists its participants."),
         RestoreError::Conflicts { .. } => {
             (Exit::Failed, "Nothing was written. Name another --target, or allow it with --overwrite.")

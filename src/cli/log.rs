@@ -33,7 +33,8 @@ pub(super) async fn run(context: &Context, command: &LogCommand) -> CliResult {
 async fn events(context: &Context, args: &EventsArgs) -> CliResult {
     let mut next = args.from;
     let mut left = args.limit.unwrap_or(if args.follow { u64::MAX } else { LIMIT });
-    list(context, args, &mut next, &mut left)?;
+    let mut view = context.view()?;
+    list(context, &view, args, &mut next, &mut left)?;
     if !args.follow {
         return Ok(Exit::Good);
     }
@@ -42,7 +43,10 @@ async fn events(context: &Context, args: &EventsArgs) -> CliResult {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| CliError::failed("SIGNALS", error))?;
     while left > 0 {
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => list(context, args, &mut next, &mut left)?,
+            () = tokio::time::sleep(LOOK) => {
+                view.refresh().map_err(errors::view)?;
+                list(context, &view, args, &mut next, &mut left)?;
+            }
             _ = interrupt.recv() => break,
         }
     }
@@ -50,8 +54,13 @@ async fn events(context: &Context, args: &EventsArgs) -> CliResult {
 }
 
 /// Shows what the log holds from `next` on, at most `left` events, and moves both.
-fn list(context: &Context, args: &EventsArgs, next: &mut Position, left: &mut u64) -> Result<(), CliError> {
-    let view = context.view()?;
+fn list(
+    context: &Context,
+    view: &HomeView,
+    args: &EventsArgs,
+    next: &mut Position,
+    left: &mut u64,
+) -> Result<(), CliError> {
     while *left > 0 {
         let batch = usize::try_from(*left).unwrap_or(BATCH).min(BATCH);
         let events = view.events(args.stream.as_ref(), *next, batch).map_err(errors::view)?;

@@ -35,7 +35,14 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            if json && error.use_stderr() {
+                let next = "`holdfast --help` and `holdfast COMMAND --help` show what can be said.";
+                let told = CliError::new(Exit::Usage, "USAGE", error.to_string().trim_end(), next);
+                report(&told, Output { json, quiet: false });
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Good as u8 });
         }
     };

@@ -34,9 +34,9 @@ impl Output {
         write_line(&text)
     }
 
-    /// Writes to standard error what is good to know; nothing with `--quiet` or `--json`.
+    /// Writes to standard error what is good to know; nothing with `--quiet`.
     pub(super) fn note(self, text: impl AsRef<str>) {
-        if !self.quiet && !self.json {
+        if !self.quiet {
             let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
         }
     }

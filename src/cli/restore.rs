@@ -15,7 +15,7 @@ use super::args::RestoreArgs;
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, seconds, size};
 use super::{Context, absolute, browse, errors};
-use crate::engine::{EngineError, Holdfast, RestoreClaim, Start};
+use crate::engine::{EngineError, Holdfast, RestoreClaim, RestoreOutcome, Start};
 use crate::files::{Observer, RawPath};
 use crate::restore::{IntoFolder, Prepared, Request, RestoreError, Restored};
 
@@ -39,41 +39,43 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     let began = Instant::now();
     let preparing = watcher.clone();
     let recorded = request.clone();
+    let target = request.target.as_os_str().as_bytes().to_vec();
     // The source lives on the thread that reads it; what is recorded in between is sent to and fro.
-    let (to_worker, go) = std::sync::mpsc::channel::<()>();
+    let (to_worker, go) = std::sync::mpsc::channel::<Option<Arc<RestoreClaim>>>();
     let (prepared, is_prepared) = tokio::sync::oneshot::channel();
     let work = tokio::task::spawn_blocking(move || -> Result<Restored, RestoreError> {
         let ready = IntoFolder::prepare(&source, request, &*preparing)?;
         let _ = prepared.send(Facts::of(&ready));
         // Whoever does not answer has given up.
-        if go.recv().is_err() {
-            return Err(crate::files::FilesError::Cancelled.into());
-        }
-        ready.run(&*preparing)
+        let Ok(claim) = go.recv() else { return Err(crate::files::FilesError::Cancelled.into()) };
+        ready.run(&*preparing, &mut |restored| {
+            note(claim.as_deref(), &RestoreOutcome::Ready { completed: facts_of(restored), target: target.clone() });
+        })
     });
     let mut claim = None;
     let mut in_place = false;
     if let Ok(facts) = is_prepared.await {
         in_place = facts.staging.is_empty();
-        claim = begin(context, run_id, &recorded, &facts).await?;
+        claim = begin(context, run_id, &recorded, &facts).await?.map(Arc::new);
         watcher.expect(&facts, out.has_terminal());
-        let _ = to_worker.send(());
+        let _ = to_worker.send(claim.clone());
     }
     let result = work.await.map_err(|panic| CliError::failed("RESTORE_PANICKED", panic))?;
     cancel.abort();
     watcher.finish();
-    if claim.is_some() {
-        let command = match &result {
-            Ok(restored) => RestoreCommand::Complete(RestoreCompletedV1 {
-                files: restored.files,
-                bytes: restored.bytes,
-                warnings: restored.warnings,
-            }),
-            Err(error) => RestoreCommand::Fail(failure(error)),
+    if let Some(claim) = claim {
+        let (outcome, command) = match &result {
+            Ok(restored) => {
+                (RestoreOutcome::Completed(facts_of(restored)), RestoreCommand::Complete(facts_of(restored)))
+            }
+            Err(error) => (RestoreOutcome::Failed(failure(error)), RestoreCommand::Fail(failure(error))),
         };
-        record(context, restore_id, command).await;
+        // The next owner of the home records it where this process cannot.
+        note(Some(&claim), &outcome);
+        if record(context, restore_id, command).await {
+            claim.recorded();
+        }
     }
-    drop(claim);
     let restored = result.map_err(|error| failed(error, in_place))?;
     summarise(context, run_id, restore_id, &recorded.target, &restored, began.elapsed().as_secs_f64())
 }
@@ -131,7 +133,18 @@ async fn begin(
     }
 }
 
-async fn record(context: &Context, restore_id: RestoreId, command: RestoreCommand) {
+fn facts_of(restored: &Restored) -> RestoreCompletedV1 {
+    RestoreCompletedV1 { files: restored.files, bytes: restored.bytes, warnings: restored.warnings }
+}
+
+fn note(claim: Option<&RestoreClaim>, outcome: &RestoreOutcome) {
+    if let Some(Err(error)) = claim.map(|claim| claim.note(outcome)) {
+        tracing::warn!(%error, "how the restore stands cannot be noted");
+    }
+}
+
+/// Records the restore's end, and says whether that was done.
+async fn record(context: &Context, restore_id: RestoreId, command: RestoreCommand) -> bool {
     let recorded = match engine(context, context.lock_wait).await {
         Ok(engine) => {
             let recorded = engine.restore(restore_id, command).await;
@@ -140,9 +153,12 @@ async fn record(context: &Context, restore_id: RestoreId, command: RestoreComman
         }
         Err(error) => Err(error),
     };
-    if let Err(error) = recorded {
-        context.output.note(format!("note: the end of this restore is not recorded in the event log: {error}"));
+    if let Err(error) = &recorded {
+        context
+            .output
+            .note(format!("note: the end of this restore is recorded by the next command that owns the home: {error}"));
     }
+    recorded.is_ok()
 }
 
 async fn engine(context: &Context, lock_wait: Duration) -> Result<Holdfast, EngineError> {
@@ -213,7 +229,10 @@ async fn cancel_on_signal(watcher: Arc<Watcher>) {
         _ = terminate.recv() => {}
     }
     watcher.cancelled.store(true, Ordering::Release);
-    interrupt.recv().await;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
     // The second one stops at once; the next start takes away what is left.
     std::process::exit(i32::from(Exit::Cancelled as u8));
 }

@@ -83,8 +83,10 @@ pub(super) fn runs(context: &Context, args: &RunsArgs) -> CliResult {
 fn cells(row: &RunView, files: u64) -> Vec<String> {
     let names: Vec<_> = row.participants.iter().map(|participant| participant.name.as_str()).collect();
     let warnings: u64 = row.participants.iter().map(|participant| participant.warnings.count).sum();
+    let damaged = row.participants.iter().flat_map(|one| &one.artifacts).any(|one| !one.validation_error.is_empty());
     let status = match warnings {
         _ if row.deleted => "deleted".to_owned(),
+        _ if damaged => format!("{}, DAMAGED", row.status.as_str()),
         0 => row.status.as_str().to_owned(),
         _ => format!("{} (!)", row.status.as_str()),
     };

@@ -9,6 +9,7 @@ use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, size};
 use super::{Context, errors, runs};
 use crate::engine::{EngineError, Holdfast, HomeView, Start};
+use crate::restore::RunSource;
 use crate::storage::{Storage, StorageError};
 
 pub(super) async fn verify(context: &Context, args: &VerifyArgs) -> CliResult {
@@ -21,16 +22,27 @@ pub(super) async fn verify(context: &Context, args: &VerifyArgs) -> CliResult {
         return Ok(Exit::Good);
     }
     let mut results = Vec::new();
+    let mut unchecked = None;
     for run in &chosen {
         let Some(run_id) = run.id() else { continue };
-        let report = check(&view, run, run_id)?;
-        show(context, run_id, &report)?;
-        results.push((run_id, report));
+        match check(context, &view, run, run_id) {
+            Ok(Some(checked)) => {
+                show(context, run_id, &checked)?;
+                results.push((run_id, checked));
+            }
+            Ok(None) => context.output.note(format!("run {run_id} has been deleted meanwhile")),
+            // The others are looked at all the same.
+            Err(error) => {
+                context.output.note(format!("run {run_id} could not be verified: {error}"));
+                unchecked = unchecked.or(Some(error));
+            }
+        }
     }
+    drop(view);
     record(context, &results).await;
     let damaged = results.iter().filter(|(_, report)| !report.errors.is_empty()).count();
     if damaged == 0 {
-        return Ok(Exit::Good);
+        return unchecked.map_or(Ok(Exit::Good), Err);
     }
     let damaged = format!("{} of {} damaged", damaged, counted(results.len() as u64, "run"));
     let next = "Restore from another run (`holdfast runs`), and back up again now.";
@@ -65,16 +77,15 @@ struct Checked {
     extra: Vec<String>,
 }
 
-fn check(view: &HomeView, run: &Run, run_id: RunId) -> Result<Checked, CliError> {
+/// Takes sizes and hashes of a run again; `None` where it was deleted meanwhile.
+fn check(context: &Context, view: &HomeView, run: &Run, run_id: RunId) -> Result<Option<Checked>, CliError> {
     let lease = match Storage::at(view.home().backups()).lease(run_id) {
         Ok(lease) => lease,
         Err(error @ StorageError::RunDirectoryMissing { .. }) => {
-            return Ok(Checked {
-                files: 0,
-                bytes: 0,
-                errors: vec![(run.path(), error.to_string())],
-                extra: Vec::new(),
-            });
+            let now = context.view()?.run(run_id).map_err(errors::view)?;
+            let errors = vec![(run.path(), error.to_string())];
+            let missing = Checked { files: 0, bytes: 0, errors, extra: Vec::new() };
+            return Ok((now.retained() == Retained::Kept).then_some(missing));
         }
         Err(error) => {
             let exit = if error.retryable() { Exit::Busy } else { Exit::Failed };
@@ -82,12 +93,30 @@ fn check(view: &HomeView, run: &Run, run_id: RunId) -> Result<Checked, CliError>
         }
     };
     let report = lease.verify(run.sums_sha256(), &mut |_| {});
-    Ok(Checked {
+    let mut checked = Checked {
         files: report.files.len() as u64,
         bytes: report.files.iter().map(|file| file.size_bytes).sum(),
         errors: report.faults().map(|(file, error)| (file.name.clone(), error.to_string())).collect(),
         extra: report.extra,
-    })
+    };
+    // Where manifest and list are gone the log still knows the artifacts.
+    let unlisted: Vec<_> = run
+        .good_artifacts()
+        .filter(|artifact| !report.files.iter().any(|file| file.name == artifact.stored.file.as_str()))
+        .collect();
+    if !unlisted.is_empty() {
+        let source = RunSource::open(view.home(), run, None, true).map_err(errors::restore);
+        for artifact in unlisted {
+            let read = source.as_ref().map_err(ToString::to_string).and_then(|source| {
+                let reader = source.reader(artifact).map_err(|error| error.to_string())?;
+                reader.check_stored(&mut |_| {}).map_err(|error| error.to_string())
+            });
+            checked.files += 1;
+            checked.bytes += artifact.stored.size_bytes;
+            checked.errors.extend(read.err().map(|error| (artifact.stored.file.to_string(), error)));
+        }
+    }
+    Ok(Some(checked))
 }
 
 fn show(context: &Context, run_id: RunId, report: &Checked) -> Result<(), CliError> {

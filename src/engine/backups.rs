@@ -170,19 +170,25 @@ impl Directories {
         failure
     }
 
+    /// Takes a run's directory out of its place; it is unlinked when that is recorded.
     fn delete_now(&self, run_id: RunId) -> Result<(), StorageError> {
         match self.storage.delete(run_id) {
             // It was moved away by hand, or the deletion had come that far before.
-            Ok(_) | Err(StorageError::RunDirectoryMissing { .. }) => {}
-            Err(error) => return Err(error),
+            Ok(_) | Err(StorageError::RunDirectoryMissing { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
-        self.storage.sweep().map(drop)
     }
 }
 
 impl Backups for Directories {
     fn prepare(&self, run_id: RunId) -> PortFuture<Result<(), Failure>> {
-        self.blocking(move |directories| directories.prepare_now(run_id).map_err(|error| failure(&error)))
+        self.blocking(move |directories| {
+            directories.prepare_now(run_id).map_err(|error| {
+                directories.forget(run_id);
+                let _ = directories.storage.discard_run(run_id);
+                failure(&error)
+            })
+        })
     }
 
     fn inspect(&self, run: Arc<Run>) -> PortFuture<Inspection> {

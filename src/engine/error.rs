@@ -5,6 +5,7 @@ use holdfast_actors::root::RootError;
 use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
 use holdfast_log::{AppendError, OpenError};
+use holdfast_model::failure::Failure;
 use holdfast_model::ids::RunId;
 
 use super::view::ViewError;
@@ -45,10 +46,13 @@ pub enum EngineError {
     #[error("a thread of the engine failed: {0}")]
     Thread(String),
     /// A deletion was recorded, and the directory is still there.
-    #[error(
-        "the directory of run {0} could not be taken away: see to its permissions and the disk; the next start tries again"
-    )]
-    NotDeleted(RunId),
+    #[error("run {run_id} could not be deleted, and is kept: {failure}")]
+    NotDeleted {
+        /// The run.
+        run_id: RunId,
+        /// Why.
+        failure: Failure,
+    },
     /// The engine has been stopped.
     #[error("the engine has been stopped")]
     Stopped,
@@ -71,7 +75,7 @@ impl EngineError {
             EngineError::Storage(error) => error.code(),
             EngineError::Lost(_) => "LOG_LOST",
             EngineError::Thread(_) => "THREAD_FAILED",
-            EngineError::NotDeleted(_) => "BACKUP_RUN_DELETE_FAILED",
+            EngineError::NotDeleted { .. } => "BACKUP_RUN_DELETE_FAILED",
             EngineError::Stopped => "ENGINE_STOPPED",
         }
     }

@@ -1,5 +1,7 @@
 //! Taking a home over: lock, log, and the facts about the start.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,12 +14,12 @@ use holdfast_model::codec::record;
 use holdfast_model::event::{Event, SystemEvent};
 use holdfast_model::failure::cut;
 use holdfast_model::history::History;
-use holdfast_model::ids::{StreamId, Version};
+use holdfast_model::ids::{Position, StreamId, Version};
 use holdfast_model::system::{EngineStartedV1, HomeCreatedV1, LogRepairedV1};
 
 use super::error::EngineError;
 use super::{APP_VERSION, Start, SystemClock, fold_history};
-use crate::storage::Storage;
+use crate::storage::{Place, Storage};
 
 /// A home that this process owns.
 pub(super) struct Opened {
@@ -32,8 +34,14 @@ pub(super) struct Opened {
 pub(super) fn open(root: &Path, start: &Start) -> Result<Opened, EngineError> {
     let clock = SystemClock;
     let home = Home::create(root, APP_VERSION, clock.new_id(), clock.now())?;
+    if let Err(error) = close_to_others(&home) {
+        tracing::warn!(%error, "the home is open to others, and cannot be closed to them");
+    }
     let owner = Owner::acquire(&home.lock(), start.purpose, clock.now(), start.lock_wait)?;
     let (log, report) = DurableLog::open(&home.log(), Options::default())?;
+    if log.head() == Position::START && has_runs(&home) {
+        return Err(super::ViewError::LogMissing(home.log()).into());
+    }
     let history = fold_history(&log, log.head())?;
 
     let mut facts = Vec::new();
@@ -60,12 +68,28 @@ pub(super) fn open(root: &Path, start: &Start) -> Result<Opened, EngineError> {
     append(&log, version, facts, start, &ballast)?;
 
     let storage = Storage::create(home.backups())?;
-    storage.sweep()?;
+    // What cannot be unlinked takes room, and keeps nothing else from working.
+    if let Err(error) = storage.sweep() {
+        tracing::warn!(%error, "what was deleted cannot be unlinked");
+    }
     // No room for it is no reason not to start: it is made again when there is.
     if let Err(error) = ballast.ensure() {
         tracing::warn!(%error, "the log's reserve on disk cannot be made");
     }
     Ok(Opened { home, owner, log: Arc::new(log), storage, history })
+}
+
+/// Whether there is any run directory.
+pub(super) fn has_runs(home: &Home) -> bool {
+    let storage = Storage::at(home.backups());
+    [Place::Completed, Place::Failed].into_iter().any(|place| storage.runs(place).is_ok_and(|runs| !runs.is_empty()))
+}
+
+/// A home that others may enter is closed to them: its folder was made by hand before.
+fn close_to_others(home: &Home) -> std::io::Result<()> {
+    let root = home.root();
+    let mode = root.metadata()?.permissions().mode();
+    if mode & 0o077 == 0 { Ok(()) } else { std::fs::set_permissions(root, Permissions::from_mode(0o700)) }
 }
 
 fn append(

@@ -42,7 +42,7 @@ pub use self::clock::SystemClock;
 pub use self::drive::FilesDefinition;
 pub use self::error::EngineError;
 pub(crate) use self::manifest::artifact as recorded;
-pub use self::restores::RestoreClaim;
+pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub use self::view::{HomeView, ViewError, fold_history};
 use crate::config::Config;
 use crate::pipeline::{Compression, Pipeline};
@@ -94,6 +94,7 @@ struct Shared {
     live: LiveCounts,
     last_counter: AtomicU32,
     resumed: Vec<RunHandle>,
+    settled: Vec<String>,
     running: Mutex<Option<Running>>,
 }
 
@@ -102,6 +103,15 @@ struct Running {
     control_plane: control_plane::ControlPlane,
     log: Arc<DurableLog>,
     owner: Owner,
+}
+
+impl Running {
+    /// Ends the actors, then the log, then the ownership. Blocks.
+    fn end(self) {
+        self.control_plane.stop();
+        self.log.close();
+        drop(self.owner);
+    }
 }
 
 impl Holdfast {
@@ -143,7 +153,15 @@ impl Holdfast {
         let live = LiveCounts::default();
         let control_plane = control_plane::ControlPlane::start(world.clone(), live.clone(), start.origin.clone())?;
         let root = control_plane.root().clone();
-        let resumed = settle(&root, &opened.home, &opened.log, &opened.history, &start).await?;
+        let settled = settle(&root, &opened.home, &opened.log, &opened.history, &start).await;
+        let running = Running { control_plane, log: opened.log, owner: opened.owner };
+        let (resumed, settled) = match settled {
+            Ok(settled) => settled,
+            Err(error) => {
+                let _ = tokio::task::spawn_blocking(move || running.end()).await;
+                return Err(error);
+            }
+        };
         let shared = Shared {
             home: opened.home,
             config: start.config,
@@ -153,7 +171,8 @@ impl Holdfast {
             live,
             last_counter: AtomicU32::new(opened.history.highest_counter()),
             resumed,
-            running: Mutex::new(Some(Running { control_plane, log: opened.log, owner: opened.owner })),
+            settled,
+            running: Mutex::new(Some(running)),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -168,6 +187,12 @@ impl Holdfast {
     #[must_use]
     pub fn resumed(&self) -> &[RunHandle] {
         &self.shared.resumed
+    }
+
+    /// What became of the restores it found interrupted, a line each.
+    #[must_use]
+    pub fn settled(&self) -> &[String] {
+        &self.shared.settled
     }
 
     /// Asks for a backup of files. The answer comes once the request is recorded.
@@ -217,8 +242,17 @@ impl Holdfast {
     pub async fn delete(&self, run_id: RunId) -> Result<Arc<Run>, EngineError> {
         Storage::at(self.shared.home.backups()).check_unread(run_id)?;
         let handle = self.for_run(run_id, RunCommand::Delete).await?;
-        let deleted = self.wait_until(handle, |run| run.retained() == Retained::Deleted);
-        tokio::time::timeout(REMOVAL, deleted).await.map_err(|_| EngineError::NotDeleted(run_id))?
+        let run = self.wait_until(handle, |run| run.retained() != Retained::Deleting).await?;
+        if let (Retained::Kept, Some(failure)) = (run.retained(), run.delete_failure()) {
+            return Err(EngineError::NotDeleted { run_id, failure: failure.clone() });
+        }
+        // Out of its place it does not exist any more; what cannot be unlinked now is at the next start.
+        let storage = Storage::at(self.shared.home.backups());
+        let swept = tokio::task::spawn_blocking(move || storage.sweep()).await;
+        if let Ok(Err(error)) = swept {
+            tracing::warn!(%error, "what was deleted cannot be unlinked");
+        }
+        Ok(run)
     }
 
     /// Records what a verification found.
@@ -273,12 +307,7 @@ impl Holdfast {
     pub async fn stop(self) {
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
         drop(self);
-        let _ = tokio::task::spawn_blocking(move || {
-            running.control_plane.stop();
-            running.log.close();
-            drop(running.owner);
-        })
-        .await;
+        let _ = tokio::task::spawn_blocking(move || running.end()).await;
     }
 
     async fn for_run(&self, run_id: RunId, command: RunCommand) -> Result<RunHandle, EngineError> {
@@ -302,8 +331,6 @@ impl Holdfast {
     }
 }
 
-/// How long somebody who deletes a run waits until its directory is gone. A large one on a slow disk takes minutes.
-const REMOVAL: Duration = Duration::from_secs(600);
 /// How long a start waits for a deletion it goes on with.
 const DELETION: Duration = Duration::from_secs(5);
 
@@ -314,22 +341,25 @@ async fn settle(
     log: &DurableLog,
     history: &History,
     start: &Start,
-) -> Result<Vec<RunHandle>, EngineError> {
+) -> Result<(Vec<RunHandle>, Vec<String>), EngineError> {
     for entry in history.deleting() {
         let command = RunCommand::Recover { found: Found::Published, broken: Vec::new() };
         let message = ForRun { run_id: entry.run_id, command, origin: start.origin.clone() };
-        let mut handle = root.send(message).await.map_err(|_| EngineError::Stopped)??;
-        // A command that ends at once would take the actors away before they could record it. One that is read from now is
-        // deleted by a later start.
-        let deleted = handle.watch.wait_for(|run| run.retained() == Retained::Deleted);
-        let _ = tokio::time::timeout(DELETION, deleted).await;
+        match root.send(message).await.map_err(|_| EngineError::Stopped)? {
+            Ok(mut handle) => {
+                // A command that ends at once would take the actors away before they could record it.
+                let settled = handle.watch.wait_for(|run| run.retained() != Retained::Deleting);
+                let _ = tokio::time::timeout(DELETION, settled).await;
+            }
+            Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
+        }
     }
-    restores::settle(root, home, log, history, &start.origin).await?;
+    let restores = restores::settle(root, home, log, history, &start.origin).await;
     if !start.resume {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), restores));
     }
     let open = history.open().map(|entry| entry.run_id).collect();
-    Ok(root.send(ResumeRuns(open)).await.map_err(|_| EngineError::Stopped)??)
+    Ok((root.send(ResumeRuns(open)).await.map_err(|_| EngineError::Stopped)??, restores))
 }
 
 /// The ballast as the actors' port.

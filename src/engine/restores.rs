@@ -4,10 +4,11 @@
 //! instead, which the next owner of the home looks at.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::Addr;
 use holdfast_actors::event_sourced::replay;
@@ -18,17 +19,39 @@ use holdfast_model::codec::Origin;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::history::History;
 use holdfast_model::ids::{RestoreId, StreamId};
-use holdfast_model::restore::{Restore, RestoreCommand};
+use holdfast_model::restore::{Restore, RestoreCommand, RestoreCompletedV1};
 use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
 use super::view::ViewError;
+use crate::restore::put_in_place;
 
-/// The proof that a restore's process is alive. Gone with the process, or when dropped.
+/// Longest claim read, in bytes.
+const MAX_CLAIM: u64 = 64 << 10;
+
+/// How a restore stands, as its claim holds it for whoever comes after its process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestoreOutcome {
+    /// All is made ready, verified and durable, and is being put in place.
+    Ready {
+        /// What will be recorded.
+        completed: RestoreCompletedV1,
+        /// Where to, as bytes of a path.
+        target: Vec<u8>,
+    },
+    /// All is in place.
+    Completed(RestoreCompletedV1),
+    /// It failed.
+    Failed(Failure),
+}
+
+/// The proof that a restore's process is alive, and what it left for the log.
 #[derive(Debug)]
 pub struct RestoreClaim {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+    keep: AtomicBool,
 }
 
 impl RestoreClaim {
@@ -43,55 +66,126 @@ impl RestoreClaim {
         let path = folder.join(restore_id.to_string());
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock, keep: AtomicBool::new(false) })
     }
 
-    fn is_held(home: &Home, restore_id: RestoreId) -> bool {
-        let Ok(file) = File::open(folder(home).join(restore_id.to_string())) else { return false };
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+    /// Notes how the restore stands, durably. The claim then outlives its process, until the log has it.
+    ///
+    /// # Errors
+    /// As `pwrite(2)` and `fsync(2)`.
+    pub fn note(&self, outcome: &RestoreOutcome) -> io::Result<()> {
+        let text = serde_json::to_vec(outcome)?;
+        self.lock.set_len(0)?;
+        self.lock.write_all_at(&text, 0)?;
+        self.keep.store(true, Ordering::Release);
+        durable::sync_file(&self.lock)
+    }
+
+    /// Says that the log has it.
+    pub fn recorded(&self) {
+        self.keep.store(false, Ordering::Release);
     }
 }
 
 impl Drop for RestoreClaim {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if !self.keep.load(Ordering::Acquire) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+/// What is left of a restore's claim.
+enum Left {
+    /// Its process lives, or that cannot be told.
+    Alive,
+    /// Its process is gone.
+    Gone(Option<RestoreOutcome>),
+}
+
+fn left(path: &Path) -> Left {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Left::Gone(None),
+        Err(_) => return Left::Alive,
+    };
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Left::Alive;
+    }
+    let mut text = Vec::new();
+    let read = file.take(MAX_CLAIM).read_to_end(&mut text);
+    Left::Gone(read.ok().and_then(|_| serde_json::from_slice(&text).ok()))
 }
 
 fn folder(home: &Home) -> PathBuf {
     home.backups().join(".restoring")
 }
 
-/// Ends the restores whose process is gone, and takes away what they left.
+/// Ends the restores whose process is gone: what was ready is put in place, what was not is taken away. Says what became of
+/// each.
 pub(super) async fn settle(
     root: &Addr<Root>,
     home: &Home,
     log: &dyn ReadLog,
     history: &History,
     origin: &Origin,
-) -> Result<(), EngineError> {
+) -> Vec<String> {
+    let mut settled = Vec::new();
     for restore_id in history.open_restores() {
-        if RestoreClaim::is_held(home, restore_id) {
-            continue;
+        let path = folder(home).join(restore_id.to_string());
+        let Left::Gone(outcome) = left(&path) else { continue };
+        match settle_one(root, log, restore_id, outcome, origin).await {
+            Ok(what) => {
+                settled.push(format!("restore {restore_id}: {what}"));
+                let _ = std::fs::remove_file(path);
+            }
+            // One that cannot be settled keeps nobody else from working; the next start tries again.
+            Err(error) => tracing::error!(%restore_id, %error, "an interrupted restore cannot be settled"),
         }
-        let (restore, _) = replay::<Restore>(log, &StreamId::restore(restore_id)).map_err(ViewError::from)?;
-        let staging = restore.request.map(|request| request.staging).unwrap_or_default();
-        let outcome = take_away(Path::new(std::ffi::OsStr::from_bytes(&staging)), restore_id);
-        let failure = Failure::new(FailureKind::Fatal, "RESTORE_INTERRUPTED", outcome);
-        let message = ForRestore { restore_id, command: RestoreCommand::Fail(failure), origin: origin.clone() };
-        root.send(message).await.map_err(|_| EngineError::Stopped)??;
     }
-    sweep(home);
-    Ok(())
+    sweep(home, &history.open_restores());
+    settled
 }
 
-/// Takes away the claims of processes that are gone. A claim is made by the home's owner, so none is half made meanwhile.
-fn sweep(home: &Home) {
+async fn settle_one(
+    root: &Addr<Root>,
+    log: &dyn ReadLog,
+    restore_id: RestoreId,
+    outcome: Option<RestoreOutcome>,
+    origin: &Origin,
+) -> Result<String, EngineError> {
+    let (restore, _) = replay::<Restore>(log, &StreamId::restore(restore_id)).map_err(ViewError::from)?;
+    let staging = restore.request.map(|request| request.staging).unwrap_or_default();
+    let staging = Path::new(std::ffi::OsStr::from_bytes(&staging));
+    let interrupted =
+        |what: String| RestoreCommand::Fail(Failure::new(FailureKind::Fatal, "RESTORE_INTERRUPTED", what));
+    let command = match outcome {
+        None => interrupted(take_away(staging, restore_id)),
+        Some(RestoreOutcome::Completed(completed)) => RestoreCommand::Complete(completed),
+        Some(RestoreOutcome::Failed(failure)) => RestoreCommand::Fail(failure),
+        Some(RestoreOutcome::Ready { completed, target }) => {
+            match put_in_place(staging, Path::new(std::ffi::OsStr::from_bytes(&target))) {
+                Ok(()) => RestoreCommand::Complete(completed),
+                Err(error) => interrupted(format!("{error}; {}", take_away(staging, restore_id))),
+            }
+        }
+    };
+    let what = match &command {
+        RestoreCommand::Fail(failure) => failure.message.clone(),
+        _ => "completed; all is in place".to_owned(),
+    };
+    let message = ForRestore { restore_id, command, origin: origin.clone() };
+    root.send(message).await.map_err(|_| EngineError::Stopped)??;
+    Ok(what)
+}
+
+/// Takes away the claims of processes that are gone and have nothing to tell. A claim is made by the home's owner, so none is
+/// half made meanwhile.
+fn sweep(home: &Home, open: &[RestoreId]) {
     let Ok(claims) = std::fs::read_dir(folder(home)) else { return };
     for path in claims.flatten().map(|claim| claim.path()) {
-        let held = File::open(&path)
-            .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err());
-        if !held {
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<RestoreId>().ok());
+        if !name.is_some_and(|id| open.contains(&id)) && matches!(left(&path), Left::Gone(_)) {
             let _ = std::fs::remove_file(path);
         }
     }

@@ -10,10 +10,12 @@ use holdfast_model::history::History;
 use holdfast_model::ids::{Position, RunId, StreamId, Version};
 use holdfast_model::run::Run;
 
-use super::APP_VERSION;
+use super::{APP_VERSION, ledger};
 
 /// How many events are read at a time.
 const BATCH: usize = 1000;
+/// What those are started for who go on with open runs.
+const RESUMING: [&str; 2] = ["backup", "resume"];
 
 /// Why a home cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,13 @@ pub enum ViewError {
         /// Why.
         source: CodecError,
     },
+    /// Runs are there and their history is not.
+    #[error(
+        "the event log {} is gone while run directories are there: put it back from a copy of the home, or move `backups` \
+         away to begin anew",
+        .0.display()
+    )]
+    LogMissing(std::path::PathBuf),
     /// The lock cannot be looked at.
     #[error("cannot look at the lock of the home: {0}")]
     Lock(#[source] std::io::Error),
@@ -46,31 +55,46 @@ pub enum ViewError {
 /// A home to read from.
 pub struct HomeView {
     home: Home,
-    log: Box<dyn ReadLog>,
+    log: JournalReader,
     history: History,
+    locked: bool,
     owned: bool,
 }
 
 impl HomeView {
-    /// Opens the home at `root`. Beside a living owner, or on a file system that cannot be written, the journal is read up to its
-    /// durable head. Damage is repaired where nobody owns the home and it can be.
+    /// Opens the home at `root`. Beside a living owner, or on a file system that cannot be written, the journal is read up to
+    /// its durable head. Damage is repaired where nobody owns the home and it can be.
     ///
     /// # Errors
     /// [`ViewError`].
     pub fn open(root: &Path) -> Result<Self, ViewError> {
         let home = Home::open(root, Access::Read, APP_VERSION)?;
-        let owned = owner::is_owned(&home.lock()).map_err(ViewError::Lock)?;
-        let log: Box<dyn ReadLog> =
-            match JournalReader::open(&home.log(), if owned { Owner::Living } else { Owner::Gone }) {
-                Ok(reader) => Box::new(reader),
-                Err(damaged) if !owned => match repair(&home) {
-                    Some(log) => Box::new(log),
-                    None => return Err(damaged.into()),
-                },
-                Err(error) => return Err(error.into()),
-            };
-        let history = fold_history(&*log, log.head())?;
-        Ok(Self { home, log, history, owned })
+        let locked = owner::is_owned(&home.lock()).map_err(ViewError::Lock)?;
+        let log = match JournalReader::open(&home.log(), owner(locked)) {
+            Err(_) if !locked && repair(&home)? => JournalReader::open(&home.log(), Owner::Gone)?,
+            log => log?,
+        };
+        if log.head() == Position::START && ledger::has_runs(&home) {
+            return Err(ViewError::LogMissing(home.log()));
+        }
+        let history = fold_history(&log, log.head())?;
+        let owned = locked && works_on_runs(&home);
+        Ok(Self { home, log, history, locked, owned })
+    }
+
+    /// Reads what has been recorded since, for [`HomeView::events`].
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub fn refresh(&mut self) -> Result<(), ViewError> {
+        let locked = owner::is_owned(&self.home.lock()).map_err(ViewError::Lock)?;
+        if locked == self.locked {
+            self.log.refresh()?;
+        } else {
+            self.log = JournalReader::open(&self.home.log(), owner(locked))?;
+            self.locked = locked;
+        }
+        Ok(())
     }
 
     /// Where it is.
@@ -82,7 +106,7 @@ impl HomeView {
     /// Its log.
     #[must_use]
     pub fn log(&self) -> &dyn ReadLog {
-        &*self.log
+        &self.log
     }
 
     /// Its runs.
@@ -91,7 +115,7 @@ impl HomeView {
         &self.history
     }
 
-    /// Whether a living process owns it.
+    /// Whether a living process works on its open runs.
     #[must_use]
     pub fn owned(&self) -> bool {
         self.owned
@@ -102,7 +126,7 @@ impl HomeView {
     /// # Errors
     /// [`ViewError::Replay`].
     pub fn run(&self, run_id: RunId) -> Result<Run, ViewError> {
-        Ok(replay::<Run>(&*self.log, &StreamId::run(run_id))?.0)
+        Ok(replay::<Run>(&self.log, &StreamId::run(run_id))?.0)
     }
 
     /// Events of the log or of one stream from `from` on, at most `limit`.
@@ -110,15 +134,26 @@ impl HomeView {
     /// # Errors
     /// [`ViewError`] where one cannot be read.
     pub fn events(&self, stream: Option<&StreamId>, from: Position, limit: usize) -> Result<Vec<Envelope>, ViewError> {
-        envelopes(&*self.log, stream, from, limit)
+        envelopes(&self.log, stream, from, limit)
     }
 }
 
-/// Opens the log as its owner for an instant, which repairs what the other copy still has.
-fn repair(home: &Home) -> Option<DurableLog> {
+fn owner(locked: bool) -> Owner {
+    if locked { Owner::Living } else { Owner::Gone }
+}
+
+/// Whether whoever holds the lock goes on with open runs: a deletion or a verification does not.
+fn works_on_runs(home: &Home) -> bool {
+    owner::who(&home.lock()).is_none_or(|holder| RESUMING.contains(&holder.what.as_str()))
+}
+
+/// Opens the log as its owner for an instant, which repairs what the other copy still has. False where it may not be written.
+fn repair(home: &Home) -> Result<bool, ViewError> {
     let now = holdfast_actors::ports::Clock::now(&super::SystemClock);
-    let _owner = owner::Owner::try_acquire(&home.lock(), "repair", now).ok()?;
-    DurableLog::open(&home.log(), Options::default()).ok().map(|(log, _)| log)
+    let Ok(_owner) = owner::Owner::try_acquire(&home.lock(), "repair", now) else { return Ok(false) };
+    let (log, _) = DurableLog::open(&home.log(), Options::default())?;
+    log.close();
+    Ok(true)
 }
 
 /// Folds the runs of a log up to a position.

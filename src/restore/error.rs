@@ -13,9 +13,7 @@ use crate::storage::StorageError;
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The run has nothing that can be restored, or not all that was asked for.
-    #[error(
-        "run {run_id} is {status}: only a completed run is restored; its good participants are with --accept-incomplete"
-    )]
+    #[error("run {run_id} is {status}: nothing of it is restored as it stands")]
     NotRestorable {
         /// The run.
         run_id: RunId,
@@ -58,6 +56,14 @@ pub enum RestoreError {
         /// One of them.
         first: RawPath,
     },
+    /// The target is Holdfast's own home.
+    #[error("{} leads into the home {}, which a restore never writes to", target.display(), home.display())]
+    IntoHome {
+        /// The target.
+        target: PathBuf,
+        /// The home.
+        home: PathBuf,
+    },
     /// The target or its staging cannot be made.
     #[error("cannot {doing} {}: {source}", path.display())]
     Target {
@@ -99,6 +105,7 @@ impl RestoreError {
             RestoreError::Pipeline(error) => error.code(),
             RestoreError::Files(error) => through(error).map_or_else(|| error.code(), PipelineError::code),
             RestoreError::Conflicts { .. } => "TARGET_NOT_EMPTY",
+            RestoreError::IntoHome { .. } => "TARGET_IN_HOME",
             RestoreError::Target { .. } => "TARGET_UNUSABLE",
         }
     }

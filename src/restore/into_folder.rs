@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use holdfast_log::durable;
@@ -72,6 +73,7 @@ impl IntoFolder {
         request: Request,
         observer: &dyn Observer,
     ) -> Result<Prepared<'a>, RestoreError> {
+        refuse_home(source, &request)?;
         let fresh = is_fresh(&request.target)?;
         let selection = if request.paths.is_empty() { Selection::everything() } else { Selection::of(&request.paths)? };
         let mut parts = Vec::new();
@@ -88,7 +90,12 @@ impl IntoFolder {
             if !fresh {
                 refuse_conflicts(source, artifact, &selection, &request)?;
             }
-            parts.push(Part { artifact: artifact.clone(), plan });
+            let part = Part { artifact: artifact.clone(), plan };
+            // Into a folder that holds something nothing may be written that is then found damaged.
+            if !fresh && !request.paths.is_empty() {
+                read_again(source, &part, observer)?;
+            }
+            parts.push(part);
         }
         if let Some(path) = missing.filter(|_| parts.is_empty()) {
             return Err(FilesError::NotFound { path }.into());
@@ -125,11 +132,12 @@ impl Prepared<'_> {
         self.staging.as_deref()
     }
 
-    /// Restores. Where it fails, what was made ready is taken away again.
+    /// Restores. `ready` is called when all is made ready, verified and on stable storage, before it is put in place: from then
+    /// on [`put_in_place`] may be repeated. Where it fails before, what was made ready is taken away again.
     ///
     /// # Errors
     /// [`RestoreError`].
-    pub fn run(self, observer: &dyn Observer) -> Result<Restored, RestoreError> {
+    pub fn run(self, observer: &dyn Observer, ready: &mut dyn FnMut(&Restored)) -> Result<Restored, RestoreError> {
         let Some(staging) = &self.staging else {
             return self
                 .extract(&self.request.target, observer)
@@ -142,6 +150,7 @@ impl Prepared<'_> {
         let restored = self
             .extract(staging, observer)
             .and_then(|restored| sync(staging, restored))
+            .inspect(|restored| ready(restored))
             .and_then(|restored| put_in_place(staging, target).map(|()| restored));
         if restored.is_err() {
             let _ = std::fs::remove_dir_all(staging);
@@ -194,6 +203,46 @@ fn staging(request: &Request) -> PathBuf {
     durable::parent(&request.target).join(format!(".{kept}.holdfast-{id}"))
 }
 
+/// Refuses a target that is the home or lies in it, and one around it where what is restored would lead into it: the log
+/// and the runs are there.
+fn refuse_home(source: &RunSource, request: &Request) -> Result<(), RestoreError> {
+    let identity = |path: &Path| path.metadata().ok().map(|facts| (facts.dev(), facts.ino()));
+    let refuse = || Err(RestoreError::IntoHome { target: request.target.clone(), home: source.home().to_owned() });
+    let home = std::fs::canonicalize(source.home()).map_err(failed("find", source.home()))?;
+    let there = request.target.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let there = std::fs::canonicalize(there).map_err(failed("find", there))?;
+    if there.ancestors().any(|path| identity(path) == identity(&home)) {
+        return refuse();
+    }
+    let Some(around) = home.ancestors().find(|path| request.target.exists() && identity(path) == identity(&there))
+    else {
+        return Ok(());
+    };
+    let below = home.strip_prefix(around).unwrap_or(&home);
+    for artifact in source.artifacts() {
+        for entry in source.entries(artifact)? {
+            if entry.map_err(FilesError::Index)?.path.as_path().starts_with(below) {
+                return refuse();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads what a part is made of, and throws it away: each frame is checked on the way.
+fn read_again(source: &RunSource, part: &Part, observer: &dyn Observer) -> Result<(), RestoreError> {
+    let reader = source.reader(&part.artifact)?;
+    let frames = source.frames(&part.artifact)?;
+    for span in part.plan.spans() {
+        if observer.cancelled() {
+            return Err(FilesError::Cancelled.into());
+        }
+        let mut stretch = reader.read_range(&frames, span.offset, span.length)?;
+        io::copy(&mut stretch, &mut io::sink()).map_err(FilesError::Input)?;
+    }
+    Ok(())
+}
+
 /// Whether the target is not there or an empty folder.
 fn is_fresh(target: &Path) -> Result<bool, RestoreError> {
     match std::fs::read_dir(target) {
@@ -227,8 +276,15 @@ fn sync(folder: &Path, restored: Restored) -> Result<Restored, RestoreError> {
     Ok(restored)
 }
 
-/// Renames what was made ready to the target. Into a folder that was there each of its top names is a step of its own.
-fn put_in_place(staging: &Path, target: &Path) -> Result<(), RestoreError> {
+/// Renames what was made ready to the target. Into a folder that was there each of its top names is a step of its own. Repeated
+/// after a crash at any step it goes on to the same end.
+///
+/// # Errors
+/// [`RestoreError::Target`] where something has come in the way, or as the system says.
+pub fn put_in_place(staging: &Path, target: &Path) -> Result<(), RestoreError> {
+    if !staging.exists() && target.exists() {
+        return Ok(());
+    }
     if staging.parent() != Some(target) {
         rename(staging, target)?;
         let parent = durable::parent(target);

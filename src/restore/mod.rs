@@ -8,5 +8,5 @@ mod into_folder;
 mod source;
 
 pub use error::RestoreError;
-pub use into_folder::{IntoFolder, Prepared, Request, Restored};
+pub use into_folder::{IntoFolder, Prepared, Request, Restored, put_in_place};
 pub use source::{Entries, RunSource};

@@ -1,6 +1,7 @@
 //! A run's artifacts, opened for reading and kept from deletion meanwhile.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_log::home::Home;
@@ -16,6 +17,7 @@ use crate::storage::{ManifestArtifact, ReadLease, Storage};
 /// A run that is being read. As long as it lives the run's directory is not deleted.
 pub struct RunSource {
     run_id: RunId,
+    home: PathBuf,
     lease: ReadLease,
     pipeline: Pipeline,
     artifacts: Vec<ArtifactStoredV1>,
@@ -53,13 +55,25 @@ impl RunSource {
         let lease = Storage::at(home.backups()).lease(run_id)?;
         lease.check_manifest(run.sums_sha256())?;
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Ok(Self { run_id, lease, pipeline: Pipeline::new(workers, workers + 4)?, artifacts })
+        Ok(Self {
+            run_id,
+            home: home.root().to_owned(),
+            lease,
+            pipeline: Pipeline::new(workers, workers + 4)?,
+            artifacts,
+        })
     }
 
     /// The run.
     #[must_use]
     pub fn run_id(&self) -> RunId {
         self.run_id
+    }
+
+    /// The home it lies in.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Its good artifacts.
