@@ -151,6 +151,7 @@ impl StorageError {
     pub fn code(&self) -> &'static str {
         use FileKind::{Artifact, Index, Manifest, Sums};
         match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "STORAGE_FULL",
             Self::Io { .. } => "STORAGE_IO",
             Self::RunDirectoryMissing { .. } => "RUN_DIRECTORY_MISSING",
             Self::Elsewhere { .. } => "RUN_DIRECTORY_ELSEWHERE",
