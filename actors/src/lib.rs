@@ -1,6 +1,6 @@
 //! Holdfast's actors: runs and participants as event-sourced mailboxes, the queue, and the root that starts them.
 //!
-//! One thread runs all of them. A message is small and its handler never blocks: the work is done behind [ports](ports), on
+//! One thread runs all of them. A message is small and its handler never blocks: the work is done behind [ports], on
 //! other threads, and its answer comes back as a message. An actor waits for one thing only, the log: what it decided is
 //! durable before it is folded, answered or acted on.
 //!

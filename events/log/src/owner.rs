@@ -211,7 +211,7 @@ mod tests {
         let lock = dir.path().join("lock");
         let first = Owner::try_acquire(&lock, "backup", NOW).unwrap();
         let waiting =
-            std::thread::spawn({ move || Owner::acquire(&lock, "prune", NOW, Duration::from_secs(30)).map(|_| ()) });
+            std::thread::spawn(move || Owner::acquire(&lock, "prune", NOW, Duration::from_secs(30)).map(|_| ()));
         drop(first);
         waiting.join().unwrap().unwrap();
     }
