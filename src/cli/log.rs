@@ -111,8 +111,11 @@ fn replay_all(out: Output, view: &HomeView, at: Position) -> CliResult {
     let mut statuses: BTreeMap<&str, u64> = BTreeMap::new();
     let mut rows = Vec::new();
     for entry in history.newest_first() {
-        // What is open at a place in the past was at work then.
-        let status = entry.outcome.map_or("open", |outcome| RunStatus::from(outcome).as_str());
+        let status = match entry.outcome {
+            Some(outcome) => RunStatus::from(outcome),
+            None => fold_run(view, &StreamId::run(entry.run_id), at)?.0.status(at_work(view, at)),
+        };
+        let status = status.as_str();
         *statuses.entry(status).or_default() += 1;
         rows.push(vec![entry.requested.to_string(), entry.run_id.to_string(), status.to_owned()]);
     }
@@ -122,6 +125,29 @@ fn replay_all(out: Output, view: &HomeView, at: Position) -> CliResult {
         out.result(table(&["POSITION", "RUN", "STATUS"], &rows))?;
     }
     Ok(Exit::Good)
+}
+
+/// Whether open runs were worked on at a position: in the past they were; at the head it depends on who owns the home.
+fn at_work(view: &HomeView, at: Position) -> bool {
+    at < view.log().head() || view.owned()
+}
+
+/// A run as of a position, and how many events it was folded from.
+fn fold_run(view: &HomeView, stream: &StreamId, at: Position) -> Result<(Run, u64), CliError> {
+    let mut run = Run::default();
+    let mut next = Position(1);
+    let mut folded = 0_u64;
+    loop {
+        let events = view.events(Some(stream), next, BATCH).map_err(errors::view)?;
+        let Some(last) = events.last() else { return Ok((run, folded)) };
+        next = last.position.next();
+        for envelope in events.iter().filter(|envelope| envelope.position <= at) {
+            if let Event::RunEvent(event) = &envelope.data {
+                run.apply(event, &envelope.moment());
+                folded += 1;
+            }
+        }
+    }
 }
 
 fn replay_run(out: Output, view: &HomeView, stream: &StreamId, at: Position) -> CliResult {
@@ -134,21 +160,8 @@ fn replay_run(out: Output, view: &HomeView, stream: &StreamId, at: Position) -> 
             "Give it as run/ID, or leave it out for all runs.",
         ));
     }
-    let mut run = Run::default();
-    let mut next = Position(1);
-    let mut folded = 0_u64;
-    loop {
-        let events = view.events(Some(stream), next, BATCH).map_err(errors::view)?;
-        let Some(last) = events.last() else { break };
-        next = last.position.next();
-        for envelope in events.iter().filter(|envelope| envelope.position <= at) {
-            if let Event::RunEvent(event) = &envelope.data {
-                run.apply(event, &envelope.moment());
-                folded += 1;
-            }
-        }
-    }
-    let Some(row) = run.view(true) else {
+    let (run, folded) = fold_run(view, stream, at)?;
+    let Some(row) = run.view(at_work(view, at)) else {
         let message = format!("{stream} has no events up to position {at}");
         return Err(CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", message, "`holdfast runs` lists all runs."));
     };
