@@ -55,7 +55,8 @@ pub trait Backups: Send + Sync {
     /// Makes a run's directory, or sees that it is there.
     fn prepare(&self, run_id: RunId) -> PortFuture<Result<(), Failure>>;
     /// Looks where a run's directory is and whether recorded artifacts are as recorded; takes away what belongs to none.
-    fn inspect(&self, run: Arc<Run>) -> PortFuture<Inspection>;
+    /// A failure says that it could not be looked at, which is no sign that it is gone.
+    fn inspect(&self, run: Arc<Run>) -> PortFuture<Result<Inspection, Failure>>;
     /// Reads every artifact again, writes manifest and sums. Answers with the SHA-256 of the list of hashes.
     fn seal(&self, run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>>;
     /// Renames the directory to its place. May be called again after it was done.
@@ -146,7 +147,7 @@ impl World {
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
             if first {
-                tracing::error!(reason, "the event log takes no more events");
+                tracing::error!(reason, "nothing can be recorded any more");
                 *lost = Some(reason);
             }
             first

@@ -177,9 +177,16 @@ impl Handler<Turn> for RunActor {
             return;
         }
         let inspected = self.world().backups.inspect(Arc::new(self.state.clone()));
-        let data_plane = self.world().data_plane.clone();
+        let (world, run_id) = (self.world().clone(), self.role.run_id);
+        let data_plane = world.data_plane.clone();
         data_plane.spawn(async move {
-            let inspection = inspected.await;
+            let inspection = match inspected.await {
+                Ok(inspection) => inspection,
+                // The run stays open: the next start looks again.
+                Err(failure) => {
+                    return world.lose(format!("the directory of run {run_id} cannot be looked at: {failure}"));
+                }
+            };
             let command = RunCommand::Recover { found: inspection.found, broken: inspection.broken };
             // One that was left waiting in the queue has nothing to recover, and starts; for others the start is refused.
             if me.send(Command::<Run> { command, origin: origin.clone() }).await.is_ok() {

@@ -65,9 +65,12 @@ impl Directories {
         }
     }
 
-    fn inspect_now(&self, run: &Run) -> Inspection {
-        let whole = |found| Inspection { found, broken: Vec::new() };
+    fn inspect_now(&self, run: &Run) -> Result<Inspection, Failure> {
+        let whole = |found| Ok(Inspection { found, broken: Vec::new() });
         let Some(run_id) = run.id() else { return whole(Found::Nowhere) };
+        for place in [Place::Running, Place::Completed, Place::Failed] {
+            self.storage.runs(place).map_err(|error| failure(&error))?;
+        }
         let found = match self.storage.locate(run_id) {
             Some(Place::Running) => Found::Running,
             Some(Place::Completed | Place::Failed) => Found::Published,
@@ -88,7 +91,7 @@ impl Directories {
         if let Err(error) = self.run(run_id).and_then(|directory| directory.retain(&kept)) {
             tracing::error!(%run_id, %error, "leftovers of an earlier attempt cannot be removed");
         }
-        Inspection { found, broken }
+        Ok(Inspection { found, broken })
     }
 
     /// Takes size and hash of an artifact and its index again.
@@ -191,10 +194,8 @@ impl Backups for Directories {
         })
     }
 
-    fn inspect(&self, run: Arc<Run>) -> PortFuture<Inspection> {
-        let inspected = self.blocking::<_, Failure>(move |directories| Ok(directories.inspect_now(&run)));
-        // Nothing is trusted that could not be looked at.
-        Box::pin(async move { inspected.await.unwrap_or(Inspection { found: Found::Nowhere, broken: Vec::new() }) })
+    fn inspect(&self, run: Arc<Run>) -> PortFuture<Result<Inspection, Failure>> {
+        self.blocking(move |directories| directories.inspect_now(&run))
     }
 
     fn seal(&self, run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>> {

@@ -40,7 +40,7 @@ pub enum EngineError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// Nothing can be recorded any more.
-    #[error("the event log takes no more events: {0}")]
+    #[error("nothing can be recorded any more: {0}")]
     Lost(String),
     /// A thread could not be started or panicked.
     #[error("a thread of the engine failed: {0}")]

@@ -204,8 +204,8 @@ impl Backups for Ports {
         Box::pin(async { Ok(()) })
     }
 
-    fn inspect(&self, _run: Arc<Run>) -> PortFuture<Inspection> {
-        Box::pin(async { Inspection { found: Found::Running, broken: Vec::new() } })
+    fn inspect(&self, _run: Arc<Run>) -> PortFuture<Result<Inspection, Failure>> {
+        Box::pin(async { Ok(Inspection { found: Found::Running, broken: Vec::new() }) })
     }
 
     fn seal(&self, _run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>> {
