@@ -120,6 +120,9 @@ fn request(context: &Context, args: &BackupArgs) -> Result<FilesBackup, CliError
         exclude.extend(patterns(file)?);
     }
     let spec = FilesSpec { paths, exclude, one_file_system: args.one_file_system };
+    spec.check_patterns().map_err(|error| {
+        CliError::new(Exit::Usage, error.code(), &error, "A pattern is what a line of a .gitignore may be.")
+    })?;
     Ok(FilesBackup {
         name,
         definition: FilesDefinition { spec, allow_empty: args.allow_empty },
@@ -186,7 +189,9 @@ async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> Resu
                 cancelling = true;
                 context.output.note("cancelling; Ctrl-C again stops at once");
                 // Too late to cancel means that its end is near.
-                let _ = engine.cancel(run_id, "interrupted by the user").await;
+                if let Err(error) = engine.cancel(run_id, "interrupted by the user").await {
+                    context.output.note(format!("it cannot be cancelled any more: {error}"));
+                }
             }
             changed = watch.changed() => {
                 if changed.is_ok() {

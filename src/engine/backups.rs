@@ -188,7 +188,9 @@ impl Backups for Directories {
         self.blocking(move |directories| {
             directories.prepare_now(run_id).map_err(|error| {
                 directories.forget(run_id);
-                let _ = directories.storage.discard_run(run_id);
+                if let Err(error) = directories.storage.discard_run(run_id) {
+                    tracing::error!(%run_id, %error, "the directory of a failed run cannot be removed");
+                }
                 failure(&error)
             })
         })

@@ -77,7 +77,10 @@ impl Participants for Drivers {
             };
             if let (Err(_), Ok((_, file))) = (&result, file) {
                 let discard = move || directories.run(run_id).and_then(|directory| directory.discard(&[file]));
-                let _ = tokio::task::spawn_blocking(discard).await;
+                // What cannot be removed now is before the run is sealed, and never named in its manifest.
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(discard).await {
+                    tracing::warn!(%run_id, %error, "what a failed participant wrote cannot be removed yet");
+                }
             }
             result
         })

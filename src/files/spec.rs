@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::FilesError;
 use super::facts::{Facts, FileId};
 use super::raw_path::{self, RawPath};
+use super::rules::Rules;
 
 /// What to back up. Its JSON form is recorded with a run and read again by later versions: fields are only ever added,
 /// with a default.
@@ -47,6 +48,14 @@ pub struct Source {
 }
 
 impl FilesSpec {
+    /// Checks the patterns, without looking at the paths.
+    ///
+    /// # Errors
+    /// [`FilesError::Exclude`] names the pattern.
+    pub fn check_patterns(&self) -> Result<(), FilesError> {
+        Rules::new(&self.exclude).map(drop)
+    }
+
     /// The given paths with the names they are stored under, in the given order. Checks that each is there, can be
     /// opened, and does not lie in a folder of `env.skip`.
     ///

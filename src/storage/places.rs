@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use holdfast_log::durable;
-use holdfast_model::ids::{RestoreId, RunId};
+use holdfast_model::ids::RunId;
 use rustix::fs::FlockOperation;
 
 use super::error::StorageError;
@@ -153,18 +153,6 @@ impl Storage {
             Some(found) => Err(StorageError::Elsewhere { run_id, found, needed: Place::Running }),
             None => Err(StorageError::RunDirectoryMissing { run_id }),
         }
-    }
-
-    /// Makes the directory of a restore's safety snapshot.
-    ///
-    /// # Errors
-    /// [`StorageError::Exists`], [`StorageError::Io`].
-    pub fn create_pre_restore(&self, restore_id: RestoreId) -> Result<RunDir, StorageError> {
-        let path = self.root.join(PRE_RESTORE).join(restore_id.to_string());
-        if path.symlink_metadata().is_ok() {
-            return Err(StorageError::Exists { path });
-        }
-        RunDir::create(path)
     }
 
     /// Moves a sealed run to where runs of its end are. Repeated after a crash at any step it goes on to the same end: a

@@ -200,15 +200,6 @@ fn a_failed_participants_files_go_and_the_others_stay() {
 }
 
 #[test]
-fn a_safety_snapshot_has_a_directory_of_its_own() {
-    let world = World::new();
-    let restore = holdfast_model::ids::RestoreId(uuid::Uuid::from_u128(9));
-    let snapshot = world.storage.create_pre_restore(restore).unwrap();
-    assert!(snapshot.path().ends_with(format!("pre-restore/{restore}")));
-    assert_eq!(world.storage.create_pre_restore(restore).unwrap_err().code(), "RUN_DIRECTORY_EXISTS");
-}
-
-#[test]
 fn a_run_found_damaged_while_it_was_published_is_sealed_again_for_its_other_end() {
     let world = World::new();
     let (manifest, _, path) = world.published();
