@@ -4,6 +4,7 @@
 //! and how many failures in a row there were.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::ParticipantEvent;
@@ -46,6 +47,19 @@ pub struct AttemptAbandonedV1 {
     pub run_id: RunId,
     /// The run's attempt.
     pub attempt: u32,
+}
+
+/// A process that works for it: enough to find it again after the one that started it died, and to take no other for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildV1 {
+    /// Its own, also in the environment of what it starts.
+    pub child_id: Uuid,
+    /// Its process group, which is the id of its first process.
+    pub group: u32,
+    /// When its first process began: clock ticks after boot, field 22 of `/proc/<pid>/stat` (proc(5)).
+    pub started: u64,
+    /// Of which boot of the machine: `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: Uuid,
 }
 
 /// What it is at work for.

@@ -1,0 +1,5 @@
+//! Commands of other programs: their output as an artifact, and an artifact as their input.
+
+mod spec;
+
+pub use self::spec::CommandSpec;
