@@ -15,6 +15,7 @@
 //! | [`config`] | the configuration file |
 //! | [`cli`] | the command line |
 
+pub mod blocking;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -219,6 +219,22 @@ impl Handler<ForRun> for Root {
     }
 }
 
+/// Asks for a run that has not ended.
+pub struct NextOpenRun;
+
+impl Message for NextOpenRun {
+    type Result = Option<RunHandle>;
+}
+
+impl Handler<NextOpenRun> for Root {
+    type Result = Option<RunHandle>;
+
+    fn handle(&mut self, _message: NextOpenRun, _ctx: &mut Context<Self>) -> Self::Result {
+        let open = self.runs.iter().find(|(_, entry)| entry.watch.borrow().is_open());
+        open.map(|(run_id, entry)| RunHandle { run_id: *run_id, watch: entry.watch.subscribe() })
+    }
+}
+
 /// A wish about a participant.
 pub struct ForParticipant {
     /// Which.

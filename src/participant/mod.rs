@@ -7,6 +7,7 @@
 mod artifacts;
 mod descriptor;
 mod error;
+mod files;
 mod preflight;
 mod pulse;
 
@@ -15,6 +16,8 @@ pub use self::artifacts::{ArtifactSink, Artifacts};
 pub(crate) use self::descriptor::digest;
 pub use self::descriptor::{Deadlines, Descriptor};
 pub use self::error::ParticipantError;
+pub use self::files::FilesDefinition;
+pub(crate) use self::files::FilesParticipant;
 pub use self::preflight::Preflight;
 pub(crate) use self::pulse::Pulse;
 
