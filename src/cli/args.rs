@@ -25,7 +25,7 @@ pub(super) struct Cli {
     /// Where runs and the event log are kept [default: $XDG_DATA_HOME/holdfast or ~/.local/share/holdfast]
     #[arg(long, global = true, env = "HOLDFAST_HOME", value_name = "DIR")]
     pub(super) home: Option<PathBuf>,
-    /// Configuration file [default: none; every setting has a default]
+    /// Configuration file [default: config.toml in the home, where that is there; every setting has a default]
     #[arg(long, global = true, env = "HOLDFAST_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Say nothing but errors

@@ -4,6 +4,7 @@ mod args;
 mod backup;
 mod bar;
 mod browse;
+mod config;
 mod delete;
 mod errors;
 mod exit;
@@ -88,18 +89,9 @@ fn run(cli: Cli, output: Output) -> CliResult {
         std::io::stdout().lock().write_all(&script).map_err(|error| output::output_error(&error))?;
         return Ok(Exit::Good);
     }
-    let config = match &cli.config {
-        Some(path) => Config::read(path).map_err(|error| {
-            CliError::new(
-                Exit::Usage,
-                "CONFIG_INVALID",
-                error,
-                "Correct the file, or leave --config out for the defaults.",
-            )
-        })?,
-        None => Config::default(),
-    };
-    let context = Context { home: home(cli.home)?, config, output, lock_wait: cli.lock_wait };
+    let home = home(cli.home)?;
+    let config = config::load(cli.config.as_deref(), &home)?;
+    let context = Context { home, config, output, lock_wait: cli.lock_wait };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
