@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use holdfast_model::ids::{Position, RunId};
-use holdfast_model::run::RunStatus;
+use holdfast_model::run::{RunStatus, Trigger};
 
 use crate::pipeline::Compression;
 
@@ -60,7 +60,7 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Back up files and folders
+    /// Back up the participants of the configuration, or files and folders
     Backup(BackupArgs),
     /// List runs, the newest first
     Runs(RunsArgs),
@@ -92,6 +92,8 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  holdfast backup                               all participants of the configuration
+  holdfast backup --participant db --trigger pre_update
   holdfast backup /etc /srv/data
   holdfast backup ~/projects --exclude target/ --exclude '*.o'
   holdfast backup / --one-file-system --name system --compression zstd:3
@@ -100,9 +102,15 @@ Examples:
 A folder that holds CACHEDIR.TAG is stored without its contents. A .holdfastignore in a folder
 leaves out what its lines match, as a .gitignore does.")]
 pub(super) struct BackupArgs {
-    /// What to back up
+    /// What to back up; without a path, the participants of the configuration
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    /// Only this participant of the configuration; may be given several times
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["paths", "name", "exclude", "exclude_from", "one_file_system", "allow_empty"])]
+    pub(super) participant: Vec<String>,
+    /// What makes it start, for the record
+    #[arg(long, default_value = "manual", value_name = "TRIGGER", value_parser = trigger())]
+    pub(super) trigger: Trigger,
     /// Name of the participant [default: the last part of the first path]
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
@@ -124,6 +132,12 @@ pub(super) struct BackupArgs {
     /// lz4, zstd:N, gzip:N, brotli:N or none [default: lz4]
     #[arg(long, value_name = "METHOD")]
     pub(super) compression: Option<Compression>,
+}
+
+/// Parses a trigger by its word; the help lists all of them.
+fn trigger() -> impl TypedValueParser<Value = Trigger> {
+    let words = PossibleValuesParser::new(Trigger::ALL.map(Trigger::as_str));
+    words.try_map(|word| Trigger::ALL.into_iter().find(|trigger| trigger.as_str() == word).ok_or("no such trigger"))
 }
 
 /// Parses a status by its word; the help lists all of them.

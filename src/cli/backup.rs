@@ -12,7 +12,8 @@ use super::bar::Display;
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, exit_of, printable, seconds, size};
 use super::{Context, absolute, errors};
-use crate::engine::{FilesBackup, FilesDefinition, Holdfast, Start};
+use crate::config::Source;
+use crate::engine::{Backup, FilesDefinition, Holdfast};
 use crate::files::FilesSpec;
 
 /// Largest file of exclude patterns read, in bytes.
@@ -25,15 +26,14 @@ Nothing is configured to be backed up. Name what to take:
   holdfast backup /etc /home --exclude .cache/             several, without what a pattern matches
   holdfast backup / --one-file-system --compression zstd:3   a whole system, smaller
 
+What is to be backed up again and again stands in a configuration: holdfast init writes one, then: holdfast backup
+
 Then: holdfast runs, holdfast verify latest, holdfast restore latest --target ./out";
 
 pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
-    if args.paths.is_empty() {
-        return Err(CliError::new(Exit::Usage, "NOTHING_TO_BACK_UP", EXAMPLES, ""));
-    }
     let backup = request(context, args)?;
     let engine = start(context, "backup").await?;
-    note_same_disk(context, &engine, &backup.definition.spec);
+    note_same_disk(context, &engine, args);
     let resumed = engine.resumed().to_vec();
     let result = async {
         for handle in resumed {
@@ -95,19 +95,31 @@ async fn resume_all(context: &Context, engine: &Holdfast) -> CliResult {
 }
 
 async fn start(context: &Context, purpose: &'static str) -> Result<Holdfast, CliError> {
-    let start = Start {
-        purpose,
-        config: context.config.clone(),
-        lock_wait: context.lock_wait,
-        resume: true,
-        origin: context.origin(),
-    };
+    let start = context.start(purpose, context.lock_wait, true);
     let engine = Holdfast::start(&context.home, start).await.map_err(errors::engine)?;
     engine.settled().iter().for_each(|line| context.output.note(line));
     Ok(engine)
 }
 
-fn request(context: &Context, args: &BackupArgs) -> Result<FilesBackup, CliError> {
+fn request(context: &Context, args: &BackupArgs) -> Result<Backup, CliError> {
+    let backup = if !args.paths.is_empty() {
+        ad_hoc(args)?
+    } else if !args.participant.is_empty() {
+        Backup::scoped(args.participant.iter().map(|name| configured(context, name)).collect::<Result<Vec<_>, _>>()?)
+    } else if context.config.participants.is_empty() {
+        return Err(CliError::new(Exit::Usage, "NOTHING_TO_BACK_UP", EXAMPLES, ""));
+    } else {
+        Backup::full()
+    };
+    let backup = backup.trigger(args.trigger).strict(args.strict);
+    Ok(match args.compression {
+        Some(compression) => backup.compression(compression),
+        None => backup,
+    })
+}
+
+/// The files and folders of the command line.
+fn ad_hoc(args: &BackupArgs) -> Result<Backup, CliError> {
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let name = match &args.name {
         Some(name) => {
@@ -123,11 +135,19 @@ fn request(context: &Context, args: &BackupArgs) -> Result<FilesBackup, CliError
     spec.check_patterns().map_err(|error| {
         CliError::new(Exit::Usage, error.code(), &error, "A pattern is what a line of a .gitignore may be.")
     })?;
-    Ok(FilesBackup {
-        name,
-        definition: FilesDefinition { spec, allow_empty: args.allow_empty },
-        compression: args.compression.unwrap_or(context.config.pipeline.compression),
-        strict: args.strict,
+    Ok(Backup::files(name, FilesDefinition { spec, allow_empty: args.allow_empty }))
+}
+
+/// A participant of the configuration: one that is not there is told before the home is taken.
+fn configured(context: &Context, name: &str) -> Result<ParticipantName, CliError> {
+    let known = context.config.participants.iter().map(|one| &one.descriptor.name);
+    known.clone().find(|known| known.as_str() == name).cloned().ok_or_else(|| {
+        let known: Vec<_> = known.map(ToString::to_string).collect();
+        let next = match known.is_empty() {
+            true => "There is none in the configuration: `holdfast init` writes one.".to_owned(),
+            false => format!("There are: {}.", known.join(", ")),
+        };
+        CliError::new(Exit::Usage, "UNKNOWN_PARTICIPANT", format!("no participant is called {name:?}"), next)
     })
 }
 
@@ -154,11 +174,20 @@ fn patterns(file: &std::path::Path) -> Result<Vec<String>, CliError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-fn note_same_disk(context: &Context, engine: &Holdfast, spec: &FilesSpec) {
+fn note_same_disk(context: &Context, engine: &Holdfast, args: &BackupArgs) {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &std::path::Path| path.metadata().ok().map(|facts| facts.dev());
+    let configured = context.config.participants.iter().filter(|one| {
+        args.paths.is_empty()
+            && (args.participant.is_empty() || args.participant.contains(&one.descriptor.name.to_string()))
+    });
+    let configured = configured.filter_map(|one| match &one.source {
+        Source::Files(definition) => Some(&definition.spec.paths),
+        Source::Command(_) => None,
+    });
     let home = device(engine.home().root());
-    if home.is_some() && spec.paths.iter().any(|path| device(path) == home) {
+    let mut paths = args.paths.iter().chain(configured.flatten());
+    if home.is_some() && paths.any(|path| device(path) == home) {
         context.output.note(format!(
             "note: {} is on the same file system as the source: it does not survive the loss of that disk",
             engine.home().root().display()

@@ -28,7 +28,7 @@ use self::args::{Cli, Command};
 use self::exit::{CliError, CliResult, Exit};
 use self::output::Output;
 use crate::config::Config;
-use crate::engine::{HomeView, ViewError};
+use crate::engine::{EngineError, Holdfast, HomeView, Start, ViewError};
 
 /// Runs the program on the process's arguments.
 #[must_use]
@@ -139,6 +139,16 @@ impl Context {
             Err(ViewError::Home(HomeError::Missing(_))) if !self.home.join("log").exists() => Ok(None),
             view => view.map(Some).map_err(errors::view),
         }
+    }
+
+    /// An engine of one's own, for something else than runs: what is open stays open.
+    async fn engine(&self, purpose: &'static str, lock_wait: Duration) -> Result<Holdfast, EngineError> {
+        Holdfast::start(&self.home, self.start(purpose, lock_wait, false)).await
+    }
+
+    fn start(&self, purpose: &'static str, lock_wait: Duration, resume: bool) -> Start {
+        let (config, origin) = (self.config.clone(), self.origin());
+        Start { purpose, config, participants: Vec::new(), lock_wait, resume, origin }
     }
 
     /// Who this process acts for: the user it runs as.

@@ -72,6 +72,15 @@ impl Default for RunsConfig {
 }
 
 impl RunsConfig {
+    /// How many processes may work on a run, one after the other: where a crash is to fail it, one.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        match self.on_crash {
+            OnCrash::Resume => self.max_attempts,
+            OnCrash::Fail => 1,
+        }
+    }
+
     pub(crate) const KEYS: [&str; 6] =
         ["max_parallel", "max_attempts", "resume_within", "on_crash", "max_tries", "retry_delay"];
 

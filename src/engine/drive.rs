@@ -21,8 +21,8 @@ use tokio::sync::{oneshot, watch};
 use super::backups::{Directories, failure as storage_failure};
 use super::registry::{Registered, Registry};
 use crate::participant::{
-    Artifacts, Deadlines, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError, Preflight,
-    Pulse, Surroundings, lock,
+    Artifacts, Deadlines, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError,
+    Preflight, Pulse, Surroundings, lock,
 };
 use crate::pipeline::{Pipeline, StoredArtifact};
 
@@ -183,7 +183,9 @@ impl Drivers {
         let Some(found) = found else {
             let text = match kind.as_str() {
                 Descriptor::MODULE => format!("no module called {name} is registered: register it, then run again"),
-                kind => format!("no participant called {name} of kind {kind} is configured: run again with its --config"),
+                kind => {
+                    format!("no participant called {name} of kind {kind} is configured: run again with its --config")
+                }
             };
             return Err(fatal("PARTICIPANT_MISSING", text));
         };
@@ -228,7 +230,8 @@ fn run(
     mut artifacts: Artifacts,
     step: &watch::Sender<Step>,
 ) -> Result<(), ParticipantError> {
-    let span = tracing::info_span!("participant", run_id = %surroundings.work.run_id, participant = %surroundings.participant);
+    let span =
+        tracing::info_span!("participant", run_id = %surroundings.work.run_id, participant = %surroundings.participant);
     let _entered = span.enter();
     code.preflight(&Preflight::new(surroundings.stop.clone(), surroundings.admit.clone()))?;
     space::preflight(surroundings.directory.path(), surroundings.min_free, None)
@@ -315,9 +318,7 @@ impl Watch<'_> {
 fn ended(result: Result<Result<(), ParticipantError>, oneshot::error::RecvError>) -> Result<(), WorkFailure> {
     match result {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            Err(WorkFailure { failure: error.failure().clone(), output: error.output().to_owned() })
-        }
+        Ok(Err(error)) => Err(WorkFailure { failure: error.failure().clone(), output: error.output().to_owned() }),
         Err(_) => Err(Failure::new(FailureKind::Retryable, "PARTICIPANT_PANICKED", "its thread ended early").into()),
     }
 }

@@ -6,8 +6,8 @@ use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
 use holdfast_log::{AppendError, OpenError};
 use holdfast_model::failure::Failure;
-use holdfast_model::participant::ParticipantRefusal;
 use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::participant::ParticipantRefusal;
 
 use super::view::ViewError;
 use crate::pipeline::PipelineError;

@@ -26,15 +26,15 @@ use std::time::Duration;
 use actix::Addr;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{Reserve, World};
-use holdfast_actors::root::{ForParticipant, ForRestore, ForRun, NextOpenRun, RequestRun, ResumeRuns, Root};
 pub use holdfast_actors::root::RunHandle;
-use holdfast_log::{DurableLog, Subscription};
+use holdfast_actors::root::{ForParticipant, ForRestore, ForRun, NextOpenRun, RequestRun, ResumeRuns, Root};
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::owner::Owner;
 use holdfast_log::space::Ballast;
+use holdfast_log::{DurableLog, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::history::History;
-use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId, Sha256, StreamId, Version};
+use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId, StreamId, Version};
 use holdfast_model::participant::ParticipantCommand;
 use holdfast_model::progress::{Counts, Progress};
 use holdfast_model::restore::RestoreCommand;
@@ -43,20 +43,20 @@ use holdfast_model::run::{
 };
 use tokio::sync::watch;
 
-use self::registry::Registry;
-use self::request::What;
 pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
 pub(crate) use self::manifest::artifact as recorded;
 pub use self::registry::Registered;
+use self::registry::Registry;
 pub use self::request::Backup;
+use self::request::What;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
-use crate::config::Config;
+use crate::config::{Config, Source};
 pub use crate::participant::FilesDefinition;
-use crate::participant::digest;
+use crate::participant::{FilesParticipant, Participant, digest};
 use crate::pipeline::Pipeline;
 use crate::storage::Storage;
 
@@ -151,7 +151,7 @@ impl Holdfast {
             workers => workers,
         };
         // Each participant at work may hold a chunk that is half full, for as long as it likes: what the others need stays.
-        let pipeline = Pipeline::new(workers, workers + 3 + start.config.runs.max_parallel as usize)?;
+        let pipeline = Pipeline::new(workers, workers + 3 + start.config.runs.max_parallel)?;
         let registry = participants(&start, &opened.home)?;
         let server_id = opened.home.identity().server_id;
         let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id);
@@ -244,7 +244,7 @@ impl Holdfast {
                 strict: backup.strict,
                 max_attempts: config.runs.attempts(),
                 resume_within_s: config.runs.resume_within.as_secs(),
-                max_parallel: config.runs.max_parallel,
+                max_parallel: u32::try_from(config.runs.max_parallel).unwrap_or(u32::MAX),
             },
             participants,
         };
@@ -433,9 +433,14 @@ impl Holdfast {
 
 /// The participants of the configuration, then those of the application.
 fn participants(start: &Start, home: &Home) -> Result<Registry, EngineError> {
-    let configured = start.config.participants(home.root());
-    Registry::new(configured.into_iter().chain(start.participants.clone()).collect())
-        .map_err(EngineError::ParticipantTwice)
+    let configured = start.config.participants.iter().map(|one| {
+        let code: Arc<dyn Participant> = match &one.source {
+            Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.root().to_owned())),
+            Source::Command(_) => unreachable!(),
+        };
+        Registered { descriptor: one.descriptor.clone(), code }
+    });
+    Registry::new(configured.chain(start.participants.clone()).collect()).map_err(EngineError::ParticipantTwice)
 }
 
 /// A participant that the configuration or the application defines: the run records its digest.
@@ -479,7 +484,8 @@ async fn settle(
     start: &Start,
 ) -> Result<(Vec<RunHandle>, Vec<String>), EngineError> {
     for entry in history.deleting() {
-        let command = RunCommand::Recover { found: Found::Published, broken: Vec::new() };
+        let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
+        let command = RunCommand::Recover { found: Found::Published, broken: Vec::new(), taken_over };
         let message = ForRun { run_id: entry.run_id, command, origin: start.origin.clone() };
         match root.send(message).await.map_err(|_| EngineError::Stopped)? {
             Ok(mut handle) => {
@@ -492,7 +498,7 @@ async fn settle(
     }
     for (name, participant) in history.participants().iter().filter(|(_, one)| one.at_work().is_some()) {
         for child in participant.children() {
-            end_left_over(name, *child).await?;
+            let _ = (name, child);
         }
         for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
     }

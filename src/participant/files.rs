@@ -31,11 +31,8 @@ impl FilesDefinition {
     pub const KIND: &'static str = "files";
 
     /// A tree may take days; a disk that answers nothing for five minutes does not answer.
-    pub const DEADLINES: Deadlines = Deadlines {
-        preflight: Some(Duration::from_secs(60)),
-        write: None,
-        stall: Some(Duration::from_secs(300)),
-    };
+    pub const DEADLINES: Deadlines =
+        Deadlines { preflight: Some(Duration::from_secs(60)), write: None, stall: Some(Duration::from_secs(300)) };
 }
 
 /// Writes files and folders as one tar stream.
@@ -71,7 +68,8 @@ impl Participant for FilesParticipant {
 
     fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
         let definition = &self.definition;
-        let home = FileId::of(&self.home).map_err(|error| ParticipantError::fatal("HOME_UNREADABLE", error.to_string()))?;
+        let home =
+            FileId::of(&self.home).map_err(|error| ParticipantError::fatal("HOME_UNREADABLE", error.to_string()))?;
         let env = Env { skip: vec![home] };
         let name = format!("{}.tar", artifacts.participant());
 

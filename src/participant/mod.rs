@@ -11,8 +11,8 @@ mod files;
 mod preflight;
 mod pulse;
 
-pub(crate) use self::artifacts::{Admit, Given, Surroundings, lock};
 pub use self::artifacts::{ArtifactSink, Artifacts};
+pub(crate) use self::artifacts::{Given, Surroundings, lock};
 pub(crate) use self::descriptor::digest;
 pub use self::descriptor::{Deadlines, Descriptor};
 pub use self::error::ParticipantError;

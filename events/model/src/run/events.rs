@@ -44,6 +44,9 @@ impl RunType {
 }
 
 impl Trigger {
+    /// All of them.
+    pub const ALL: [Trigger; 4] = [Trigger::Manual, Trigger::Cron, Trigger::PreUpdate, Trigger::Shutdown];
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
