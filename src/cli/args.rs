@@ -78,6 +78,8 @@ pub(super) enum Command {
     Delete(DeleteArgs),
     /// Go on with runs that were interrupted
     Resume,
+    /// Show who takes part and how they stand; test or reset one
+    Participants(ParticipantsArgs),
     /// Read the event log
     #[command(subcommand)]
     Log(LogCommand),
@@ -261,6 +263,31 @@ pub(super) struct DeleteArgs {
     /// A run id
     #[arg(value_name = "RUN")]
     pub(super) run: RunId,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  holdfast participants\n  holdfast participants test db\n  holdfast participants reset db"
+)]
+pub(super) struct ParticipantsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<ParticipantsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ParticipantsCommand {
+    /// Ask participants whether they could write now: paths are readable, a command's own `preflight` is good
+    Test {
+        /// Which; all without a name
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// End a participant's quarantine: a run tries it as often as others again
+    Reset {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

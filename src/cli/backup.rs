@@ -10,7 +10,8 @@ use holdfast_model::run::{Run, RunStatus};
 use super::args::BackupArgs;
 use super::bar::Display;
 use super::exit::{CliError, CliResult, Exit};
-use super::output::{counted, exit_of, printable, seconds, size};
+use super::output::{Output, counted, exit_of, printable, seconds, size};
+use super::participants::unknown_participant;
 use super::{Context, absolute, errors};
 use crate::config::Source;
 use crate::engine::{Backup, FilesDefinition, Holdfast};
@@ -18,6 +19,9 @@ use crate::files::FilesSpec;
 
 /// Largest file of exclude patterns read, in bytes.
 const MAX_EXCLUDES: u64 = 1 << 20;
+
+/// Lines of a failed command's standard error that are shown.
+const SAID: usize = 5;
 
 const EXAMPLES: &str = "\
 Nothing is configured to be backed up. Name what to take:
@@ -141,14 +145,11 @@ fn ad_hoc(args: &BackupArgs) -> Result<Backup, CliError> {
 /// A participant of the configuration: one that is not there is told before the home is taken.
 fn configured(context: &Context, name: &str) -> Result<ParticipantName, CliError> {
     let known = context.config.participants.iter().map(|one| &one.descriptor.name);
-    known.clone().find(|known| known.as_str() == name).cloned().ok_or_else(|| {
-        let known: Vec<_> = known.map(ToString::to_string).collect();
-        let next = match known.is_empty() {
-            true => "There is none in the configuration: `holdfast init` writes one.".to_owned(),
-            false => format!("There are: {}.", known.join(", ")),
-        };
-        CliError::new(Exit::Usage, "UNKNOWN_PARTICIPANT", format!("no participant is called {name:?}"), next)
-    })
+    known
+        .clone()
+        .find(|known| known.as_str() == name)
+        .cloned()
+        .ok_or_else(|| unknown_participant(name, known.map(ToString::to_string)))
 }
 
 /// The last part of the first path, as far as a name may have it.
@@ -271,6 +272,13 @@ impl Interrupts {
     }
 }
 
+/// The end of what a failed command said; all of it is in `show`.
+fn said(out: Output, output: &str) {
+    let lines: Vec<_> = output.lines().collect();
+    let shown = lines.get(lines.len().saturating_sub(SAID)..).unwrap_or_default();
+    shown.iter().for_each(|line| out.note(format!("  | {}", printable(line.as_bytes()))));
+}
+
 fn summarise(context: &Context, followed: &Followed) -> CliResult {
     let out = context.output;
     let (run, took) = (&followed.run, followed.seconds);
@@ -295,6 +303,10 @@ fn summarise(context: &Context, followed: &Followed) -> CliResult {
             let more = if participant.notes.count > 1 { ", …" } else { "" };
             out.note(format!("{} left out for good: {first}{more}", counted(participant.notes.count, "thing")));
         }
+    }
+    for participant in view.participants.iter().filter(|one| !one.ok && !one.error.is_empty()) {
+        out.note(format!("{} {}: {}", participant.name, participant.status, printable(participant.error.as_bytes())));
+        said(out, &participant.output);
     }
     let id = &view.run_id;
     match view.status {

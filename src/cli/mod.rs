@@ -10,6 +10,7 @@ mod errors;
 mod exit;
 mod log;
 mod output;
+mod participants;
 mod restore;
 mod runs;
 mod verify;
@@ -114,6 +115,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Dump(args) => browse::dump(context, args),
         Command::Restore(args) => restore::restore(context, args).await,
         Command::Delete(args) => delete::delete(context, args).await,
+        Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
         Command::Completions { .. } => Ok(Exit::Good),
     }

@@ -54,7 +54,7 @@ use self::request::What;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
-use crate::config::{Config, Source};
+use crate::config::{Config, ParticipantConfig, Source};
 pub use crate::participant::FilesDefinition;
 use crate::participant::{FilesParticipant, Participant, digest};
 use crate::pipeline::Pipeline;
@@ -260,7 +260,7 @@ impl Holdfast {
                 Ok((RunType::Full, vec![participant]))
             }
             What::All if all.is_empty() => Err(EngineError::NoParticipants),
-            What::All => Ok((RunType::Full, all.iter().map(configured).collect())),
+            What::All => Ok((RunType::Full, all.iter().map(by_digest).collect())),
             What::Named(names) => {
                 let is = |name: &ParticipantName| all.iter().any(|one| one.descriptor.name == *name);
                 let unknown: Vec<_> = names.iter().filter(|name| !is(name)).map(ToString::to_string).collect();
@@ -269,7 +269,7 @@ impl Holdfast {
                     return Err(EngineError::UnknownParticipant { unknown, known });
                 }
                 let named = all.iter().filter(|one| names.contains(&one.descriptor.name));
-                Ok((RunType::Scoped, named.map(configured).collect()))
+                Ok((RunType::Scoped, named.map(by_digest).collect()))
             }
         }
     }
@@ -433,18 +433,24 @@ impl Holdfast {
 
 /// The participants of the configuration, then those of the application.
 fn participants(start: &Start, home: &Home) -> Result<Registry, EngineError> {
-    let configured = start.config.participants.iter().map(|one| {
-        let code: Arc<dyn Participant> = match &one.source {
-            Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.root().to_owned())),
-            Source::Command(_) => unreachable!(),
-        };
-        Registered { descriptor: one.descriptor.clone(), code }
-    });
+    let configured = configured(&start.config, home.root()).into_iter();
     Registry::new(configured.chain(start.participants.clone()).collect()).map_err(EngineError::ParticipantTwice)
 }
 
+/// The participants of a configuration. `home` is never part of what they take.
+pub(crate) fn configured(config: &Config, home: &Path) -> Vec<Registered> {
+    let registered = |one: &ParticipantConfig| {
+        let code: Arc<dyn Participant> = match &one.source {
+            Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.to_owned())),
+            Source::Command(_) => unreachable!(),
+        };
+        Registered { descriptor: one.descriptor.clone(), code }
+    };
+    config.participants.iter().map(registered).collect()
+}
+
 /// A participant that the configuration or the application defines: the run records its digest.
-fn configured(participant: &Registered) -> NewParticipant {
+fn by_digest(participant: &Registered) -> NewParticipant {
     let descriptor = &participant.descriptor;
     NewParticipant {
         name: descriptor.name.clone(),

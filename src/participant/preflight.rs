@@ -5,7 +5,7 @@ use holdfast_actors::ports::Stop;
 use super::artifacts::Admit;
 
 /// A look at whether a participant could write.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Preflight {
     stop: Stop,
     admit: Option<Admit>,
@@ -14,6 +14,11 @@ pub struct Preflight {
 impl Preflight {
     pub(crate) fn new(stop: Stop, admit: Admit) -> Self {
         Self { stop, admit: Some(admit) }
+    }
+
+    /// One that no run waits for.
+    pub(crate) fn asked(stop: Stop) -> Self {
+        Self { stop, admit: None }
     }
 
     /// Whether nobody waits for the answer any more.
