@@ -71,7 +71,7 @@ pub(super) struct Drafted {
 }
 
 /// The keys of both kinds.
-pub(super) const SHARED_KEYS: [&str; 10] = [
+pub(crate) const SHARED_KEYS: [&str; 10] = [
     "name",
     "kind",
     "critical",
@@ -84,9 +84,9 @@ pub(super) const SHARED_KEYS: [&str; 10] = [
     "allow_empty",
 ];
 /// The keys of `kind = "files"`.
-pub(super) const FILES_KEYS: [&str; 3] = ["paths", "exclude", "one_file_system"];
+pub(crate) const FILES_KEYS: [&str; 3] = ["paths", "exclude", "one_file_system"];
 /// The keys of `kind = "command"`.
-pub(super) const COMMAND_KEYS: [&str; 8] =
+pub(crate) const COMMAND_KEYS: [&str; 8] =
     ["command", "shell", "artifact", "env", "env_file", "directory", "preflight", "restore"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
