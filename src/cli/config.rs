@@ -86,9 +86,13 @@ fn as_text(config: &Config, findings: &[Finding]) -> String {
         }
         OnCrash::Fail => "failed".to_owned(),
     };
+    let free = match config.space.min_free {
+        0 => String::new(),
+        bytes => format!("; a run leaves {} of the disk free", output::size(bytes)),
+    };
     let mut lines = vec![
         format!("compression {}, {workers}, {} at work at a time", pipeline.compression, runs.max_parallel),
-        format!("an interrupted run is {crash}; {} stay free", output::size(config.space.min_free)),
+        format!("an interrupted run is {crash}{free}"),
     ];
     if !config.participants.is_empty() {
         let header = ["PARTICIPANT", "KIND", "CRITICAL", "AFTER", "TRIES", "PREFLIGHT", "TIMEOUT", "STALL", "TAKES"];

@@ -37,8 +37,8 @@ pub struct Finding {
 }
 
 impl Config {
-    /// Looks for what this configuration, read from `file`, names: folders, programs, files with secrets. Runs nothing. What
-    /// lies in `home` is never backed up.
+    /// Looks for what this configuration, read from `file`, names: folders, programs, files with secrets. Runs nothing.
+    /// What lies in `home` is never backed up.
     #[must_use]
     pub fn look(&self, file: &Path, home: &Path) -> Vec<Finding> {
         let mut findings = Vec::new();

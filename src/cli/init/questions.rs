@@ -1,4 +1,4 @@
-//! The questions of `init`: one line each, with what is meant by an empty answer, asked again until the answer is right.
+//! The questions of `init`: one line each, with what an empty answer means, asked again until the answer is right.
 
 use std::io::{self, BufRead, Write};
 
