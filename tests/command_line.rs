@@ -16,7 +16,7 @@ use std::fs;
 use serde_json::Value;
 use support::{Home, small_tree, text};
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 15] = [
     &["backup"],
     &["runs"],
     &["show"],
@@ -29,6 +29,8 @@ const COMMANDS: [&[&str]; 13] = [
     &["log"],
     &["log", "events"],
     &["log", "replay"],
+    &["init"],
+    &["config", "check"],
     &["completions"],
 ];
 

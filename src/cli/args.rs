@@ -7,7 +7,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use holdfast_model::ids::{Position, RunId};
+use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::run::{RunStatus, Trigger};
 
 use crate::pipeline::Compression;
@@ -83,6 +83,11 @@ pub(super) enum Command {
     /// Read the event log
     #[command(subcommand)]
     Log(LogCommand),
+    /// Write a commented configuration, by questions or by flags
+    Init(InitArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Write a completion script for a shell
     #[command(after_help = "Example:\n  holdfast completions bash > /etc/bash_completion.d/holdfast")]
     Completions {
@@ -287,6 +292,55 @@ pub(super) enum ParticipantsCommand {
         /// Which
         #[arg(value_name = "NAME")]
         name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast init
+  holdfast init --files site=/srv/site --files site=/etc/nginx --command 'db=pg_dump -Fc shop'
+  holdfast init --output ./holdfast.toml < /dev/null
+
+On a terminal and without flags it asks. Elsewhere it writes a configuration with examples that are not in force.")]
+pub(super) struct InitArgs {
+    /// Back up this folder or file as participant NAME; several of one NAME go together
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    pub(super) files: Vec<(ParticipantName, PathBuf)>,
+    /// Back up the output of this shell command as participant NAME
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = named)]
+    pub(super) command: Vec<(ParticipantName, String)>,
+    /// Where to write it [default: what --config says, else config.toml in the home]
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+fn named(text: &str) -> Result<(ParticipantName, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a name, `=`, and what it is are needed, as in site=/srv/site")?;
+    let name = name.parse().map_err(|error: holdfast_model::ids::InvalidName| error.to_string())?;
+    Ok((name, value.to_owned()))
+}
+
+fn named_path(text: &str) -> Result<(ParticipantName, PathBuf), String> {
+    named(text).map(|(name, path)| (name, PathBuf::from(path)))
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Tell what is wrong with it, and what it names that is not there; runs nothing
+    #[command(after_help = "\
+Examples:
+  holdfast config check
+  holdfast config check ./holdfast.toml --json
+
+Exit codes: 0 all is well, 2 errors, 3 warnings.")]
+    Check {
+        /// The configuration [default: what --config says, else config.toml in the home]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
     },
 }
 

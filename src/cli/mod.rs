@@ -8,6 +8,7 @@ mod config;
 mod delete;
 mod errors;
 mod exit;
+mod init;
 mod log;
 mod output;
 mod participants;
@@ -91,6 +92,12 @@ fn run(cli: Cli, output: Output) -> CliResult {
         return Ok(Exit::Good);
     }
     let home = home(cli.home)?;
+    // These two must work where the configuration does not.
+    match &cli.command {
+        Command::Config(command) => return config::run(command, cli.config.as_deref(), &home, output),
+        Command::Init(args) => return init::init(args, cli.config.as_deref(), &home, output),
+        _ => {}
+    }
     let config = config::load(cli.config.as_deref(), &home)?;
     let context = Context { home, config, output, lock_wait: cli.lock_wait };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -117,7 +124,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Delete(args) => delete::delete(context, args).await,
         Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
-        Command::Completions { .. } => Ok(Exit::Good),
+        Command::Completions { .. } | Command::Config(_) | Command::Init(_) => Ok(Exit::Good),
     }
 }
 

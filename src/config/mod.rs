@@ -6,6 +6,7 @@
 
 mod error;
 mod file;
+mod machine;
 mod participant;
 mod section;
 mod settings;
@@ -21,6 +22,9 @@ use toml::de::{DeTable, DeValue};
 
 use self::error::Problems;
 pub use self::error::{ConfigError, Problem};
+pub use self::machine::{Finding, Severity};
+#[cfg(test)]
+pub(crate) use self::participant::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
 pub use self::participant::{ParticipantConfig, Source};
 use self::section::Section;
 pub use self::settings::{OnCrash, PipelineConfig, RunsConfig, SpaceConfig};

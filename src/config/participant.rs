@@ -71,7 +71,7 @@ pub(super) struct Drafted {
 }
 
 /// The keys of both kinds.
-pub(super) const SHARED_KEYS: [&str; 10] = [
+pub(crate) const SHARED_KEYS: [&str; 10] = [
     "name",
     "kind",
     "critical",
@@ -84,9 +84,9 @@ pub(super) const SHARED_KEYS: [&str; 10] = [
     "allow_empty",
 ];
 /// The keys of `kind = "files"`.
-pub(super) const FILES_KEYS: [&str; 3] = ["paths", "exclude", "one_file_system"];
+pub(crate) const FILES_KEYS: [&str; 3] = ["paths", "exclude", "one_file_system"];
 /// The keys of `kind = "command"`.
-pub(super) const COMMAND_KEYS: [&str; 8] =
+pub(crate) const COMMAND_KEYS: [&str; 8] =
     ["command", "shell", "artifact", "env", "env_file", "directory", "preflight", "restore"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,8 +170,8 @@ fn allow(section: &mut Section<'_, '_>, kind: Option<Kind>) {
     });
 }
 
-/// Reading a tree may take days and stands still only where a disk does; a program is expected to say something, and to be
-/// done.
+/// Reading a tree may take days and stands still only where a disk does; a program is expected to say something, and to
+/// be done.
 fn deadlines(section: &mut Section<'_, '_>, kind: Kind) -> Deadlines {
     let usual = Deadlines::default();
     let (write, stall) = match kind {
@@ -216,11 +216,14 @@ fn command(
     let surroundings = CommandSpec {
         argv: Vec::new(),
         shell,
-        env: section.variables("env", true, |value| match value.contains('\0') {
+        env: section.variables("env", |value| match value.contains('\0') {
             true => Err("a variable cannot hold a zero byte".into()),
             false => Ok(value.to_owned()),
         }),
-        env_file: section.variables("env_file", false, values::absolute),
+        env_file: section.variables("env_file", |value| {
+            values::absolute(value)
+                .map_err(|_| "write the file that holds its value, from `/` on; a value itself goes into `env`".into())
+        }),
         directory: section
             .read("directory", |value| values::absolute(values::text(value, "a path in quotes")?))
             .map(Spanned::into_inner),

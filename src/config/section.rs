@@ -104,27 +104,19 @@ impl<'a, 'p> Section<'a, 'p> {
         Some(list)
     }
 
-    /// Variables and what they are; empty where none are given. The values are `secret` or not.
-    pub(super) fn variables<T>(
-        &mut self,
-        key: &str,
-        secret: bool,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> BTreeMap<String, T> {
+    /// Variables and what they are; empty where none are given. Their values are never shown: they may be secret, also
+    /// where a file was expected.
+    pub(super) fn variables<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> BTreeMap<String, T> {
         let mut variables = BTreeMap::new();
         let Some(value) = self.value(key) else { return variables };
-        if secret {
-            self.problems.hide(value.span());
-        }
+        self.problems.hide(value.span());
         let Some(table) = value.get_ref().as_table() else {
             let what = format!("a table as `{key} = {{ NAME = \"…\" }}`");
             self.problems.add(value.span(), format!("`{key}`: {}", values::needed(&what, value.get_ref())));
             return variables;
         };
         for (name, value) in table {
-            if secret {
-                self.problems.hide(value.span());
-            }
+            self.problems.hide(value.span());
             if let Err(reason) = values::variable(name.get_ref()) {
                 self.problems.add(name.span(), format!("`{key}`: {reason}"));
                 continue;

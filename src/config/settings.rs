@@ -111,7 +111,7 @@ pub(super) fn max_tries(section: &mut Section<'_, '_>, default: u32) -> u32 {
 
 /// `retry_delay`, here or of a participant.
 pub(super) fn retry_delay(section: &mut Section<'_, '_>, default: Duration) -> Duration {
-    section.read_or("retry_delay", default, values::duration)
+    section.read_or("retry_delay", default, values::pause)
 }
 
 /// `[space]`: what stays free.

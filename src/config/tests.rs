@@ -161,6 +161,7 @@ fn wrong_settings_are_told_with_line_and_key_and_what_is_allowed() {
         ("[runs]\nresume_within = 'soon'", &[(2, "`resume_within`: \"soon\" is no duration: write")]),
         ("[runs]\nresume_within = '-6h'", &[(2, "\"-6h\" is negative")]),
         ("[runs]\nresume_within = '9999h'", &[(2, "at most 8784 hours")]),
+        ("[runs]\nretry_delay = '61s'", &[(2, "`retry_delay`: \"61s\" is too long: at most 60 s")]),
         ("[runs]\nretry_delay = 'none'", &[(2, "`retry_delay`: \"none\" is no duration")]),
         ("[runs]\non_crash = 'restart'", &[(2, "`on_crash`: \"restart\" is not known: \"resume\" or \"fail\"")]),
         ("[space]\nmin_free = '10 parsecs'", &[(2, "`min_free`: \"10 parsecs\" is no size: write it as `10 GiB`")]),
@@ -265,7 +266,7 @@ fn wrong_participants_are_told_with_line_and_key_and_what_is_allowed() {
         ),
         (
             format!("{command}command = ['x']\nenv_file = {{ A = 'pw' }}"),
-            vec![(5, "`env_file`, A: \"pw\" is not an absolute path")],
+            vec![(5, "`env_file`, A: write the file that holds its value")],
         ),
         (format!("{command}command = ['x']\nenv = {{ 'A B' = 'x' }}"), vec![(5, "`env`: the name of a variable")]),
         (
@@ -334,6 +335,7 @@ fn values_of_variables_are_never_part_of_an_error() {
         "env = { PW = 'hunter2', 'B B' = 'x' }\ncommand = ['x']",
         "env = { PW = 'hunter2', B = 3 }\ncommand = ['x']",
         "env = 'hunter2'\ncommand = ['x']",
+        "env_file = { PW = 'hunter2' }\ncommand = ['x']",
         "command = ['x']\nenv = { PW = 'hunter2\n}",
         "command = ['x']\n[participant.env]\nPW = 'hunter2\n",
         "command = ['x']\n[participant.env]\nPW = hunter2\n",

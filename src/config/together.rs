@@ -52,8 +52,8 @@ fn dependencies(drafted: &[Drafted], problems: &mut Problems) {
     }
 }
 
-/// Tells one ring of participants that wait for each other, if there is one: who is left when those that wait for nobody
-/// left are taken away again and again.
+/// Tells one ring of participants that wait for each other, if there is one: who is left when those that wait for
+/// nobody left are taken away again and again.
 fn cycle(drafted: &[Drafted], problems: &mut Problems) {
     let mut left: BTreeMap<&str, Vec<&Spanned<String>>> = BTreeMap::new();
     for one in drafted {

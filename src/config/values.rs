@@ -8,6 +8,8 @@ use toml::de::DeValue;
 
 /// Longest duration: 366 days. Longer ones are mistakes, and none overflows a clock.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Longest pause before a try, to which it doubles.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// What is needed, where something else stands.
 pub(super) fn needed(what: &str, value: &DeValue<'_>) -> String {
@@ -47,6 +49,16 @@ where
 /// A duration, as `6h`, `90m` or `30s`.
 pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
     parse_duration(text(value, "a duration as \"6h\", \"90m\" or \"30s\"")?)
+}
+
+/// A pause between two tries.
+pub(super) fn pause(value: &DeValue<'_>) -> Result<Duration, String> {
+    let pause = duration(value)?;
+    if pause > MAX_PAUSE {
+        let given = value.as_str().unwrap_or_default();
+        return Err(format!("{given:?} is too long: at most {} s", MAX_PAUSE.as_secs()));
+    }
+    Ok(pause)
 }
 
 /// A duration above zero, or `none`.
