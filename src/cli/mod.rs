@@ -29,6 +29,7 @@ use uuid::Uuid;
 use self::args::{Cli, Command};
 use self::exit::{CliError, CliResult, Exit};
 use self::output::Output;
+use crate::command::Launcher;
 use crate::config::Config;
 use crate::engine::{EngineError, Holdfast, HomeView, Start, ViewError};
 
@@ -157,7 +158,8 @@ impl Context {
 
     fn start(&self, purpose: &'static str, lock_wait: Duration, resume: bool) -> Start {
         let (config, origin) = (self.config.clone(), self.origin());
-        Start { purpose, config, participants: Vec::new(), lock_wait, resume, origin }
+        let launcher = Some(Launcher::this_program());
+        Start { purpose, config, participants: Vec::new(), launcher, lock_wait, resume, origin }
     }
 
     /// Who this process acts for: the user it runs as.

@@ -11,6 +11,7 @@ use super::args::{ParticipantsArgs, ParticipantsCommand};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{printable, table, time};
 use super::{Context, errors};
+use crate::command::Launcher;
 use crate::config::Source;
 use crate::engine::{EngineError, Registered, configured};
 use crate::participant::{Descriptor, Preflight};
@@ -139,7 +140,7 @@ impl Row {
 /// Asks each named participant, or all, whether it could write now.
 fn test(context: &Context, names: &[String]) -> CliResult {
     let out = context.output;
-    let all = configured(&context.config, &context.home);
+    let all = configured(&context.config, &context.home, &Launcher::this_program());
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|one| one.descriptor.name.as_str() == *name)) {
         return Err(unknown_participant(unknown, all.iter().map(|one| one.descriptor.name.to_string())));
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::registry::Registered;
 use super::{EngineError, Holdfast, Start};
 use crate::blocking;
+use crate::command::Launcher;
 use crate::config::Config;
 use crate::participant::{Descriptor, Participant};
 
@@ -22,6 +23,7 @@ pub struct Builder {
     home: PathBuf,
     config: Config,
     participants: Vec<Result<Registered, EngineError>>,
+    launcher: Option<Launcher>,
     lock_wait: Duration,
     principal: String,
     resume: bool,
@@ -33,6 +35,7 @@ impl Builder {
             home,
             config: Config::default(),
             participants: Vec::new(),
+            launcher: None,
             lock_wait: LOCK_WAIT,
             principal: format!("local:uid={}", rustix::process::getuid().as_raw()),
             resume: true,
@@ -65,6 +68,12 @@ impl Builder {
         self
     }
 
+    /// What starts the commands of the configuration; needed where it has some.
+    pub fn launcher(mut self, launcher: Launcher) -> Self {
+        self.launcher = Some(launcher);
+        self
+    }
+
     /// How long to wait for another process that has the home in use.
     pub fn lock_wait(mut self, lock_wait: Duration) -> Self {
         self.lock_wait = lock_wait;
@@ -93,6 +102,7 @@ impl Builder {
             purpose: "application",
             config: self.config,
             participants: self.participants.into_iter().collect::<Result<_, _>>()?,
+            launcher: self.launcher,
             lock_wait: self.lock_wait,
             resume: self.resume,
             origin: Origin { principal: self.principal, correlation_id: Uuid::now_v7() },

@@ -35,7 +35,7 @@ use holdfast_log::{DurableLog, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::history::History;
 use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId, StreamId, Version};
-use holdfast_model::participant::ParticipantCommand;
+use holdfast_model::participant::{ChildV1, ParticipantCommand};
 use holdfast_model::progress::{Counts, Progress};
 use holdfast_model::restore::RestoreCommand;
 use holdfast_model::run::{
@@ -54,6 +54,7 @@ use self::request::What;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
+use crate::command::{self, CommandParticipant, Launcher};
 use crate::config::{Config, ParticipantConfig, Source};
 pub use crate::participant::FilesDefinition;
 use crate::participant::{FilesParticipant, Participant, digest};
@@ -72,6 +73,8 @@ pub struct Start {
     pub config: Config,
     /// Participants of the application, after those of the configuration.
     pub participants: Vec<Registered>,
+    /// Starts commands of the configuration. Without one, a configuration with commands is refused.
+    pub launcher: Option<Launcher>,
     /// How long to wait for another owner of the home.
     pub lock_wait: Duration,
     /// Whether open runs are resumed.
@@ -433,16 +436,22 @@ impl Holdfast {
 
 /// The participants of the configuration, then those of the application.
 fn participants(start: &Start, home: &Home) -> Result<Registry, EngineError> {
-    let configured = configured(&start.config, home.root()).into_iter();
+    let commands = start.config.participants.iter().any(|one| matches!(one.source, Source::Command(_)));
+    let launcher = match &start.launcher {
+        Some(launcher) => launcher.clone(),
+        None if commands => return Err(EngineError::NoLauncher),
+        None => Launcher::this_program(),
+    };
+    let configured = configured(&start.config, home.root(), &launcher).into_iter();
     Registry::new(configured.chain(start.participants.clone()).collect()).map_err(EngineError::ParticipantTwice)
 }
 
 /// The participants of a configuration. `home` is never part of what they take.
-pub(crate) fn configured(config: &Config, home: &Path) -> Vec<Registered> {
+pub(crate) fn configured(config: &Config, home: &Path, launcher: &Launcher) -> Vec<Registered> {
     let registered = |one: &ParticipantConfig| {
         let code: Arc<dyn Participant> = match &one.source {
             Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.to_owned())),
-            Source::Command(_) => unreachable!(),
+            Source::Command(definition) => Arc::new(CommandParticipant::new(definition.clone(), launcher.clone())),
         };
         Registered { descriptor: one.descriptor.clone(), code }
     };
@@ -466,6 +475,15 @@ fn by_digest(participant: &Registered) -> NewParticipant {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Ends what a dead process had started for a participant and left running: nothing is begun beside it.
+async fn end_left_over(participant: &ParticipantName, child: ChildV1) -> Result<(), EngineError> {
+    let ended = tokio::task::spawn_blocking(move || command::end_left_over(&child)).await;
+    let ended = ended.map_err(|panic| EngineError::Thread(panic.to_string()))?;
+    let ended = ended.map_err(|source| EngineError::LeftOver { participant: participant.clone(), source })?;
+    tracing::info!(%participant, group = child.group, ?ended, "looked for what an earlier process had left running");
+    Ok(())
 }
 
 async fn for_participant(
@@ -504,7 +522,7 @@ async fn settle(
     }
     for (name, participant) in history.participants().iter().filter(|(_, one)| one.at_work().is_some()) {
         for child in participant.children() {
-            let _ = (name, child);
+            end_left_over(name, *child).await?;
         }
         for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
     }
