@@ -46,22 +46,22 @@ struct Batch {
 impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let mut before = 0;
-        while let Some(requests) = self.queue.take(before) {
+        let (mut before, mut requests) = (0, Vec::new());
+        while self.queue.take(before, &mut requests) {
             before = requests.len();
             let poisoned = self.poison.lock().unwrap_or_else(PoisonError::into_inner).clone();
             match poisoned {
                 Some(reason) => {
-                    for request in requests {
+                    for request in requests.drain(..) {
                         answer(request.answer, Err(AppendError::Poisoned { reason: reason.clone() }));
                     }
                 }
-                None => self.commit(requests),
+                None => self.commit(&mut requests),
             }
         }
     }
 
-    fn commit(&mut self, requests: Vec<Request>) {
+    fn commit(&mut self, requests: &mut Vec<Request>) {
         let mut batch = self.collect(requests);
         let encoder = std::mem::replace(&mut batch.encoder, Encoder::new(batch.first));
         if batch.records.is_empty() {
@@ -86,19 +86,19 @@ impl Writer {
     }
 
     /// Gives places to what can be appended.
-    fn collect(&self, requests: Vec<Request>) -> Batch {
+    fn collect(&self, requests: &mut Vec<Request>) -> Batch {
         let catalog = self.view.catalog();
         let first = catalog.head.next();
         let mut batch = Batch {
             first,
             encoder: Encoder::new(first),
-            records: Vec::new(),
-            moved: HashMap::new(),
-            accepted: Vec::new(),
+            records: Vec::with_capacity(requests.len()),
+            moved: HashMap::with_capacity(requests.len()),
+            accepted: Vec::with_capacity(requests.len()),
             refused: Vec::new(),
         };
         let mut next = first;
-        for Request { append, answer, .. } in requests {
+        for Request { append, answer, .. } in requests.drain(..) {
             let Append { stream, expected, events } = &append;
             let actual = batch.moved.get(stream).copied().unwrap_or_else(|| catalog.streams.version(stream));
             if *expected != actual {
