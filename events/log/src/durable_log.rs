@@ -17,7 +17,6 @@
 //! ```
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -25,6 +24,7 @@ use holdfast_model::ids::{Position, StreamId, Version};
 use holdfast_model::record::Record;
 use tokio::sync::watch;
 
+use crate::backlog::{Backlog, Bounds};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::{OpenError, ReadError};
 use crate::event_log::{Append, AppendFuture, EventLog, ReadLog};
@@ -106,13 +106,13 @@ impl DurableLog {
         let queue = Arc::new(Queue::new());
         let poison = Arc::new(Mutex::new(None));
         let (head_sender, head) = watch::channel(report.head);
-        let (keeper_sender, commits) = mpsc::sync_channel(keeper::CHANNEL);
+        let backlog = Arc::new(Backlog::new(Bounds::default()));
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(io("start a thread for", &journal_dir))
         };
         let keeper = {
-            let view = view.clone();
-            spawn("holdfast-store", Box::new(move || keeper::run(&view, &commits)))?
+            let (view, backlog) = (view.clone(), backlog.clone());
+            spawn("holdfast-store", Box::new(move || keeper::run(&view, &backlog)))?
         };
         let writer = Writer {
             queue: queue.clone(),
@@ -120,7 +120,7 @@ impl DurableLog {
             journal,
             head_file,
             head: head_sender,
-            keeper: keeper_sender,
+            backlog,
             poison: poison.clone(),
         };
         let writer = spawn("holdfast-log", Box::new(move || writer.run()))?;

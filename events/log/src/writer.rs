@@ -1,13 +1,13 @@
 //! The one thread that appends: checks expected versions, gives places, commits, answers.
 
 use std::collections::HashMap;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_model::ids::{Position, StreamId, Version};
 use holdfast_model::record::Record;
 use tokio::sync::{oneshot, watch};
 
+use crate::backlog::{Backlog, Stalled};
 use crate::error::AppendError;
 use crate::event_log::{Append, Appended};
 use crate::head::HeadFile;
@@ -24,7 +24,7 @@ pub(crate) struct Writer {
     pub(crate) head_file: HeadFile,
     pub(crate) head: watch::Sender<Position>,
     /// Commits on their way to the store.
-    pub(crate) keeper: SyncSender<Encoded>,
+    pub(crate) backlog: Arc<Backlog>,
     /// Why nothing is taken any more.
     pub(crate) poison: Arc<Mutex<Option<String>>>,
 }
@@ -75,8 +75,10 @@ impl Writer {
                     answer(sender, Ok(appended));
                 }
                 self.refuse(batch, None);
-                // It goes on without the store where that is gone; the keeper then only takes commits out of the way.
-                let _ = self.keeper.send(encoded);
+                if self.backlog.push(encoded) == Err(Stalled) {
+                    tracing::error!("the event log's store does not move; it is gone on without");
+                    self.view.give_up_store("it did not take any event for too long".to_owned());
+                }
             }
             Err(error) => {
                 let error = self.failed(&error);
@@ -172,6 +174,12 @@ impl Writer {
                 }),
             );
         }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.backlog.end();
     }
 }
 
