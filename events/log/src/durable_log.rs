@@ -43,7 +43,7 @@ use crate::writer::Writer;
 pub struct Options {
     /// A segment of the journal that would grow past this is closed and a new one started.
     pub segment_bytes: u64,
-    /// Room on the disk is taken in steps of this size.
+    /// Room on the disk is taken ahead in steps of this size, with zeros.
     pub reserve_bytes: u64,
     /// What writes the journal.
     pub disk: Arc<dyn Disk>,
@@ -51,7 +51,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, reserve_bytes: 1 << 20, disk: Arc::new(SystemDisk) }
+        Self { segment_bytes: 64 << 20, reserve_bytes: 256 << 10, disk: Arc::new(SystemDisk) }
     }
 }
 

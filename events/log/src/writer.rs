@@ -59,6 +59,9 @@ impl Writer {
                 None => self.commit(&mut requests),
             }
         }
+        if self.poison.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.journal.trim();
+        }
     }
 
     fn commit(&mut self, requests: &mut Vec<Request>) {
