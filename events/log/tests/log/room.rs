@@ -78,7 +78,7 @@ fn a_commit_torn_within_it_is_dropped_and_stated() {
     let killed = Killed::new();
     let Killed { start, end, .. } = killed;
     // What of the last commit did not get to the disk: the end from any place on, the beginning, a sector in the middle.
-    let cut = (start + 1..end).step_by(7).map(|from| (from, end));
+    let cut = (start + 1..end).step_by(29).map(|from| (from, end));
     let holes = [(start, start + 512), (start, end - 1), (start + 600, start + 1112)];
     for (from, to) in cut.chain(holes) {
         let copy = killed.copy();
