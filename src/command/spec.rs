@@ -14,7 +14,7 @@ use super::error::CommandError;
 pub struct CommandSpec {
     /// The program and its arguments; with `shell`, one script.
     pub argv: Vec<String>,
-    /// Whether it is a script for `bash`, run with `-o pipefail`: a failing stage of a pipeline fails it.
+    /// Whether it is a script for `bash`, run with `-e -o pipefail`: a command that fails, in a pipeline too, fails it.
     #[serde(default)]
     pub shell: bool,
     /// Variables of its environment.
@@ -35,7 +35,7 @@ impl CommandSpec {
         match (self.argv.as_slice(), self.shell) {
             ([], _) => invalid("argv is empty: give the program and its arguments"),
             ([first, ..], _) if first.is_empty() => invalid("the first word of argv is empty: give a program"),
-            ([script], true) => Ok(vec!["bash", "-o", "pipefail", "-c", script]),
+            ([script], true) => Ok(vec!["bash", "-e", "-o", "pipefail", "-c", script]),
             (_, true) => invalid("with shell = true, argv is one script: write it as one string"),
             (words, false) => Ok(words.iter().map(String::as_str).collect()),
         }
@@ -71,8 +71,8 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_one_word_and_runs_with_pipefail() {
-        assert_eq!(spec(&["a | b"], true).words().unwrap(), ["bash", "-o", "pipefail", "-c", "a | b"]);
+    fn a_script_is_one_word_and_ends_at_the_first_failure() {
+        assert_eq!(spec(&["a | b"], true).words().unwrap(), ["bash", "-e", "-o", "pipefail", "-c", "a | b"]);
         assert_eq!(spec(&["a", "| b"], false).words().unwrap(), ["a", "| b"]);
         for bad in [spec(&[], false), spec(&[], true), spec(&[""], false), spec(&["a", "b"], true)] {
             assert_eq!(bad.words().unwrap_err().code(), "COMMAND_INVALID");
