@@ -4,8 +4,8 @@ use holdfast_actors::ports::Stop;
 
 use super::artifacts::Admit;
 
-/// A look at whether a participant could write.
-#[derive(Clone)]
+/// A look at whether a participant could write. The default is one that no run waits for and nobody stops.
+#[derive(Clone, Default)]
 pub struct Preflight {
     stop: Stop,
     admit: Option<Admit>,
