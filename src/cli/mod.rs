@@ -8,11 +8,13 @@ mod config;
 mod delete;
 mod errors;
 mod exit;
+mod in_place;
 mod log;
 mod output;
 mod restore;
 mod runs;
 mod verify;
+mod watcher;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};

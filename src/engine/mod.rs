@@ -54,6 +54,7 @@ use self::request::What;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
+use crate::command::{CommandParticipant, Launcher};
 use crate::config::{Config, Source};
 pub use crate::participant::FilesDefinition;
 use crate::participant::{FilesParticipant, Participant, digest};
@@ -436,7 +437,9 @@ fn participants(start: &Start, home: &Home) -> Result<Registry, EngineError> {
     let configured = start.config.participants.iter().map(|one| {
         let code: Arc<dyn Participant> = match &one.source {
             Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.root().to_owned())),
-            Source::Command(_) => unreachable!(),
+            Source::Command(definition) => {
+                Arc::new(CommandParticipant::new(definition.clone(), Launcher::this_program()))
+            }
         };
         Registered { descriptor: one.descriptor.clone(), code }
     });
