@@ -66,8 +66,8 @@ impl<'a> Call<'a> {
 
     /// Another variable for its environment, before those of the configuration.
     #[must_use]
-    pub fn variable(mut self, name: &'a str, value: impl ToString) -> Self {
-        self.variables.push((name, value.to_string()));
+    pub fn variable(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
         self
     }
 

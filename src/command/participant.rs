@@ -69,7 +69,7 @@ impl Participant for CommandParticipant {
         let finished = Call::new(&self.definition.command, &self.launcher)
             .stopped_by(&stopped)
             .admitted_by(&*surroundings.admit)
-            .variable("HOLDFAST_RUN_ID", surroundings.work.run_id)
+            .variable("HOLDFAST_RUN_ID", surroundings.work.run_id.to_string())
             .variable("HOLDFAST_PARTICIPANT", surroundings.participant.as_str())
             .take(&mut sink)?;
         if finished.bytes == 0 && !self.definition.allow_empty {

@@ -111,7 +111,7 @@ fn a_group_whose_number_is_another_ones_now_is_left_alone() {
 
 #[test]
 fn another_boot_leaves_nothing() {
-    let mut left = group("echo; sleep 300", 0);
+    let mut left = group("exec sleep 300", 0);
     let before = ChildV1 { boot_id: Uuid::nil(), ..left.child };
     assert_eq!(end_left_over(&before).unwrap(), Ended::default());
     assert!(left.first_lives());
