@@ -70,9 +70,9 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// List what is in a run
     Ls(LsArgs),
-    /// Write one file of a run to standard output
+    /// Write one file or stream of a run to standard output
     Dump(DumpArgs),
-    /// Bring a run back into a folder
+    /// Bring a run back into a folder, or into a participant
     Restore(RestoreArgs),
     /// Delete a run's directory; its history stays
     Delete(DeleteArgs),
@@ -220,14 +220,20 @@ pub(super) struct LsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  holdfast dump latest data/etc/hosts > hosts")]
+#[command(after_help = "\
+Examples:
+  holdfast dump latest data/etc/hosts > hosts
+  holdfast dump latest shop.dump | pg_restore --clean --dbname shop
+  holdfast dump latest --participant db > shop.dump
+
+The hashes of a stream are compared at its end: with exit code 4, what was written must not be used.")]
 pub(super) struct DumpArgs {
     /// A run id, or `latest` for the newest completed run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
-    /// The file, as `ls` shows it
-    #[arg(value_name = "PATH")]
-    pub(super) path: PathBuf,
+    /// The file or stream, as `ls` shows it; may be left out where the participant has one stream
+    #[arg(value_name = "PATH", required_unless_present = "participant")]
+    pub(super) path: Option<PathBuf>,
     /// Only this participant
     #[arg(long, value_name = "NAME")]
     pub(super) participant: Option<String>,
@@ -238,16 +244,24 @@ pub(super) struct DumpArgs {
 Examples:
   holdfast restore latest --target ./out
   holdfast restore latest --target ./out --path data/etc/hosts --path data/srv
+  holdfast restore latest --participant db --in-place
 
 Into a folder that is not there or empty, all is made ready beside it and put in place at the end: it is there whole or not at all.
-Into one that holds something, nothing is replaced unless --overwrite is given; then each file is replaced as a whole.")]
+Into one that holds something, nothing is replaced unless --overwrite is given; then each file is replaced as a whole.
+
+In place, the `restore` command that the configuration has for the participant takes its artifact on standard input, after the whole
+artifact was verified. Backups of this home wait meanwhile. What the command has done, it alone can undo.")]
+#[command(group = clap::ArgGroup::new("where").required(true).args(["target", "in_place"]))]
 pub(super) struct RestoreArgs {
     /// A run id, or `latest` for the newest completed run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
-    /// Where to
+    /// Into this folder
     #[arg(long, value_name = "DIR")]
-    pub(super) target: PathBuf,
+    pub(super) target: Option<PathBuf>,
+    /// Back into the participant, by its `restore` command of the configuration
+    #[arg(long, requires = "participant", conflicts_with_all = ["path", "overwrite"])]
+    pub(super) in_place: bool,
     /// Only this path and what is below it, as `ls` shows it
     #[arg(long, value_name = "PATH")]
     pub(super) path: Vec<PathBuf>,

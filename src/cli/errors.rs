@@ -94,6 +94,20 @@ fn refused(refusal: &Refusal) -> CliError {
     CliError::new(exit, refusal.code(), refusal, "")
 }
 
+/// What went wrong while something was written to standard output.
+pub(super) fn dump(error: RestoreError) -> CliError {
+    let next = match &error {
+        error if error.is_damage() => {
+            "What was written so far must not be used. `holdfast verify --all` tells which runs are good; dump it from one of those."
+        }
+        RestoreError::HoldsFiles { .. } => {
+            "Name the file: `holdfast dump RUN PATH`; `holdfast ls RUN` lists what is in it."
+        }
+        _ => return restore(error),
+    };
+    CliError { next: next.into(), ..restore(error) }
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 pub(super) fn restore(error: RestoreError) -> CliError {
     if error.is_damage() {
@@ -121,6 +135,16 @@ pub(super) fn restore(error: RestoreError) -> CliError {
         RestoreError::Files(FilesError::Restore { .. }) => {
             (Exit::Failed, "See to what the system says (room, permissions), then restore again.")
         }
+        RestoreError::SameName { .. } => {
+            (Exit::Failed, "Nothing was written. Restore each by --participant NAME into a folder of its own.")
+        }
+        RestoreError::HoldsFiles { .. } => {
+            (Exit::Usage, "Restore it into a folder: --target DIR in place of --in-place.")
+        }
+        RestoreError::NotOneStream { .. } => (
+            Exit::Usage,
+            "Name the one that is meant: `holdfast dump RUN NAME`, or `holdfast restore RUN --target DIR --path NAME`.",
+        ),
         RestoreError::NoParticipant { .. } => (Exit::Usage, "`holdfast show RUN` lists its participants."),
         RestoreError::Conflicts { .. } => {
             (Exit::Failed, "Nothing was written. Name another --target, or allow it with --overwrite.")

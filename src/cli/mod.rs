@@ -8,6 +8,7 @@ mod config;
 mod delete;
 mod errors;
 mod exit;
+mod in_place;
 mod init;
 mod log;
 mod output;
@@ -15,6 +16,7 @@ mod participants;
 mod restore;
 mod runs;
 mod verify;
+mod watcher;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};

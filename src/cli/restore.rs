@@ -3,32 +3,38 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::RestoreId;
 use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::RestoreArgs;
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, seconds, size};
-use super::{Context, absolute, browse, errors};
+use super::watcher::{Watcher, cancel_on_signal};
+use super::{Context, absolute, browse, errors, in_place};
 use crate::engine::{RestoreClaim, RestoreOutcome};
-use crate::files::{Observer, RawPath};
+use crate::files::RawPath;
 use crate::restore::{IntoFolder, Prepared, Request, RestoreError, Restored};
 
 /// How long a restore waits for a home in use before it goes on without a record.
 const RECORD_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult {
+    match &args.target {
+        Some(target) => into_folder(context, args, target).await,
+        None => in_place::restore(context, args).await,
+    }
+}
+
+async fn into_folder(context: &Context, args: &RestoreArgs, target: &Path) -> CliResult {
     let out = context.output;
     let source = browse::open(context, args.run, args.participant.as_deref(), args.accept_incomplete)?;
     let run_id = source.run_id();
     let request = Request {
         restore_id: RestoreId(uuid::Uuid::now_v7()),
-        target: absolute(&args.target)?,
+        target: absolute(target)?,
         paths: args.path.iter().map(|path| RawPath::from(path.as_path())).collect(),
         overwrite: args.overwrite,
     };
@@ -57,7 +63,7 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     if let Ok(facts) = is_prepared.await {
         in_place = facts.staging.is_empty();
         claim = begin(context, run_id, &recorded, &facts).await?.map(Arc::new);
-        watcher.expect(&facts, out.has_terminal());
+        watcher.expect(facts.files, facts.bytes, out.has_terminal());
         let _ = to_worker.send(claim.clone());
     }
     let result = work.await.map_err(|panic| CliError::failed("RESTORE_PANICKED", panic))?;
@@ -137,7 +143,7 @@ fn facts_of(restored: &Restored) -> RestoreCompletedV1 {
     RestoreCompletedV1 { files: restored.files, bytes: restored.bytes, warnings: restored.warnings }
 }
 
-fn note(claim: Option<&RestoreClaim>, outcome: &RestoreOutcome) {
+pub(super) fn note(claim: Option<&RestoreClaim>, outcome: &RestoreOutcome) {
     if let Some(Err(error)) = claim.map(|claim| claim.note(outcome)) {
         tracing::warn!(%error, "how the restore stands cannot be noted");
     }
@@ -173,7 +179,7 @@ fn failed(error: RestoreError, in_place: bool) -> CliError {
     told
 }
 
-fn failure(error: &RestoreError) -> Failure {
+pub(super) fn failure(error: &RestoreError) -> Failure {
     let kind = if error.is_cancelled() { FailureKind::Cancelled } else { FailureKind::Fatal };
     Failure::new(kind, error.code(), error.to_string())
 }
@@ -205,68 +211,4 @@ fn summarise(
         seconds(took),
     ))?;
     Ok(exit)
-}
-
-async fn cancel_on_signal(watcher: Arc<Watcher>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    watcher.cancelled.store(true, Ordering::Release);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    // The second one stops at once; the next start takes away what is left.
-    std::process::exit(i32::from(Exit::Cancelled as u8));
-}
-
-/// Hears how far it is, and shows it.
-#[derive(Default)]
-struct Watcher {
-    cancelled: AtomicBool,
-    files: AtomicU64,
-    bar: std::sync::OnceLock<ProgressBar>,
-}
-
-impl Watcher {
-    fn expect(&self, facts: &Facts, terminal: bool) {
-        if !terminal {
-            return;
-        }
-        let bar = ProgressBar::with_draw_target(Some(facts.bytes.max(1)), ProgressDrawTarget::stderr_with_hz(10));
-        let template =
-            "  restore {bar:28.cyan/blue} {percent:>3}%  {bytes} of {total_bytes}, {msg}, {bytes_per_sec}, {eta} to go";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message(counted(facts.files, "file"));
-        let _ = self.bar.set(bar);
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = self.bar.get() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Observer for Watcher {
-    fn advance(&self, files: u64, bytes: u64) {
-        self.files.fetch_add(files, Ordering::Relaxed);
-        if let Some(bar) = self.bar.get() {
-            bar.inc(bytes);
-        }
-    }
-
-    fn warn(&self, path: &Path, reason: &str) {
-        tracing::warn!(path = %path.display(), reason, "restored with a difference");
-    }
-
-    fn cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
-    }
 }

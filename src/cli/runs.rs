@@ -120,6 +120,11 @@ pub(super) fn show(context: &Context, args: &ShowArgs) -> CliResult {
     Ok(Exit::Good)
 }
 
+/// What a program said, a line each.
+pub(super) fn said<'a>(output: &'a str, indent: &'a str) -> impl Iterator<Item = String> + 'a {
+    output.lines().map(move |line| format!("{indent}{}", printable(line.as_bytes())))
+}
+
 fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     let mut lines = vec![format!("run        {}", row.run_id), format!("status     {}", row.status.as_str())];
     let mut field = |name: &str, value: String| {
@@ -151,10 +156,18 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
         field("verified", format!("{}: {result}", time(last.at.seconds())));
     }
     for participant in &row.participants {
-        let kind = if participant.critical { "critical" } else { "optional" };
-        lines.push(format!("\nparticipant {} ({kind}): {}", participant.name, participant.status));
+        let weight = if participant.critical { "critical" } else { "optional" };
+        let (name, kind) = (&participant.name, printable(participant.kind.as_bytes()));
+        lines.push(format!("\nparticipant {name} ({kind}, {weight}): {}", participant.status));
+        if participant.tries > 1 {
+            lines.push(format!("  tries    {}", participant.tries));
+        }
         if !participant.error.is_empty() {
             lines.push(format!("  error    {}", printable(participant.error.as_bytes())));
+        }
+        if !participant.output.is_empty() {
+            lines.push("  output".to_owned());
+            lines.extend(said(&participant.output, "    "));
         }
         for artifact in &participant.artifacts {
             let compression = &artifact.compression;

@@ -75,7 +75,7 @@ impl<'a> Carry<'a> {
                 .and_then(|flags| fcntl_setfl(&pipe, flags | OFlags::NONBLOCK))
                 .map_err(|errno| watch(errno.into()))?;
             let buffer = vec![0; BUFFER];
-            self.input = Some(Input { pipe: Some(pipe), source, buffer, from: 0, to: 0, unread: None });
+            self.input = Some(Input { pipe: Some(pipe), held: None, source, buffer, from: 0, to: 0, unread: None });
         }
         Ok(())
     }
@@ -163,16 +163,12 @@ impl<'a> Carry<'a> {
         Ok(())
     }
 
-    /// From now on what it writes is thrown away, and it is given nothing.
+    /// From now on what it writes is thrown away, and it is given nothing. Its input stays open until it has ended: one that sees the
+    /// end of half its input would take that for all, and commit it.
     pub(super) fn discard(&mut self) {
         self.sink = None;
-        self.close_input();
-    }
-
-    /// Gives it nothing more.
-    pub(super) fn close_input(&mut self) {
         if let Some(input) = &mut self.input {
-            input.pipe = None;
+            input.held = input.pipe.take();
         }
     }
 
@@ -195,6 +191,8 @@ impl<'a> Carry<'a> {
 /// What is fed into a command.
 struct Input<'a> {
     pipe: Option<ChildStdin>,
+    /// The same, where nothing more is given and the command must not see its end.
+    held: Option<ChildStdin>,
     source: &'a mut dyn Read,
     /// What was read of the source; from `from` to `to` it is still to be given.
     buffer: Vec<u8>,

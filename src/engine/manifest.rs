@@ -43,6 +43,7 @@ fn participant(one: &RunParticipant, shown: ParticipantView) -> Result<ManifestP
     let good = one.status == ParticipantStatus::Completed;
     Ok(ManifestParticipant {
         name: one.name.clone(),
+        kind: Some(one.kind.clone()),
         critical: one.critical,
         ok: shown.ok,
         status: shown.status,

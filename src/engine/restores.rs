@@ -18,13 +18,15 @@ use holdfast_log::{ReadLog, durable};
 use holdfast_model::codec::Origin;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::history::History;
-use holdfast_model::ids::{RestoreId, StreamId};
+use holdfast_model::ids::{ParticipantName, RestoreId, StreamId};
+use holdfast_model::participant::ChildV1;
 use holdfast_model::restore::{Restore, RestoreCommand, RestoreCompletedV1};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
 use super::view::ViewError;
+use crate::command::end_left_over;
 use crate::restore::put_in_place;
 
 /// Longest claim read, in bytes.
@@ -39,6 +41,13 @@ pub enum RestoreOutcome {
         completed: RestoreCompletedV1,
         /// Where to, as bytes of a path.
         target: Vec<u8>,
+    },
+    /// A participant's own command takes the artifact back, or is about to.
+    InPlace {
+        /// The participant.
+        participant: ParticipantName,
+        /// The command's process; none before there is one.
+        child: Option<ChildV1>,
     },
     /// All is in place.
     Completed(RestoreCompletedV1),
@@ -163,6 +172,7 @@ async fn settle_one(
         None => interrupted(take_away(staging, restore_id)),
         Some(RestoreOutcome::Completed(completed)) => RestoreCommand::Complete(completed),
         Some(RestoreOutcome::Failed(failure)) => RestoreCommand::Fail(failure),
+        Some(RestoreOutcome::InPlace { participant, child }) => interrupted(end_command(&participant, child).await),
         Some(RestoreOutcome::Ready { completed, target }) => {
             match put_in_place(staging, Path::new(std::ffi::OsStr::from_bytes(&target))) {
                 Ok(()) => RestoreCommand::Complete(completed),
@@ -177,6 +187,22 @@ async fn settle_one(
     let message = ForRestore { restore_id, command, origin: origin.clone() };
     root.send(message).await.map_err(|_| EngineError::Stopped)??;
     Ok(what)
+}
+
+/// Ends what a dead process left of a participant's `restore` command, and says in the failure's words what was found.
+async fn end_command(participant: &ParticipantName, child: Option<ChildV1>) -> String {
+    let Some(child) = child else {
+        return format!("its process ended early, before a command was begun: participant {participant} is as before");
+    };
+    let ended = tokio::task::spawn_blocking(move || end_left_over(&child)).await;
+    let left = match ended.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        Ok(_) => String::new(),
+        Err(error) => format!(", processes of the group {} may still be there ({error})", child.group),
+    };
+    format!(
+        "its process ended early while the restore command of participant {participant} was at work{left}: what it restored is \
+         not complete; restore again"
+    )
 }
 
 /// Takes away the claims of processes that are gone and have nothing to tell. A claim is made by the home's owner, so none is

@@ -1,6 +1,6 @@
 //! Parts of a backup: which members of the stream are needed for some paths.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
 use super::entry::{Entry, Kind, Span};
@@ -115,6 +115,21 @@ impl Plan {
         entries: impl IntoIterator<Item = io::Result<Entry>>,
         selection: &Selection,
     ) -> Result<Self, FilesError> {
+        let (plan, missing) = Self::of_some(entries, selection)?;
+        match missing.into_iter().next() {
+            Some(path) => Err(FilesError::NotFound { path }),
+            None => Ok(plan),
+        }
+    }
+
+    /// The same for a stream that is one of several: the selected paths that have no entry in it come with the plan, in order.
+    ///
+    /// # Errors
+    /// [`FilesError::Index`] with the iterator's first error.
+    pub fn of_some(
+        entries: impl IntoIterator<Item = io::Result<Entry>>,
+        selection: &Selection,
+    ) -> Result<(Self, BTreeSet<RawPath>), FilesError> {
         let mut plan = Self::default();
         let mut found = HashSet::new();
         // Members that are restored under another name, and that name.
@@ -150,11 +165,8 @@ impl Plan {
                 }
             }
         }
-        let missing = selection.chosen.iter().flatten().filter(|path| !found.contains(*path)).min();
-        match missing {
-            Some(path) => Err(FilesError::NotFound { path: RawPath::new(path.clone()) }),
-            None => Ok(plan),
-        }
+        let missing = selection.chosen.iter().flatten().filter(|path| !found.contains(*path));
+        Ok((plan, missing.map(|path| RawPath::new(path.clone())).collect()))
     }
 
     /// The stretches of the stream that are read, in the order of reading.

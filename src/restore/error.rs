@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId};
 
 use crate::files::{FilesError, RawPath};
+use crate::participant::ParticipantError;
 use crate::pipeline::PipelineError;
 use crate::storage::StorageError;
 
@@ -34,6 +35,44 @@ pub enum RestoreError {
     /// An artifact without an index cannot be listed or restored in part.
     #[error("artifact {0} has no index")]
     NoIndex(ArtifactName),
+    /// What is restored into one folder would mix there.
+    #[error("both {one} and {other} have `{path}`: in one folder they would mix")]
+    SameName {
+        /// The name that both have.
+        path: RawPath,
+        /// A participant.
+        one: ParticipantName,
+        /// Another one.
+        other: ParticipantName,
+    },
+    /// A stream was asked for, and there is a tree.
+    #[error("participant {participant} holds a tree of files, no stream of its own")]
+    HoldsFiles {
+        /// The participant.
+        participant: ParticipantName,
+    },
+    /// Nothing says which of its streams is meant.
+    #[error("participant {participant} has several artifacts: {}", listed(names))]
+    NotOneStream {
+        /// The participant.
+        participant: ParticipantName,
+        /// Its artifacts.
+        names: Vec<ArtifactName>,
+    },
+    /// Nothing takes its artifact back.
+    #[error("the configuration has no `restore` command for participant {participant}")]
+    NoRestoreCommand {
+        /// The participant.
+        participant: ParticipantName,
+    },
+    /// The participant's `restore` command was not good.
+    #[error("participant {participant} is not restored: {}", error.failure().message)]
+    Command {
+        /// The participant.
+        participant: ParticipantName,
+        /// Why, and the last of what the command said.
+        error: ParticipantError,
+    },
     /// A newer program made it.
     #[error("{0}; a newer program made this run: use that one")]
     Unknown(String),
@@ -76,6 +115,10 @@ pub enum RestoreError {
     },
 }
 
+fn listed(names: &[ArtifactName]) -> String {
+    names.iter().map(ArtifactName::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// A pipeline error that came through a reader speaks for itself.
 fn inner(error: &FilesError) -> String {
     match through(error) {
@@ -94,12 +137,17 @@ fn through(error: &FilesError) -> Option<&PipelineError> {
 impl RestoreError {
     /// Its stable code.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &str {
         match self {
             RestoreError::NotRestorable { .. } => "BACKUP_RUN_NOT_RESTORABLE",
             RestoreError::Deleted(_) => "BACKUP_RUN_NOT_FOUND",
             RestoreError::NoParticipant { .. } => "UNKNOWN_PARTICIPANT",
             RestoreError::NoIndex(_) => "INDEX_MISSING",
+            RestoreError::SameName { .. } => "NAMES_MIX",
+            RestoreError::HoldsFiles { .. } => "ARTIFACT_IS_TREE",
+            RestoreError::NotOneStream { .. } => "ARTIFACT_AMBIGUOUS",
+            RestoreError::NoRestoreCommand { .. } => "RESTORE_COMMAND_MISSING",
+            RestoreError::Command { error, .. } => &error.failure().code,
             RestoreError::Unknown(_) => "ARTIFACT_UNKNOWN",
             RestoreError::Storage(error) => error.code(),
             RestoreError::Pipeline(error) => error.code(),

@@ -1,5 +1,6 @@
 //! A restore into a folder.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -9,9 +10,11 @@ use holdfast_log::durable;
 use holdfast_model::ids::RestoreId;
 use holdfast_model::run::ArtifactStoredV1;
 
+use super::apart::{self, Tops};
 use super::error::RestoreError;
-use super::source::RunSource;
-use crate::files::{self, ExtractOptions, FilesError, Observer, Plan, RawPath, Selection, Summary};
+use super::source::{Form, RunSource};
+use super::streams;
+use crate::files::{self, ExtractOptions, FilesError, Observer, Plan, RawPath, Selection, Step, Summary};
 
 /// Conflicts looked for before a restore is refused.
 const CONFLICTS: usize = 100;
@@ -77,16 +80,22 @@ impl IntoFolder {
         let fresh = is_fresh(&request.target)?;
         let selection = if request.paths.is_empty() { Selection::everything() } else { Selection::of(&request.paths)? };
         let mut parts = Vec::new();
-        let mut missing = None;
+        let mut nowhere: Option<BTreeSet<RawPath>> = None;
+        let mut tops = Tops::default();
         for artifact in source.artifacts() {
+            let mut own = BTreeSet::new();
+            let entries = source.entries(artifact)?.inspect(|entry| apart::note(entry, &mut own));
+            let (plan, missing) = Plan::of_some(entries, &selection)?;
+            let found = request.paths.is_empty() || plan.steps.iter().any(|step| !matches!(step, Step::Folder(_)));
             // With several participants a path is in one of them.
-            let plan = match Plan::new(source.entries(artifact)?, &selection) {
-                Err(FilesError::NotFound { path }) => {
-                    missing = Some(path);
-                    continue;
-                }
-                plan => plan?,
-            };
+            nowhere = Some(match nowhere {
+                Some(nowhere) => nowhere.intersection(&missing).cloned().collect(),
+                None => missing,
+            });
+            if !found {
+                continue;
+            }
+            tops.add(&artifact.participant, own)?;
             if !fresh {
                 refuse_conflicts(source, artifact, &selection, &request)?;
             }
@@ -97,7 +106,7 @@ impl IntoFolder {
             }
             parts.push(part);
         }
-        if let Some(path) = missing.filter(|_| parts.is_empty()) {
+        if let Some(path) = nowhere.and_then(|nowhere| nowhere.into_iter().next()) {
             return Err(FilesError::NotFound { path }.into());
         }
         if request.paths.is_empty() {
@@ -162,6 +171,12 @@ impl Prepared<'_> {
         let options = ExtractOptions { overwrite: self.request.overwrite, ..ExtractOptions::default() };
         let mut restored = Restored::default();
         for part in &self.parts {
+            if self.source.form(&part.artifact) == Form::Stream {
+                let how = (self.request.restore_id, self.request.overwrite);
+                let (summary, read) = streams::place(self.source, &part.artifact, folder, how, observer)?;
+                restored.add(&summary, read);
+                continue;
+            }
             let reader = self.source.reader(&part.artifact)?;
             let summary = if self.request.paths.is_empty() {
                 files::extract(&mut reader.stream(), folder, &options, observer)?

@@ -1,18 +1,30 @@
 //! A run's artifacts, opened for reading and kept from deletion meanwhile.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_log::home::Home;
-use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::ids::{ParticipantName, RunId, Timestamp};
 use holdfast_model::run::{ArtifactStoredV1, Retained, Run, RunStatus};
 
 use super::error::RestoreError;
+use super::streams;
 use crate::files::Entry;
+use crate::participant::FilesDefinition;
 use crate::pipeline::index::IndexLine;
 use crate::pipeline::{ArtifactReader, FrameTable, IndexReader, Pipeline};
 use crate::storage::{ManifestArtifact, ReadLease, Storage};
+
+/// What an artifact's content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A tree of files, as a tar stream with an index of its members.
+    Tree,
+    /// Bytes that its participant alone understands.
+    Stream,
+}
 
 /// A run that is being read. As long as it lives the run's directory is not deleted.
 pub struct RunSource {
@@ -21,6 +33,9 @@ pub struct RunSource {
     lease: ReadLease,
     pipeline: Pipeline,
     artifacts: Vec<ArtifactStoredV1>,
+    /// Participants whose artifacts are trees.
+    trees: BTreeSet<ParticipantName>,
+    taken: Timestamp,
 }
 
 impl RunSource {
@@ -61,6 +76,8 @@ impl RunSource {
             lease,
             pipeline: Pipeline::new(workers, workers + 4)?,
             artifacts,
+            trees: trees(run),
+            taken: run.started_at().unwrap_or_else(|| run.requested_at()),
         })
     }
 
@@ -82,6 +99,25 @@ impl RunSource {
         &self.artifacts
     }
 
+    /// What an artifact of it is.
+    #[must_use]
+    pub fn form(&self, artifact: &ArtifactStoredV1) -> Form {
+        if self.trees.contains(&artifact.participant) { Form::Tree } else { Form::Stream }
+    }
+
+    /// When the run was started: the time of what has none of its own.
+    #[must_use]
+    pub fn taken(&self) -> Timestamp {
+        self.taken
+    }
+
+    /// Whether its artifacts are of more than one participant.
+    #[must_use]
+    pub fn has_several_participants(&self) -> bool {
+        let first = self.artifacts.first();
+        self.artifacts.iter().any(|artifact| first.is_some_and(|first| first.participant != artifact.participant))
+    }
+
     /// The stored bytes of an artifact.
     ///
     /// # Errors
@@ -98,12 +134,15 @@ impl RunSource {
         self.lease.index(&recorded(artifact)?)?.ok_or_else(|| RestoreError::NoIndex(artifact.logical_name.clone()))
     }
 
-    /// What is in an artifact, in the order it was written.
+    /// What is in an artifact, in the order it was written: of a stream, the one file that it is shown as.
     ///
     /// # Errors
     /// As [`RunSource::index`].
     pub fn entries(&self, artifact: &ArtifactStoredV1) -> Result<Entries, RestoreError> {
-        Ok(Entries(self.index(artifact)?))
+        match self.form(artifact) {
+            Form::Tree => Ok(Entries(Listed::Index(self.index(artifact)?))),
+            Form::Stream => Ok(Entries(Listed::Stream(Some(streams::entry(artifact, self.taken))))),
+        }
     }
 
     /// Where the frames of an artifact lie.
@@ -124,18 +163,33 @@ fn recorded(artifact: &ArtifactStoredV1) -> Result<ManifestArtifact, RestoreErro
     crate::engine::recorded(artifact).map_err(RestoreError::Unknown)
 }
 
-/// The entries of an index.
-pub struct Entries(IndexReader);
+/// The participants of a run that store trees.
+fn trees(run: &Run) -> BTreeSet<ParticipantName> {
+    let trees = run.participants().iter().filter(|participant| participant.kind == FilesDefinition::KIND);
+    trees.map(|participant| participant.name.clone()).collect()
+}
+
+/// The entries of an artifact.
+pub struct Entries(Listed);
+
+enum Listed {
+    Index(IndexReader),
+    Stream(Option<Entry>),
+}
 
 impl Iterator for Entries {
     type Item = io::Result<Entry>;
 
     fn next(&mut self) -> Option<io::Result<Entry>> {
+        let index = match &mut self.0 {
+            Listed::Index(index) => index,
+            Listed::Stream(entry) => return entry.take().map(Ok),
+        };
         loop {
-            return match self.0.next()? {
+            return match index.next()? {
                 Ok(IndexLine::Frame(_)) => continue,
                 Ok(IndexLine::Entry(line)) => {
-                    Some(serde_json::from_str(&line).map_err(|error| self.0.refuse(error.to_string()).into()))
+                    Some(serde_json::from_str(&line).map_err(|error| index.refuse(error.to_string()).into()))
                 }
                 Err(error) => Some(Err(error.into())),
             };

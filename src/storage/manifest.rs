@@ -79,6 +79,9 @@ pub struct Consistency {
 pub struct ManifestParticipant {
     /// Its name.
     pub name: ParticipantName,
+    /// What it is: `files` stores a tree as a tar stream, every other kind streams of its own. Older manifests do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Whether the run fails with it.
     pub critical: bool,
     /// Whether its artifacts are good.

@@ -80,6 +80,7 @@ pub(super) fn manifest(run_id: RunId, artifacts: Vec<ManifestArtifact>) -> Manif
         .enumerate()
         .map(|(n, artifact)| ManifestParticipant {
             name: format!("p{n}").parse().unwrap(),
+            kind: None,
             critical: true,
             ok: true,
             status: "completed".to_owned(),

@@ -1,0 +1,201 @@
+//! `restore --in-place`: a participant's artifact into its `restore` command.
+//!
+//! The home is owned meanwhile: no backup takes what is half restored, and how the restore ends is recorded. A claim tells the next
+//! owner of the home which process to end where this one is killed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use holdfast_log::owner::OwnerError;
+use holdfast_model::failure::{Failure, FailureKind};
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
+use holdfast_model::participant::ChildV1;
+use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1};
+
+use super::args::RestoreArgs;
+use super::exit::{CliError, CliResult, Exit};
+use super::output::{seconds, size};
+use super::restore::{failure, note};
+use super::runs::said;
+use super::watcher::{Watcher, cancel_on_signal};
+use super::{Context, browse, errors};
+use crate::command::{Finished, Launcher};
+use crate::engine::{EngineError, Holdfast, RestoreClaim, RestoreOutcome};
+use crate::restore::{InPlace, RestoreError};
+
+pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult {
+    let source = browse::open(context, args.run, args.participant.as_deref(), args.accept_incomplete)?;
+    let run_id = source.run_id();
+    let participant = browse::participant(args.participant.as_deref())?
+        .ok_or_else(|| CliError::new(Exit::Usage, "USAGE", "no participant is named", "Give --participant NAME."))?;
+    let config = context.config.clone();
+    let plan = InPlace::plan(&source, &participant, &config).map_err(|error| unplanned(error, run_id, &participant))?;
+    let (artifact, bytes) = (plan.artifact().logical_name.clone(), plan.artifact().content_bytes);
+    let restore_id = RestoreId(uuid::Uuid::now_v7());
+    let record = Record::begin(context, restore_id, run_id, &participant).await?;
+
+    let began = Instant::now();
+    let watcher = Arc::new(Watcher::default());
+    let cancel = tokio::spawn(cancel_on_signal(watcher.clone()));
+    watcher.expect(1, bytes, context.output.has_terminal());
+    let begun = Arc::new(AtomicBool::new(false));
+    let (watching, beginning, name) = (watcher.clone(), begun.clone(), participant.clone());
+    let claim = record.as_ref().map(|record| record.claim.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let plan = InPlace::plan(&source, &name, &config)?;
+        plan.verify(&*watching)?;
+        watching.again();
+        beginning.store(true, Ordering::Release);
+        match claim {
+            Some(claim) => {
+                let admit = |child| admit(&claim, &name, child);
+                plan.run(&Launcher::this_program(), Some(&admit), &*watching)
+            }
+            None => plan.run(&Launcher::this_program(), None, &*watching),
+        }
+    });
+    let result = work.await.map_err(|panic| CliError::failed("RESTORE_PANICKED", panic));
+    cancel.abort();
+    watcher.finish();
+    if let Some(record) = record {
+        let end = match &result {
+            Ok(Ok(_)) => Ok(RestoreCompletedV1 { files: 0, bytes, warnings: 0 }),
+            Ok(Err(error)) => Err(failure(error)),
+            Err(panic) => Err(Failure::new(FailureKind::Fatal, &panic.code, &panic.message)),
+        };
+        record.end(context, restore_id, end).await;
+    }
+    let finished = result?.map_err(|error| failed(error, begun.load(Ordering::Acquire)))?;
+    let took = began.elapsed().as_secs_f64();
+    context.output.value(&serde_json::json!({
+        "message_type": "summary", "restore_id": restore_id, "source_run_id": run_id, "status": "completed",
+        "participant": participant, "artifact": artifact, "bytes": bytes, "output": said_text(&finished),
+        "seconds": took, "exit_code": Exit::Good as u8,
+    }))?;
+    said(&said_text(&finished), "  ").for_each(|line| context.output.note(line));
+    context.output.line(format!(
+        "restored {artifact} ({}) of run {run_id} into participant {participant} in {}, every byte verified",
+        size(bytes),
+        seconds(took),
+    ))?;
+    Ok(Exit::Good)
+}
+
+fn said_text(finished: &Finished) -> String {
+    String::from_utf8_lossy(&finished.said).into_owned()
+}
+
+/// Notes a process durably, before it becomes the command.
+fn admit(claim: &RestoreClaim, participant: &ParticipantName, child: ChildV1) -> Result<(), Failure> {
+    let outcome = RestoreOutcome::InPlace { participant: participant.clone(), child: Some(child) };
+    claim.note(&outcome).map_err(|error| {
+        let text = format!("the command's process cannot be recorded, so it was not run: {error}");
+        Failure::new(FailureKind::Fatal, "RESTORE_NOT_RECORDED", text)
+    })
+}
+
+/// The home, owned while a restore in place is under way, and the restore's claim in it.
+struct Record {
+    engine: Holdfast,
+    claim: Arc<RestoreClaim>,
+}
+
+impl Record {
+    /// Records that the restore begins. A home in use is waited for: whoever has it may be backing up what is to be restored. One
+    /// that cannot be written goes without a record, and that is said: whoever restores is in need.
+    async fn begin(
+        context: &Context,
+        restore_id: RestoreId,
+        run_id: RunId,
+        participant: &ParticipantName,
+    ) -> Result<Option<Self>, CliError> {
+        let unrecorded = |why: String| {
+            context.output.note(format!("note: this restore is not recorded in the event log: {why}"));
+            Ok(None)
+        };
+        let engine = match context.engine("restore", context.lock_wait).await {
+            Ok(engine) => engine,
+            Err(error @ EngineError::Owner(OwnerError::Held { .. })) => return Err(errors::engine(error)),
+            Err(error) => return unrecorded(error.to_string()),
+        };
+        let claim = RestoreClaim::take(engine.home(), restore_id).and_then(|claim| {
+            claim.note(&RestoreOutcome::InPlace { participant: participant.clone(), child: None })?;
+            Ok(Arc::new(claim))
+        });
+        let claim = match claim {
+            Ok(claim) => claim,
+            Err(error) => {
+                engine.stop().await;
+                return unrecorded(error.to_string());
+            }
+        };
+        let command = RestoreCommand::Request(RestoreRequestedV1 {
+            restore_id,
+            source_run: run_id,
+            target: format!("participant {participant}, in place"),
+            staging: Vec::new(),
+            selections: 0,
+            overwrite: true,
+        });
+        match engine.restore(restore_id, command).await {
+            Ok(()) => Ok(Some(Self { engine, claim })),
+            Err(error) => {
+                claim.recorded();
+                engine.stop().await;
+                unrecorded(error.to_string())
+            }
+        }
+    }
+
+    /// Records the end. Where that cannot be done the claim stays, and the next owner of the home does it.
+    async fn end(self, context: &Context, restore_id: RestoreId, end: Result<RestoreCompletedV1, Failure>) {
+        let (outcome, command) = match end {
+            Ok(completed) => (RestoreOutcome::Completed(completed.clone()), RestoreCommand::Complete(completed)),
+            Err(failure) => (RestoreOutcome::Failed(failure.clone()), RestoreCommand::Fail(failure)),
+        };
+        note(Some(&*self.claim), &outcome);
+        match self.engine.restore(restore_id, command).await {
+            Ok(()) => self.claim.recorded(),
+            Err(error) => context.output.note(format!(
+                "note: the end of this restore is recorded by the next command that owns the home: {error}"
+            )),
+        }
+        self.engine.stop().await;
+    }
+}
+
+/// Why it cannot be made, and what can be done instead.
+fn unplanned(error: RestoreError, run_id: RunId, participant: &ParticipantName) -> CliError {
+    match error {
+        RestoreError::NoRestoreCommand { .. } => {
+            let next = format!(
+                "Write what takes it back into its [[participant]], for example\n    \
+                 restore = [\"pg_restore\", \"--clean\", \"--dbname\", \"shop\"]\n  \
+                 or feed it by hand:\n    \
+                 holdfast dump {run_id} --participant {participant} | pg_restore --clean --dbname shop"
+            );
+            CliError::new(Exit::Usage, error.code(), &error, next)
+        }
+        error => errors::restore(error),
+    }
+}
+
+/// What a command has done, it alone can undo.
+fn failed(error: RestoreError, begun: bool) -> CliError {
+    let mut message = error.to_string();
+    if let RestoreError::Command { error, .. } = &error {
+        said(error.output(), "\n    ").for_each(|line| message.push_str(&line));
+    }
+    let cancelled = error.is_cancelled();
+    let mut told = errors::restore(error);
+    if !begun {
+        if cancelled {
+            told.message = "cancelled; nothing was restored".into();
+        }
+        return told;
+    }
+    told.message = if cancelled { "cancelled; the command was ended".into() } else { message };
+    told.next = "What the command did until then stays: what it restored is not complete.".into();
+    told
+}
