@@ -148,7 +148,15 @@ impl Context {
 
     fn start(&self, purpose: &'static str, lock_wait: Duration, resume: bool) -> Start {
         let (config, origin) = (self.config.clone(), self.origin());
-        Start { purpose, config, participants: Vec::new(), lock_wait, resume, origin }
+        Start {
+            purpose,
+            config,
+            participants: Vec::new(),
+            late_registration: Duration::ZERO,
+            lock_wait,
+            resume,
+            origin,
+        }
     }
 
     /// Who this process acts for: the user it runs as.

@@ -15,6 +15,8 @@ use crate::participant::{Descriptor, Participant};
 
 /// How long another owner of the home is waited for where nothing is said.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
+/// How long a run that goes on waits for a participant that is not registered yet, where nothing is said.
+const LATE_REGISTRATION: Duration = Duration::from_secs(30);
 
 /// An engine that is not started yet. See [`Holdfast::builder`].
 #[must_use]
@@ -22,6 +24,7 @@ pub struct Builder {
     home: PathBuf,
     config: Config,
     participants: Vec<Result<Registered, EngineError>>,
+    late_registration: Duration,
     lock_wait: Duration,
     principal: String,
     resume: bool,
@@ -33,6 +36,7 @@ impl Builder {
             home,
             config: Config::default(),
             participants: Vec::new(),
+            late_registration: LATE_REGISTRATION,
             lock_wait: LOCK_WAIT,
             principal: format!("local:uid={}", rustix::process::getuid().as_raw()),
             resume: true,
@@ -65,6 +69,12 @@ impl Builder {
         self
     }
 
+    /// How long a run that goes on waits for a participant that [`Holdfast::register`] brings only later; 30 s where nothing is said.
+    pub fn late_registration(mut self, wait: Duration) -> Self {
+        self.late_registration = wait;
+        self
+    }
+
     /// How long to wait for another process that has the home in use.
     pub fn lock_wait(mut self, lock_wait: Duration) -> Self {
         self.lock_wait = lock_wait;
@@ -93,6 +103,7 @@ impl Builder {
             purpose: "application",
             config: self.config,
             participants: self.participants.into_iter().collect::<Result<_, _>>()?,
+            late_registration: self.late_registration,
             lock_wait: self.lock_wait,
             resume: self.resume,
             origin: Origin { principal: self.principal, correlation_id: Uuid::now_v7() },
