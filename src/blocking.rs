@@ -1,19 +1,32 @@
 //! The engine for code that is not async: the same handle, whose calls wait.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_actors::root::RunHandle;
 use holdfast_model::ids::RunId;
 use holdfast_model::run::Run;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::engine::{self, Backup, Builder, EngineError};
 
 /// A running engine with a runtime of its own. Not to be used from async code, where [`engine::Holdfast`] is at home.
 pub struct Holdfast {
     engine: engine::Holdfast,
-    runtime: Runtime,
+    runtime: Handle,
+    _data_plane: DataPlane,
+}
+
+/// The runtime. Dropped, it does not wait: code that does not return when it is told to would hold the process.
+struct DataPlane(Option<Runtime>);
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Holdfast {
@@ -25,7 +38,12 @@ impl Holdfast {
             .build()
             .map_err(|error| EngineError::Thread(error.to_string()))?;
         let engine = runtime.block_on(builder.start())?;
-        Ok(Self { engine, runtime })
+        Ok(Self { engine, runtime: runtime.handle().clone(), _data_plane: DataPlane(Some(runtime)) })
+    }
+
+    /// Waits for what is async: the other calls of [`Holdfast::handle`], [events](engine::Events), [progress](engine::ProgressUpdates).
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
     }
 
     /// The async handle, for what has no form here.
@@ -66,8 +84,6 @@ impl Holdfast {
 
     /// Stops the engine, as [`engine::Holdfast::stop`].
     pub fn stop(self) {
-        self.runtime.block_on(self.engine.stop());
-        // Code that did not return when it was told to is not waited for.
-        self.runtime.shutdown_timeout(Duration::from_millis(100));
+        self.runtime.block_on(self.engine.clone().stop());
     }
 }

@@ -25,3 +25,6 @@ pub mod participant;
 pub mod pipeline;
 pub mod restore;
 pub mod storage;
+
+/// The words of the interface: ids, runs, events, failures, progress.
+pub use holdfast_model as model;

@@ -168,7 +168,10 @@ fn output_that_a_grandchild_holds_open_is_not_taken_for_whole() {
 
 #[test]
 fn a_grandchild_that_ends_in_time_still_belongs_to_it() {
-    assert_eq!(output(&script("(read -t 0.5 < <(tail -f /dev/null) || true; echo late) & echo early")), "early\nlate\n");
+    assert_eq!(
+        output(&script("(read -t 0.5 < <(tail -f /dev/null) || true; echo late) & echo early")),
+        "early\nlate\n"
+    );
 }
 
 #[test]

@@ -202,16 +202,15 @@ impl Handler<Assign> for ParticipantActor {
     type Result = ();
 
     fn handle(&mut self, message: Assign, ctx: &mut Context<Self>) {
-        let stuck = self.state.standing() == Standing::Stuck;
-        match &self.role.assignment {
-            Some(_) if stuck => return refuse(&message, &self.state),
-            Some(busy) => {
-                // The run's actor was started again, or a new run follows an abandoned one: never two tries at a time.
-                busy.stop.request();
-                self.role.next = Some(message);
-                return;
-            }
-            None => {}
+        // Also where this actor was started again, and knows of the code only what its stream says.
+        if self.state.standing() == Standing::Stuck {
+            return refuse(&message, &self.state);
+        }
+        if let Some(busy) = &self.role.assignment {
+            // The run's actor was started again, or a new run follows an abandoned one: never two tries at a time.
+            busy.stop.request();
+            self.role.next = Some(message);
+            return;
         }
         let command = ParticipantCommand::Start { participant: self.role.name.clone(), work: message.work.clone() };
         let origin = message.origin.clone();

@@ -160,8 +160,16 @@ impl Context {
 
     fn start(&self, purpose: &'static str, lock_wait: Duration, resume: bool) -> Start {
         let (config, origin) = (self.config.clone(), self.origin());
-        let launcher = Some(Launcher::this_program());
-        Start { purpose, config, participants: Vec::new(), launcher, lock_wait, resume, origin }
+        Start {
+            purpose,
+            config,
+            participants: Vec::new(),
+            late_registration: Duration::ZERO,
+            launcher: Some(Launcher::this_program()),
+            lock_wait,
+            resume,
+            origin,
+        }
     }
 
     /// Who this process acts for: the user it runs as.

@@ -182,6 +182,7 @@ fn deadlines(section: &mut Section<'_, '_>, kind: Kind) -> Deadlines {
         preflight: section.read_or("preflight_timeout", usual.preflight, values::deadline),
         write: section.read_or("timeout", write, values::deadline),
         stall: section.read_or("stall_timeout", stall, values::deadline),
+        grace: usual.grace,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use holdfast_actors::ports::{Backups, DirectoryFailure, Inspection, PortFuture};
 use holdfast_log::fault;
+use holdfast_log::owner::Owner;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId, Sha256};
 use holdfast_model::run::{ArtifactStoredV1, Found, ParticipantStatus, Run, Stage, Target};
@@ -22,11 +23,13 @@ pub(super) struct Directories {
     pipeline: Pipeline,
     server_id: Uuid,
     open: Arc<Mutex<BTreeMap<RunId, Arc<RunDir>>>>,
+    /// The home is not given back while its directories are being worked on, and they are not worked on after that.
+    owner: Weak<Owner>,
 }
 
 impl Directories {
-    pub(super) fn new(storage: Storage, pipeline: Pipeline, server_id: Uuid) -> Self {
-        Self { storage: Arc::new(storage), pipeline, server_id, open: Arc::default() }
+    pub(super) fn new(storage: Storage, pipeline: Pipeline, server_id: Uuid, owner: &Arc<Owner>) -> Self {
+        Self { storage: Arc::new(storage), pipeline, server_id, open: Arc::default(), owner: Arc::downgrade(owner) }
     }
 
     /// The directory of a run at work.
@@ -50,8 +53,17 @@ impl Directories {
         work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
     ) -> PortFuture<Result<T, E>> {
         let directories = self.clone();
+        let Some(owner) = self.owner.upgrade() else {
+            let stopped = Failure::new(FailureKind::Retryable, "ENGINE_STOPPED", "the engine has been stopped");
+            return Box::pin(async { Err(stopped.into()) });
+        };
+        let work = move || {
+            let result = work(&directories);
+            drop(owner);
+            result
+        };
         Box::pin(async move {
-            match tokio::task::spawn_blocking(move || work(&directories)).await {
+            match tokio::task::spawn_blocking(work).await {
                 Ok(result) => result,
                 Err(panic) => Err(Failure::new(FailureKind::Fatal, "STORAGE_PANICKED", panic.to_string()).into()),
             }

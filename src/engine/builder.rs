@@ -16,6 +16,8 @@ use crate::participant::{Descriptor, Participant};
 
 /// How long another owner of the home is waited for where nothing is said.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
+/// How long a run that goes on waits for a participant that is not registered yet, where nothing is said.
+const LATE_REGISTRATION: Duration = Duration::from_secs(30);
 
 /// An engine that is not started yet. See [`Holdfast::builder`].
 #[must_use]
@@ -24,6 +26,7 @@ pub struct Builder {
     config: Config,
     participants: Vec<Result<Registered, EngineError>>,
     launcher: Option<Launcher>,
+    late_registration: Duration,
     lock_wait: Duration,
     principal: String,
     resume: bool,
@@ -36,6 +39,7 @@ impl Builder {
             config: Config::default(),
             participants: Vec::new(),
             launcher: None,
+            late_registration: LATE_REGISTRATION,
             lock_wait: LOCK_WAIT,
             principal: format!("local:uid={}", rustix::process::getuid().as_raw()),
             resume: true,
@@ -74,6 +78,12 @@ impl Builder {
         self
     }
 
+    /// How long a run that goes on waits for a participant that [`Holdfast::register`] brings only later; 30 s where nothing is said.
+    pub fn late_registration(mut self, wait: Duration) -> Self {
+        self.late_registration = wait;
+        self
+    }
+
     /// How long to wait for another process that has the home in use.
     pub fn lock_wait(mut self, lock_wait: Duration) -> Self {
         self.lock_wait = lock_wait;
@@ -103,6 +113,7 @@ impl Builder {
             config: self.config,
             participants: self.participants.into_iter().collect::<Result<_, _>>()?,
             launcher: self.launcher,
+            late_registration: self.late_registration,
             lock_wait: self.lock_wait,
             resume: self.resume,
             origin: Origin { principal: self.principal, correlation_id: Uuid::now_v7() },

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use holdfast_actors::ports::{Job, Participants, PortFuture, Stop, WorkFailure, Written};
@@ -24,10 +24,8 @@ use crate::participant::{
     Artifacts, Deadlines, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError,
     Preflight, Pulse, Surroundings, lock,
 };
-use crate::pipeline::{Pipeline, StoredArtifact};
+use crate::pipeline::{Credits, Pipeline, StoredArtifact};
 
-/// How long code that was told to stop may take to return.
-const GRACE: Duration = Duration::from_secs(10);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -39,7 +37,15 @@ pub(super) struct Drivers {
     pipeline: Pipeline,
     min_free: u64,
     registry: Registry,
-    living: Arc<Mutex<BTreeMap<ParticipantName, Living>>>,
+    living: Arc<Mutex<Population>>,
+}
+
+/// The code that is at work.
+#[derive(Default)]
+struct Population {
+    by_name: BTreeMap<ParticipantName, Living>,
+    /// The engine stops: nothing more is begun.
+    closed: bool,
 }
 
 /// Code of a participant that has not returned.
@@ -47,7 +53,11 @@ pub(super) struct Drivers {
 struct Living {
     stop: Stop,
     pulse: Arc<Pulse>,
+    grace: Duration,
+    /// True once nothing of a try is left to do. Whoever drives it may be gone before that.
     returned: watch::Receiver<bool>,
+    /// Where the code stands; closed when its thread ends.
+    steps: watch::Receiver<Step>,
 }
 
 impl Living {
@@ -58,15 +68,19 @@ impl Living {
 
     /// Waits until it has returned; says whether it did in time.
     async fn gone(mut self, within: Duration) -> bool {
-        tokio::time::timeout(within, self.returned.wait_for(|returned| *returned)).await.is_ok()
+        let gone = async {
+            let _ = self.returned.wait_for(|returned| *returned).await;
+            let _ = self.steps.wait_for(|_| false).await;
+        };
+        tokio::time::timeout(within, gone).await.is_ok()
     }
 }
 
-/// What a try does just now.
+/// What a try does just now, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    Preflight,
-    Write,
+    Preflight(Instant),
+    Write(Instant),
 }
 
 impl Participants for Drivers {
@@ -89,20 +103,32 @@ impl Drivers {
 
     /// Tells all code that is at work to stop, and waits for it. What is left then is told by name.
     pub(super) async fn stop_all(&self) -> Vec<ParticipantName> {
-        let living = self.living.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let living = {
+            let mut population = self.population();
+            population.closed = true;
+            population.by_name.clone()
+        };
         living.values().for_each(Living::stop);
-        let until = Instant::now() + GRACE;
+        let began = Instant::now();
         let mut left = Vec::new();
         for (name, one) in living {
-            if !one.gone(until.saturating_duration_since(Instant::now())).await {
+            let within = one.grace.saturating_sub(began.elapsed());
+            if !one.gone(within).await {
                 left.push(name);
             }
         }
         left
     }
 
+    fn population(&self) -> MutexGuard<'_, Population> {
+        self.living.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn drive_now(self, job: Job) -> Result<Written, WorkFailure> {
-        let registered = self.find(&job.participant).await?;
+        let registered = tokio::select! {
+            found = self.find(&job.participant) => found?,
+            () = stopped(&job.stop) => return Err(cancelled().into()),
+        };
         self.wait_for_earlier(&job.participant.name).await?;
         let unknown = |error: crate::pipeline::InvalidCompression| {
             Failure::new(FailureKind::Fatal, "COMPRESSION_INVALID", error.to_string())
@@ -127,32 +153,42 @@ impl Drivers {
         };
         let artifacts = Artifacts::new(surroundings.clone());
         let given = artifacts.given();
-        let (step, steps) = watch::channel(Step::Preflight);
+        let (step, steps) = watch::channel(Step::Preflight(Instant::now()));
         let (returned, is_returned) = watch::channel(false);
         let (answer, answered) = oneshot::channel();
-        let living = Living { stop: job.stop.clone(), pulse, returned: is_returned };
+        let deadlines = registered.descriptor.deadlines;
+        let living = Living { stop: job.stop.clone(), pulse, grace: deadlines.grace, returned: is_returned, steps };
         let code = registered.code.clone();
-        let thread = std::thread::Builder::new().name(thread_name(&job.participant.name)).spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| run(&*code, &surroundings, artifacts, &step)));
+        let name = job.participant.name.clone();
+        {
+            let mut population = self.population();
+            if population.closed || job.stop.requested() {
+                return Err(cancelled().into());
+            }
+            population.by_name.insert(name.clone(), living.clone());
+        }
+        let thread = std::thread::Builder::new().name(thread_name(&name)).spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| run(&*code, &surroundings, artifacts, deadlines, &step)));
             let result = result.unwrap_or_else(|panic| Err(panicked(&surroundings.participant, &*panic)));
             let _ = answer.send(result);
         });
-        if let Err(error) = thread {
-            let text = format!("no thread for its code: {error}");
-            return Err(Failure::new(FailureKind::Resource, "THREAD_FAILED", text).into());
-        }
-        let name = job.participant.name.clone();
-        self.living.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), living.clone());
-        let deadlines = registered.descriptor.deadlines;
-        let result = Watch { job: &job, living: &living, deadlines, steps }.to_its_end(answered).await;
-        let result = match result {
-            Ok(()) => collect(&job.participant.name, &given),
-            Err(failure) => Err(failure),
+        let result = match thread {
+            Ok(_) => {
+                let credits = self.pipeline.credits();
+                Watch { job: &job, living: &living, deadlines, credits }.to_its_end(answered).await
+            }
+            Err(error) => {
+                let text = format!("no thread for its code: {error}");
+                Err(Failure::new(FailureKind::Resource, "THREAD_FAILED", text).into())
+            }
         };
+        // A sink that its code has put away somewhere writes nothing into a run that has seen its end.
+        living.pulse.revoke();
+        let result = result.map(|()| collect(&name, &given));
         if result.is_err() {
             self.discard(&job, &given).await;
         }
-        self.living.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        self.population().by_name.remove(&name);
         returned.send_replace(true);
         result
     }
@@ -198,10 +234,11 @@ impl Drivers {
 
     /// Code of the same participant that its actor has lost sight of ends first: never two tries at a time.
     async fn wait_for_earlier(&self, name: &ParticipantName) -> Result<(), Failure> {
-        let earlier = self.living.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let earlier = self.population().by_name.get(name).cloned();
         let Some(earlier) = earlier else { return Ok(()) };
         earlier.stop();
-        if earlier.gone(GRACE).await {
+        let grace = earlier.grace;
+        if earlier.gone(grace).await {
             return Ok(());
         }
         let text = "it was told to stop earlier work and has not returned: restart the program it works in";
@@ -223,22 +260,39 @@ impl Drivers {
     }
 }
 
-/// One try, on its own thread.
+/// Comes back when it is asked for.
+async fn stopped(stop: &Stop) {
+    let mut tick = tokio::time::interval(TICK);
+    while !stop.requested() {
+        tick.tick().await;
+    }
+}
+
+fn cancelled() -> Failure {
+    Failure::new(FailureKind::Cancelled, "CANCELLED", "it was told to stop")
+}
+
+/// One try, on its own thread. A deadline that passed while nobody looked is found here.
 fn run(
     code: &dyn Participant,
     surroundings: &Surroundings,
     mut artifacts: Artifacts,
+    deadlines: Deadlines,
     step: &watch::Sender<Step>,
 ) -> Result<(), ParticipantError> {
     let span =
         tracing::info_span!("participant", run_id = %surroundings.work.run_id, participant = %surroundings.participant);
     let _entered = span.enter();
+    let began = Instant::now();
     code.preflight(&Preflight::new(surroundings.stop.clone(), surroundings.admit.clone()))?;
+    in_time(deadlines, Step::Preflight(began))?;
     space::preflight(surroundings.directory.path(), surroundings.min_free, None)
         .map_err(|error| ParticipantError::new(FailureKind::Resource, error.code(), error.to_string()))?;
     surroundings.pulse.beat();
-    step.send_replace(Step::Write);
+    let began = Instant::now();
+    step.send_replace(Step::Write(began));
     code.write(&mut artifacts)?;
+    in_time(deadlines, Step::Write(began))?;
     let given = artifacts.given();
     let open = lock(&given).unfinished.first().cloned();
     match open {
@@ -255,40 +309,37 @@ struct Watch<'a> {
     job: &'a Job,
     living: &'a Living,
     deadlines: Deadlines,
-    steps: watch::Receiver<Step>,
+    credits: &'a Credits,
 }
 
 impl Watch<'_> {
     async fn to_its_end(
-        mut self,
+        self,
         mut answered: oneshot::Receiver<Result<(), ParticipantError>>,
     ) -> Result<(), WorkFailure> {
         let mut tick = tokio::time::interval(TICK);
-        let mut since = Instant::now();
         let overdue = loop {
             tokio::select! {
                 biased;
                 result = &mut answered => return ended(result),
                 _ = tick.tick() => {}
             }
-            if self.steps.has_changed().unwrap_or(false) {
-                self.steps.mark_unchanged();
-                since = Instant::now();
-            }
             if self.job.stop.requested() {
-                break Failure::new(FailureKind::Cancelled, "CANCELLED", "it was told to stop");
+                break cancelled();
             }
-            let step = *self.steps.borrow();
-            if let Some(failure) = self.overdue(step, since.elapsed()) {
+            let step = *self.living.steps.borrow();
+            if let Err(failure) = in_time(self.deadlines, step).and_then(|()| self.alive(step)) {
                 break failure;
             }
         };
         self.living.stop();
-        match tokio::time::timeout(GRACE, &mut answered).await {
+        match tokio::time::timeout(self.deadlines.grace, &mut answered).await {
             // It may have been quicker than the wish; a deadline is one.
             Ok(Ok(Ok(()))) if overdue.kind == FailureKind::Cancelled => Ok(()),
             Ok(result) => Err(WorkFailure { failure: overdue, output: output(result) }),
             Err(_) => {
+                // What it holds is not missed by the others.
+                let _lent = self.credits.lend();
                 (self.job.stuck)(overdue.clone());
                 let result = answered.await;
                 tracing::warn!(participant = %self.job.participant.name, "it has returned after all");
@@ -297,21 +348,37 @@ impl Watch<'_> {
         }
     }
 
-    fn overdue(&self, step: Step, elapsed: Duration) -> Option<Failure> {
-        let timeout = |code: &str, text: String| Some(Failure::new(FailureKind::Timeout, code, text));
-        let passed = |limit: Option<Duration>, taken: Duration| limit.filter(|limit| taken > *limit);
-        match step {
-            Step::Preflight => passed(self.deadlines.preflight, elapsed)
-                .and_then(|limit| timeout("PREFLIGHT_TIMEOUT", format!("its preflight took longer than {limit:?}"))),
-            Step::Write => {
-                if let Some(limit) = passed(self.deadlines.write, elapsed) {
-                    return timeout("PARTICIPANT_TIMEOUT", format!("it took longer than {limit:?}"));
-                }
-                let limit = passed(self.deadlines.stall, self.living.pulse.silent_for())?;
-                timeout("PARTICIPANT_STALLED", format!("nothing came from it for {limit:?}"))
+    fn alive(&self, step: Step) -> Result<(), Failure> {
+        let silent = self.living.pulse.silent_for();
+        match self.deadlines.stall {
+            Some(limit) if silent > limit && matches!(step, Step::Write(_)) => {
+                Err(overdue("PARTICIPANT_STALLED", format!("nothing came from it for {limit:?}")))
             }
+            _ => Ok(()),
         }
     }
+}
+
+/// Whether a step's own deadline has not passed.
+fn in_time(deadlines: Deadlines, step: Step) -> Result<(), Failure> {
+    match step {
+        Step::Preflight(since) => match deadlines.preflight {
+            Some(limit) if since.elapsed() > limit => {
+                Err(overdue("PREFLIGHT_TIMEOUT", format!("its preflight took longer than {limit:?}")))
+            }
+            _ => Ok(()),
+        },
+        Step::Write(since) => match deadlines.write {
+            Some(limit) if since.elapsed() > limit => {
+                Err(overdue("PARTICIPANT_TIMEOUT", format!("it took longer than {limit:?}")))
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+fn overdue(code: &str, text: String) -> Failure {
+    Failure::new(FailureKind::Timeout, code, text)
 }
 
 /// A try that has returned by itself.
@@ -341,15 +408,15 @@ fn thread_name(name: &ParticipantName) -> String {
     name.as_str().chars().take(15).collect()
 }
 
-fn collect(participant: &ParticipantName, given: &Mutex<Given>) -> Result<Written, WorkFailure> {
+fn collect(participant: &ParticipantName, given: &Mutex<Given>) -> Written {
     let mut given = lock(given);
     let artifacts = given.stored.iter().map(|(name, stored)| artifact(participant, name, stored)).collect();
-    Ok(Written {
+    Written {
         artifacts,
         files: given.files,
         warnings: std::mem::take(&mut given.warnings),
         notes: std::mem::take(&mut given.notes),
-    })
+    }
 }
 
 fn artifact(participant: &ParticipantName, logical_name: &ArtifactName, stored: &StoredArtifact) -> ArtifactStoredV1 {

@@ -14,6 +14,7 @@ mod manifest;
 mod registry;
 mod request;
 mod restores;
+mod running;
 mod subscribe;
 mod view;
 
@@ -29,7 +30,6 @@ use holdfast_actors::ports::{Reserve, World};
 pub use holdfast_actors::root::RunHandle;
 use holdfast_actors::root::{ForParticipant, ForRestore, ForRun, NextOpenRun, RequestRun, ResumeRuns, Root};
 use holdfast_log::home::{Home, ProgramVersion};
-use holdfast_log::owner::Owner;
 use holdfast_log::space::Ballast;
 use holdfast_log::{DurableLog, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
@@ -52,6 +52,7 @@ use self::registry::Registry;
 pub use self::request::Backup;
 use self::request::What;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
+use self::running::{Parts, Running};
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
 use crate::command::{self, CommandParticipant, Launcher};
@@ -75,6 +76,8 @@ pub struct Start {
     pub participants: Vec<Registered>,
     /// Starts commands of the configuration. Without one, a configuration with commands is refused.
     pub launcher: Option<Launcher>,
+    /// How long a run that goes on waits for a participant of the application that is not registered yet.
+    pub late_registration: Duration,
     /// How long to wait for another owner of the home.
     pub lock_wait: Duration,
     /// Whether open runs are resumed.
@@ -103,32 +106,6 @@ struct Shared {
     running: Mutex<Option<Running>>,
 }
 
-/// What ends with the engine, in this order.
-struct Running {
-    control_plane: control_plane::ControlPlane,
-    drivers: drive::Drivers,
-    log: Arc<DurableLog>,
-    owner: Owner,
-}
-
-impl Running {
-    /// Ends the actors, then the participants' code, then the log, then the ownership.
-    ///
-    /// The actors first: what is stopped here is to be found open by the next start, not recorded as failed.
-    async fn end(self) {
-        let Self { control_plane, drivers, log, owner } = self;
-        let _ = tokio::task::spawn_blocking(move || control_plane.stop()).await;
-        for participant in drivers.stop_all().await {
-            tracing::error!(%participant, "it was told to stop and has not returned");
-        }
-        let _ = tokio::task::spawn_blocking(move || {
-            log.close();
-            drop(owner);
-        })
-        .await;
-    }
-}
-
 impl Holdfast {
     /// An engine on the home at `home`, which is made where there is none, to be started with the participants of an application.
     pub fn builder(home: impl Into<PathBuf>) -> Builder {
@@ -142,6 +119,7 @@ impl Holdfast {
     /// [`EngineError`]; the home is then as it was, but for what opening the log repaired.
     pub async fn start(root: &Path, start: Start) -> Result<Self, EngineError> {
         let data_plane = tokio::runtime::Handle::current();
+        let registry = participants(&start, root)?;
         let root = root.to_owned();
         let opening = start.clone();
         let opened = tokio::task::spawn_blocking(move || ledger::open(&root, &opening)).await;
@@ -155,9 +133,9 @@ impl Holdfast {
         };
         // Each participant at work may hold a chunk that is half full, for as long as it likes: what the others need stays.
         let pipeline = Pipeline::new(workers, workers + 3 + start.config.runs.max_parallel)?;
-        let registry = participants(&start, &opened.home)?;
         let server_id = opened.home.identity().server_id;
-        let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id);
+        let owner = Arc::new(opened.owner);
+        let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner);
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
         let world = World {
@@ -172,8 +150,10 @@ impl Holdfast {
         let live = LiveCounts::default();
         let control_plane = control_plane::ControlPlane::start(world.clone(), live.clone(), start.origin.clone())?;
         let root = control_plane.root().clone();
-        let settled = settle(&root, &opened.home, &opened.log, &opened.history, &start).await;
-        let running = Running { control_plane, drivers, log: opened.log, owner: opened.owner };
+        let log = opened.log.clone();
+        // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
+        let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner });
+        let settled = settle(&root, &opened.home, &log, &opened.history, &start).await;
         let (resumed, settled) = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -405,8 +385,15 @@ impl Holdfast {
         of_run.map(|((_, name), report)| (name.clone(), report.counts())).collect()
     }
 
-    /// Stops the actors, then the participants' code (their sinks refuse, their processes are ended, 10 s), closes the log and gives the
-    /// home back. A run that is open stays open in the log: the next start goes on with it. To let runs end first, [`Holdfast::drain`].
+    /// Stops the actors, then the participants' code (their sinks refuse, their processes are ended; it has its
+    /// [grace](crate::participant::Deadlines::grace) to return, 10 s where nothing is said), closes the log and gives the home back.
+    /// A run that is open stays open in the log: the next start goes on with it. To let runs end first, [`Holdfast::drain`].
+    ///
+    /// Code that has not returned by then is left behind: its sinks take nothing any more. A run that is being sealed or published just
+    /// now keeps the home until that step is done; the next start waits for it as for any owner.
+    ///
+    /// An engine whose last handle is dropped stops too, in a thread of its own that nobody waits for. What holds a handle: clones, and
+    /// [`ProgressUpdates`].
     pub async fn stop(self) {
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
         drop(self);
@@ -435,15 +422,16 @@ impl Holdfast {
 }
 
 /// The participants of the configuration, then those of the application.
-fn participants(start: &Start, home: &Home) -> Result<Registry, EngineError> {
+fn participants(start: &Start, home: &Path) -> Result<Registry, EngineError> {
     let commands = start.config.participants.iter().any(|one| matches!(one.source, Source::Command(_)));
     let launcher = match &start.launcher {
         Some(launcher) => launcher.clone(),
         None if commands => return Err(EngineError::NoLauncher),
         None => Launcher::this_program(),
     };
-    let configured = configured(&start.config, home.root(), &launcher).into_iter();
-    Registry::new(configured.chain(start.participants.clone()).collect()).map_err(EngineError::ParticipantTwice)
+    let configured = configured(&start.config, home, &launcher).into_iter();
+    Registry::new(configured.chain(start.participants.clone()).collect(), start.late_registration)
+        .map_err(EngineError::ParticipantTwice)
 }
 
 /// The participants of a configuration. `home` is never part of what they take.

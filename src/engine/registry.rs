@@ -8,9 +8,6 @@ use tokio::sync::watch;
 
 use crate::participant::{Descriptor, Participant};
 
-/// How long a run that goes on waits for a participant that the application has not registered yet.
-const LATE_REGISTRATION: Duration = Duration::from_secs(30);
-
 /// A participant and what is known of it.
 #[derive(Clone)]
 pub struct Registered {
@@ -25,6 +22,8 @@ pub struct Registered {
 pub(super) struct Registry {
     known: Arc<RwLock<Vec<Registered>>>,
     changed: Arc<watch::Sender<()>>,
+    /// How long a run that goes on waits for one that the application has not registered yet.
+    late: Duration,
 }
 
 impl Registry {
@@ -32,8 +31,8 @@ impl Registry {
     ///
     /// # Errors
     /// A name that is there twice.
-    pub(super) fn new(participants: Vec<Registered>) -> Result<Self, ParticipantName> {
-        let registry = Self { known: Arc::default(), changed: Arc::new(watch::Sender::new(())) };
+    pub(super) fn new(participants: Vec<Registered>, late: Duration) -> Result<Self, ParticipantName> {
+        let registry = Self { known: Arc::default(), changed: Arc::new(watch::Sender::new(())), late };
         participants.into_iter().try_for_each(|participant| registry.add(participant))?;
         Ok(registry)
     }
@@ -78,6 +77,6 @@ impl Registry {
                 }
             }
         };
-        tokio::time::timeout(LATE_REGISTRATION, registered).await.ok()
+        tokio::time::timeout(self.late, registered).await.ok()
     }
 }

@@ -10,7 +10,7 @@ use holdfast_model::ids::Position;
 use holdfast_model::progress::Progress;
 use holdfast_model::run::Run;
 use tokio::sync::watch;
-use tokio::time::Interval;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{Holdfast, ViewError};
 
@@ -58,7 +58,10 @@ pub struct ProgressUpdates {
 
 impl ProgressUpdates {
     pub(super) fn new(engine: Holdfast, run: RunHandle) -> Self {
-        Self { engine, watch: run.watch, tick: tokio::time::interval(PAUSE), last: None, ended: false }
+        let mut tick = tokio::time::interval(PAUSE);
+        // One who was away for long gets one update, not all that he missed at once.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { engine, watch: run.watch, tick, last: None, ended: false }
     }
 
     /// The next one; `None` after the end, and where the engine was stopped.

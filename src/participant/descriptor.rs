@@ -6,6 +6,8 @@ use holdfast_model::ids::{InvalidName, ParticipantName, Sha256};
 use sha2::Digest;
 
 /// How long a participant may take. `None`: as long as it likes.
+///
+/// A deadline that passed is a failure, also where the code returns well a moment later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     /// For [`preflight`](super::Participant::preflight).
@@ -14,12 +16,19 @@ pub struct Deadlines {
     pub write: Option<Duration>,
     /// Without a byte or another sign of life, while it is not held up by its sink.
     pub stall: Option<Duration>,
+    /// To return in, once it was told to stop. After it the run goes on without it, and nothing is begun with it until it has returned.
+    pub grace: Duration,
+}
+
+impl Deadlines {
+    /// The grace where nothing is said.
+    pub const GRACE: Duration = Duration::from_secs(10);
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        Self { preflight: seconds(60), write: seconds(30 * 60), stall: seconds(60) }
+        Self { preflight: seconds(60), write: seconds(30 * 60), stall: seconds(60), grace: Self::GRACE }
     }
 }
 

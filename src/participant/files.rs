@@ -31,8 +31,12 @@ impl FilesDefinition {
     pub const KIND: &'static str = "files";
 
     /// A tree may take days; a disk that answers nothing for five minutes does not answer.
-    pub const DEADLINES: Deadlines =
-        Deadlines { preflight: Some(Duration::from_secs(60)), write: None, stall: Some(Duration::from_secs(300)) };
+    pub const DEADLINES: Deadlines = Deadlines {
+        preflight: Some(Duration::from_secs(60)),
+        write: None,
+        stall: Some(Duration::from_secs(300)),
+        grace: Deadlines::GRACE,
+    };
 }
 
 /// Writes files and folders as one tar stream.

@@ -27,6 +27,8 @@ struct Shared {
 struct State {
     in_use: usize,
     peak: usize,
+    /// Credits on top, for those that are held by code that does not come back.
+    lent: usize,
     /// Tickets of the threads that wait, first come first.
     waiting: VecDeque<u64>,
     next_ticket: u64,
@@ -70,7 +72,7 @@ impl Credits {
         loop {
             let stopped = stop();
             let first = state.waiting.front() == Some(&ticket);
-            if stopped || (first && state.in_use < self.shared.total) {
+            if stopped || (first && state.in_use < self.shared.total + state.lent) {
                 state.waiting.retain(|waiting| *waiting != ticket);
                 // The next in line may have been waiting only for this one to leave it.
                 self.shared.changed.notify_all();
@@ -85,6 +87,14 @@ impl Credits {
     pub(crate) fn acquire_ahead(&self) -> Option<ChunkBuffers> {
         let state = self.shared.lock();
         (state.in_use < self.shared.total / 2 && state.waiting.is_empty()).then(|| self.take(state))
+    }
+
+    /// One credit more, until the answer is dropped: for a writer that was told to stop and stands still with a chunk, whose credit
+    /// the others would wait for.
+    pub(crate) fn lend(&self) -> Lent {
+        self.shared.lock().lent += 1;
+        self.shared.changed.notify_all();
+        Lent(Arc::clone(&self.shared))
     }
 
     /// Makes all waiters look again whether to stop.
@@ -125,6 +135,15 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each change under the lock is whole, so a panic elsewhere leaves nothing half done here.
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A credit more than there are.
+pub(crate) struct Lent(Arc<Shared>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.lock().lent -= 1;
     }
 }
 

@@ -1,0 +1,87 @@
+//! What a start has begun, and how it ends.
+//!
+//! The end is the same whether somebody waits for it or every handle was dropped: it happens on a thread of its own, in this order, and
+//! whoever waits only waits. The home is given back last, so no two engines ever work on one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_log::DurableLog;
+use holdfast_log::owner::Owner;
+use tokio::sync::oneshot;
+
+use super::control_plane::ControlPlane;
+use super::drive::Drivers;
+
+/// What ends with the engine.
+pub(super) struct Parts {
+    pub(super) control_plane: ControlPlane,
+    pub(super) drivers: Drivers,
+    pub(super) log: Arc<DurableLog>,
+    pub(super) owner: Arc<Owner>,
+}
+
+/// An engine at work; ends when it is dropped.
+pub(super) struct Running {
+    parts: Option<Parts>,
+}
+
+impl Running {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts: Some(parts) }
+    }
+
+    /// Ends it, and waits for that.
+    pub(super) async fn end(mut self) {
+        if let Some(parts) = self.parts.take() {
+            let _ = parts.end().await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            drop(parts.end());
+        }
+    }
+}
+
+impl Parts {
+    /// Begins the end; the answer comes when the home is given back.
+    fn end(self) -> oneshot::Receiver<()> {
+        let (ended, wait) = oneshot::channel();
+        let parts = Arc::new(Mutex::new(Some((self, ended))));
+        let end = {
+            let parts = parts.clone();
+            move || {
+                let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some((parts, ended)) = parts {
+                    parts.end_now();
+                    let _ = ended.send(());
+                }
+            }
+        };
+        // Where there is no thread for it, it ends here: the home must not be given back while the actors are at work.
+        if std::thread::Builder::new().name("holdfast-end".into()).spawn(end.clone()).is_err() {
+            end();
+        }
+        wait
+    }
+
+    /// The actors first: what is stopped here is to be found open by the next start, not recorded as failed.
+    fn end_now(self) {
+        let Self { control_plane, drivers, log, owner } = self;
+        control_plane.stop();
+        // The data plane may be gone already, so its timers are not relied on.
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => {
+                for participant in runtime.block_on(drivers.stop_all()) {
+                    tracing::error!(%participant, "it was told to stop and has not returned");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the participants' code is not waited for"),
+        }
+        log.close();
+        drop(owner);
+    }
+}
