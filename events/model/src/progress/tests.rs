@@ -215,8 +215,9 @@ fn without_a_known_size_there_is_no_estimate_and_a_clock_that_stepped_back_gives
     let mut film = Film::new();
     film.started();
     film.begun("a");
+    assert_eq!(film.progressed("a", 0, None).participants[0].phase, Phase::Prepare);
     let unknown = film.progressed("a", 500, None);
-    assert_eq!((unknown.participants[0].percent, unknown.participants[0].phase), (0.0, Phase::Prepare));
+    assert_eq!((unknown.participants[0].percent, unknown.participants[0].phase), (0.0, Phase::Backup));
     assert_eq!((unknown.bytes_total, unknown.eta_seconds), (500, 0));
     let back = Progress::of(&film.run, &BTreeMap::new(), true, Timestamp(-SECOND));
     assert_eq!((back.bytes_per_second, back.eta_seconds), (0, 0));
