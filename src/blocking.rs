@@ -12,6 +12,37 @@ use tokio::runtime::{Handle, Runtime};
 use crate::engine::{self, Backup, Builder, EngineError};
 
 /// A running engine with a runtime of its own. Not to be used from async code, where [`engine::Holdfast`] is at home.
+///
+/// Dropped without [`Holdfast::stop`] it stops too, but nobody waits for it: the home is free a moment later.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use holdfast::engine::{Backup, Holdfast};
+/// use holdfast::participant::Artifacts;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #   let folder = tempfile::tempdir()?;
+/// #   let home = folder.path().join("home");
+///     let engine = Holdfast::builder(home)
+///         .participant("queue", |artifacts: &mut Artifacts| artifacts.create("queue.dump")?.finish())
+///         .start_blocking()?;
+///
+///     let run = engine.back_up(Backup::full())?;
+///     // What is async has its place here, too.
+///     let mut updates = engine.handle().progress_updates(run.clone());
+///     while let Some(progress) = engine.block_on(updates.next()) {
+///         println!("{:.0} %", progress.overall_percent);
+///     }
+///     let run = engine.wait(run)?;
+///     println!("{:?} {}", run.outcome(), run.error_summary());
+///
+///     // Runs that others have asked for get a minute to end.
+///     assert!(engine.drain(Duration::from_secs(60)));
+///     engine.stop();
+///     Ok(())
+/// }
+/// ```
 pub struct Holdfast {
     engine: engine::Holdfast,
     runtime: Handle,

@@ -20,6 +20,47 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 const LATE_REGISTRATION: Duration = Duration::from_secs(30);
 
 /// An engine that is not started yet. See [`Holdfast::builder`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use holdfast::config::Config;
+/// use holdfast::engine::Holdfast;
+/// use holdfast::participant::{Artifacts, Deadlines, Descriptor, ParticipantError};
+///
+/// fn write(artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
+///     artifacts.create("cache.dump")?.finish()
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let home = folder.path().join("home");
+/// let mut config = Config::default();
+/// config.runs.max_parallel = 2;
+///
+/// let engine = Holdfast::builder(home)
+///     .config(config)
+///     // Critical, with the default deadlines.
+///     .participant("index", write)
+///     // A run is good without it; it works after the index, and is given two minutes.
+///     .participant_with(
+///         Descriptor::new("cache")?
+///             .optional()
+///             .depends_on(["index".parse()?])
+///             .tries(2, Duration::from_secs(1))
+///             .deadlines(Deadlines { write: Some(Duration::from_secs(120)), ..Deadlines::default() })
+///             .format_version(3),
+///         write,
+///     )
+///     .lock_wait(Duration::from_secs(5))
+///     .start()
+///     .await?;
+/// assert_eq!(engine.participants().len(), 2);
+/// engine.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct Builder {
     home: PathBuf,
@@ -102,8 +143,8 @@ impl Builder {
         self
     }
 
-    /// Starts the engine on the tokio runtime it is called on, which becomes its data plane. What an earlier process left is settled
-    /// when this returns, and open runs are being resumed.
+    /// Starts the engine on the tokio runtime it is called on, which becomes its data plane: it has to have timers, and to be running for as
+    /// long as the engine is. What an earlier process left is settled when this returns, and open runs are being resumed.
     ///
     /// # Errors
     /// [`EngineError`]; the home is then as it was, but for what opening the log repaired.

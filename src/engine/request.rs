@@ -7,6 +7,31 @@ use crate::participant::FilesDefinition;
 use crate::pipeline::Compression;
 
 /// A backup that is asked for.
+///
+/// ```
+/// use holdfast::engine::{Backup, Holdfast};
+/// use holdfast::model::run::{Outcome, RunType, Trigger};
+/// use holdfast::participant::Artifacts;
+/// use holdfast::pipeline::Compression;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let code = |artifacts: &mut Artifacts| artifacts.create(&format!("{}.data", artifacts.participant()))?.finish();
+/// # let engine = Holdfast::builder(folder.path().join("home")).participant("a", code).participant("b", code).start_blocking()?;
+/// // Of all that is registered and configured.
+/// let everything = Backup::full().trigger(Trigger::PreUpdate);
+/// // Of some, in another form; what they leave out fails them.
+/// let some = Backup::scoped(["b".parse()?]).compression(Compression::None).strict(true);
+///
+/// for (backup, run_type) in [(everything, RunType::Full), (some, RunType::Scoped)] {
+///     let run = engine.wait(engine.back_up(backup)?)?;
+///     assert_eq!(run.outcome(), Some(Outcome::Completed));
+///     assert_eq!(run.request().map(|request| request.run_type), Some(run_type));
+/// }
+/// # engine.stop();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Backup {
     pub(super) what: What,

@@ -44,6 +44,41 @@ pub(crate) struct Given {
 }
 
 /// The way from a participant into its artifacts, for one try of one run.
+///
+/// ```
+/// use std::io::Write;
+///
+/// use holdfast::participant::{Artifacts, ParticipantError};
+///
+/// fn write(artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
+///     let rows = ["alice", "bob", "carol"];
+///     artifacts.expect_bytes(rows.iter().map(|row| row.len() as u64).sum());
+///     let mut sink = artifacts.create("people")?;
+///     for row in rows {
+///         if row == "bob" {
+///             artifacts.warn("bob is locked and left out");
+///             continue;
+///         }
+///         sink.write_all(row.as_bytes())?;
+///     }
+///     sink.finish()?;
+///
+///     // As many artifacts as it likes, one after the other.
+///     let mut sink = artifacts.create("people.schema")?;
+///     sink.write_all(b"a name a row")?;
+///     sink.finish()
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use holdfast::engine::{Backup, Holdfast};
+/// # let folder = tempfile::tempdir()?;
+/// let engine = Holdfast::builder(folder.path().join("home")).participant("people", write).start_blocking()?;
+/// let run = engine.wait(engine.back_up(Backup::full())?)?;
+/// assert_eq!((run.good_artifacts().count(), run.warning_count()), (2, 1));
+/// engine.stop();
+/// # Ok(())
+/// # }
+/// ```
 pub struct Artifacts {
     surroundings: Surroundings,
     given: Arc<Mutex<Given>>,

@@ -23,7 +23,53 @@ pub(crate) use self::pulse::Pulse;
 
 /// Something that owns data.
 ///
-/// Called from threads that may block. Async code enters its runtime by `Handle::block_on`.
+/// Called from threads that may block, one call at a time. Async code enters its runtime by
+/// [`Handle::block_on`](tokio::runtime::Handle::block_on).
+///
+/// A closure is one; whatever looks before it writes, or has state to share, implements it:
+///
+/// ```
+/// use std::io::Write;
+/// use std::sync::{Arc, Mutex};
+///
+/// use holdfast::engine::{Backup, Holdfast};
+/// use holdfast::participant::{Artifacts, Participant, ParticipantError, Preflight};
+///
+/// #[derive(Clone, Default)]
+/// struct Orders(Arc<Mutex<Vec<String>>>);
+///
+/// impl Participant for Orders {
+///     fn preflight(&self, _check: &Preflight) -> Result<(), ParticipantError> {
+///         match self.0.try_lock() {
+///             Ok(_) => Ok(()),
+///             Err(_) => Err(ParticipantError::retryable("ORDERS_BUSY", "the orders are being rebuilt")),
+///         }
+///     }
+///
+///     fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
+///         // The state of one moment is copied; the lock is not held while it is written.
+///         let orders = self.0.lock().map_err(|_| ParticipantError::fatal("ORDERS_LOST", "restart the shop"))?.clone();
+///         let mut sink = artifacts.create("orders.txt")?;
+///         for order in &orders {
+///             writeln!(sink, "{order}")?;
+///         }
+///         sink.finish()
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let orders = Orders::default();
+/// let engine = Holdfast::builder(folder.path().join("home")).participant("orders", orders.clone()).start_blocking()?;
+/// orders.0.lock().unwrap().push("two of the red ones".to_owned());
+///
+/// let run = engine.wait(engine.back_up(Backup::full())?)?;
+/// let artifact = run.good_artifacts().next().ok_or("an artifact")?;
+/// assert_eq!(artifact.content_bytes, "two of the red ones\n".len() as u64);
+/// engine.stop();
+/// # Ok(())
+/// # }
+/// ```
 pub trait Participant: Send + Sync + 'static {
     /// Looks whether it could write: the connection, the permissions. Writes nothing and changes nothing. Called before each try, and
     /// by `holdfast participants test`.
@@ -34,7 +80,8 @@ pub trait Participant: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Writes its artifacts, each whole.
+    /// Writes its artifacts, each whole: at least one, or it fails with `SOURCE_EMPTY`. What it returns counts only where no deadline has
+    /// passed.
     ///
     /// # Errors
     /// Why it could not. What it wrote is then thrown away, and where the kind of the failure allows another try, it is called again.
