@@ -26,6 +26,8 @@ enum Tool {
     },
     /// Measure speed and memory beside other programs and print one table; `tools/bench` installs what it needs and calls this
     Bench(bench::BenchArgs),
+    /// Make the data set of `bench`
+    BenchData(bench::DataArgs),
     /// Copy a tree, to be measured
     #[command(hide = true)]
     BenchCopy(bench::CopyArgs),
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Tool::Bench(args) => args.run().map(|()| ExitCode::SUCCESS),
+        Tool::BenchData(args) => args.run().map(|()| ExitCode::SUCCESS),
         Tool::BenchCopy(args) => args.run().map(|()| ExitCode::SUCCESS),
         Tool::BenchLog(args) => args.run().map(|()| ExitCode::SUCCESS),
     }

@@ -86,6 +86,24 @@ impl CopyArgs {
     }
 }
 
+/// Makes the data set, to be looked at or measured by hand.
+#[derive(Debug, Args)]
+pub(super) struct DataArgs {
+    /// A folder that does not exist yet
+    dir: PathBuf,
+    /// How much of it: 1 is all, 0.1 a tenth
+    #[arg(long, default_value_t = 1.0, value_name = "FRACTION", value_parser = fraction)]
+    size: f64,
+}
+
+impl DataArgs {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let made = dataset::make(&self.dir, self.size)?;
+        println!("{} files, {} bytes", made.files, made.bytes);
+        Ok(())
+    }
+}
+
 /// Measures the log in a process of its own.
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
