@@ -1,5 +1,6 @@
 //! The `holdfast` program.
 
 fn main() -> std::process::ExitCode {
+    holdfast::command::launch_if_asked();
     holdfast::cli::main()
 }

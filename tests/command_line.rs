@@ -16,7 +16,7 @@ use std::fs;
 use serde_json::Value;
 use support::{Home, small_tree, text};
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 15] = [
     &["backup"],
     &["runs"],
     &["show"],
@@ -29,6 +29,8 @@ const COMMANDS: [&[&str]; 13] = [
     &["log"],
     &["log", "events"],
     &["log", "replay"],
+    &["init"],
+    &["config", "check"],
     &["completions"],
 ];
 
@@ -220,11 +222,14 @@ fn expect_run(run: &Value) {
         let fields = [
             ("name", "text"),
             ("critical", "truth"),
+            ("kind", "text"),
             ("ok", "truth"),
             ("status", "text"),
             ("started_at", "number"),
             ("finished_at", "number"),
+            ("tries", "number"),
             ("error", "text"),
+            ("output", "text"),
             ("warnings", "warnings"),
             ("notes", "warnings"),
             ("files", "number"),
@@ -433,16 +438,16 @@ fn configuration_errors_name_file_line_key_and_what_is_allowed() {
     let wrong = [
         ("[pipeline]\ncompresion = 'lz4'\n", "compresion", "`compression`"),
         ("[pipeline]\ncompression = 'rar'\n", "rar", "zstd:1"),
-        ("[runs]\nmax_attempts = 'three'\n", "max_attempts", "u32"),
+        ("[runs]\nmax_attempts = 'three'\n", "max_attempts", "1 to 100"),
         ("[runs]\nresume_within = 'soon'\n", "soon", "6h"),
         ("[space]\nmin_free = '10 parsecs'\n", "parsecs", "GiB"),
     ];
     for (settings, key, allowed) in wrong {
         fs::write(home.beside("holdfast.toml"), settings).unwrap();
         let refused = home.holdfast(["backup", "source", "--config", "holdfast.toml"]).run();
-        refused.expect(2).says("holdfast.toml").says("line 2").says(key).says(allowed);
+        refused.expect(2).says("holdfast.toml:2:").says(key).says(allowed);
         let refused = home.holdfast(["runs"]).env("HOLDFAST_CONFIG", "holdfast.toml").run();
-        refused.expect(2).says("line 2");
+        refused.expect(2).says("holdfast.toml:2:");
     }
     home.holdfast(["runs", "--config", "no-such-file"]).run().expect(2).says("no-such-file");
     assert!(!home.path().exists());

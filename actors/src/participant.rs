@@ -8,11 +8,14 @@ use holdfast_model::codec::Origin;
 use holdfast_model::event::ParticipantEvent;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RunId, StreamId};
-use holdfast_model::participant::{Participant, ParticipantCommand, ParticipantEffect, Work};
-use holdfast_model::run::{ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant};
+use holdfast_model::participant::{
+    Participant, ParticipantCommand, ParticipantEffect, ParticipantRefusal, Standing, Work,
+};
+use holdfast_model::progress::Counts;
+use holdfast_model::run::{ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant, Try};
 
 use crate::event_sourced::{Command, EventSourced, Role};
-use crate::ports::{Job, Stop, World, Written};
+use crate::ports::{Admit, Job, Stop, WorkFailure, World, Written};
 use crate::report::Report;
 use crate::run::RunActor;
 
@@ -24,13 +27,9 @@ pub type LiveCounts = Arc<Mutex<BTreeMap<(RunId, ParticipantName), Arc<Report>>>
 
 /// What a run wants a participant to do.
 struct Assignment {
-    run: Addr<RunActor>,
-    work: Work,
-    participant: RunParticipant,
-    compression: String,
-    origin: Origin,
+    assign: Assign,
     stop: Stop,
-    result: Option<Result<Written, Failure>>,
+    result: Option<Result<Written, WorkFailure>>,
 }
 
 /// A participant beside its state.
@@ -38,6 +37,7 @@ pub struct ParticipantRole {
     name: ParticipantName,
     world: World,
     live: LiveCounts,
+    /// What its code is at, also when the run does not wait for it any more.
     assignment: Option<Assignment>,
     /// What follows once the work under way has ended.
     next: Option<Assign>,
@@ -50,53 +50,65 @@ impl ParticipantRole {
         Self { name, world, live, assignment: None, next: None }
     }
 
-    fn job(&self, work: Work, assignment: &Assignment) -> Job {
-        let (run, name, origin) = (assignment.run.clone(), self.name.clone(), assignment.origin.clone());
-        let report = Arc::new(Report::new(
-            self.world.clock.clone(),
-            Box::new(move |counts| {
-                let progress = ParticipantProgressedV1 {
-                    participant: name.clone(),
-                    bytes_done: counts.bytes_done,
-                    bytes_total: counts.bytes_total,
-                    files_done: counts.files_done,
-                    files_total: counts.files_total,
-                };
-                // A full mailbox only means that a newer step will follow.
-                let _ = run.try_send(Command { command: RunCommand::Progress(progress), origin: origin.clone() });
-            }),
-        ));
+    fn job(&self, assignment: &Assignment, me: &Addr<ParticipantActor>) -> Job {
+        let assign = &assignment.assign;
+        let report = Arc::new(Report::new(self.world.clock.clone(), self.recorder(assign)));
         if let Ok(mut live) = self.live.lock() {
-            live.insert((work.run_id, self.name.clone()), report.clone());
+            live.insert((assign.work.run_id, self.name.clone()), report.clone());
         }
         Job {
-            work,
-            participant: assignment.participant.clone(),
-            compression: assignment.compression.clone(),
+            work: assign.work.clone(),
+            participant: assign.participant.clone(),
+            compression: assign.compression.clone(),
             report,
             stop: assignment.stop.clone(),
+            admit: self.admitter(assign, me),
+            stuck: {
+                let (me, work) = (me.clone(), assign.work.clone());
+                Box::new(move |failure| me.do_send(WorkOverdue { work: work.clone(), failure }))
+            },
         }
     }
 
+    /// Sends the steps that are to be recorded to the run.
+    fn recorder(&self, assign: &Assign) -> Box<dyn Fn(Counts) + Send + Sync> {
+        let (run, name, origin, of) = (assign.run.clone(), self.name.clone(), assign.origin.clone(), assign.of());
+        Box::new(move |counts| {
+            let progress = ParticipantProgressedV1 {
+                participant: name.clone(),
+                bytes_done: counts.bytes_done,
+                bytes_total: counts.bytes_total,
+                files_done: counts.files_done,
+                files_total: counts.files_total,
+            };
+            // A full mailbox only means that a newer step will follow.
+            let _ = run.try_send(Command { command: RunCommand::Progress { of, progress }, origin: origin.clone() });
+        })
+    }
+
+    /// Records processes in the participant's own stream; answers once that is durable.
+    fn admitter(&self, assign: &Assign, me: &Addr<ParticipantActor>) -> Admit {
+        let (me, work, origin) = (me.clone(), assign.work.clone(), assign.origin.clone());
+        let data_plane = self.world.data_plane.clone();
+        Arc::new(move |child| {
+            let command = ParticipantCommand::ChildStarted { work: work.clone(), child };
+            let recorded = me.send(Command::<Participant> { command, origin: origin.clone() });
+            let refused = |text: String| Failure::new(FailureKind::Retryable, "CHILD_NOT_RECORDED", text);
+            match data_plane.block_on(recorded) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(refused(format!("a process that was started cannot be recorded: {error}"))),
+                Err(_) => Err(refused("a process that was started cannot be recorded: the engine stops".into())),
+            }
+        })
+    }
+
     /// Tells the run how it ended.
-    fn report(&mut self) {
+    fn report(&mut self, may_retry: bool) {
         let Some(assignment) = self.assignment.take() else { return };
-        let participant = self.name.clone();
         let died =
             || Failure::new(FailureKind::Retryable, "PARTICIPANT_ACTOR_DIED", "its actor ended before its work did");
-        let command = match assignment.result.unwrap_or_else(|| Err(died())) {
-            Ok(written) => RunCommand::Complete {
-                artifacts: written.artifacts,
-                completed: ParticipantCompletedV1 {
-                    participant,
-                    files: written.files,
-                    warnings: written.warnings,
-                    notes: written.notes,
-                },
-            },
-            Err(failure) => RunCommand::Fail { participant, failure },
-        };
-        assignment.run.do_send(Command { command, origin: assignment.origin });
+        let result = assignment.result.unwrap_or_else(|| Err(died().into()));
+        assignment.assign.answer(result, may_retry);
     }
 }
 
@@ -109,26 +121,35 @@ impl Role for ParticipantRole {
 
     fn act(&mut self, effect: ParticipantEffect, _state: &Participant, me: &Addr<ParticipantActor>) {
         let ParticipantEffect::Drive(work) = effect;
-        let Some(assignment) = &self.assignment else { return };
-        let run_id = work.run_id;
-        let job = self.job(work, assignment);
-        let driven = self.world.participants.drive(job);
+        let Some(assignment) = self.assignment.as_ref().filter(|assignment| assignment.assign.work == work) else {
+            return;
+        };
+        let driven = self.world.participants.drive(self.job(assignment, me));
         let (me, live, name) = (me.clone(), self.live.clone(), self.name.clone());
         self.world.data_plane.spawn(async move {
             let result = driven.await;
             if let Ok(mut live) = live.lock() {
-                live.remove(&(run_id, name));
+                live.remove(&(work.run_id, name));
             }
-            me.do_send(WorkEnded { run_id, result });
+            me.do_send(WorkEnded { work, result });
         });
     }
 
-    fn folded(&mut self, events: &[ParticipantEvent], _state: &Participant) {
-        let ended = |event: &ParticipantEvent| {
-            matches!(event, ParticipantEvent::WorkCompleted(_) | ParticipantEvent::WorkFailed(_))
-        };
-        if events.iter().any(ended) {
-            self.report();
+    fn folded(&mut self, events: &[ParticipantEvent], state: &Participant) {
+        for event in events {
+            match event {
+                ParticipantEvent::WorkCompleted(_) | ParticipantEvent::WorkFailed(_) => {
+                    self.report(!state.is_quarantined());
+                }
+                // The run goes on without it; its code is still there.
+                ParticipantEvent::WorkStuck(stuck) => {
+                    if let Some(assignment) = &self.assignment {
+                        assignment.assign.answer(Err(stuck.failure.clone().into()), false);
+                    }
+                }
+                ParticipantEvent::WorkReturned(_) => self.assignment = None,
+                _ => {}
+            }
         }
     }
 
@@ -136,7 +157,7 @@ impl Role for ParticipantRole {
         if let Some(assignment) = &self.assignment {
             assignment.stop.request();
         }
-        self.report();
+        self.report(true);
     }
 }
 
@@ -149,6 +170,30 @@ pub(crate) struct Assign {
     pub(crate) origin: Origin,
 }
 
+impl Assign {
+    fn of(&self) -> Try {
+        Try { attempt: self.work.attempt, number: self.work.try_number }
+    }
+
+    fn answer(&self, result: Result<Written, WorkFailure>, may_retry: bool) {
+        let (participant, of) = (self.participant.name.clone(), self.of());
+        let command = match result {
+            Ok(written) => RunCommand::Complete {
+                of,
+                artifacts: written.artifacts,
+                completed: ParticipantCompletedV1 {
+                    participant,
+                    files: written.files,
+                    warnings: written.warnings,
+                    notes: written.notes,
+                },
+            },
+            Err(WorkFailure { failure, output }) => RunCommand::Fail { participant, of, failure, output, may_retry },
+        };
+        self.run.do_send(Command { command, origin: self.origin.clone() });
+    }
+}
+
 impl Message for Assign {
     type Result = ();
 }
@@ -157,31 +202,35 @@ impl Handler<Assign> for ParticipantActor {
     type Result = ();
 
     fn handle(&mut self, message: Assign, ctx: &mut Context<Self>) {
-        if let Some(busy) = &self.role.assignment {
-            // The run's actor was started again, or a new run follows an abandoned one: never two tries at a time.
-            busy.stop.request();
-            self.role.next = Some(message);
-            return;
+        let stuck = self.state.standing() == Standing::Stuck;
+        match &self.role.assignment {
+            Some(_) if stuck => return refuse(&message, &self.state),
+            Some(busy) => {
+                // The run's actor was started again, or a new run follows an abandoned one: never two tries at a time.
+                busy.stop.request();
+                self.role.next = Some(message);
+                return;
+            }
+            None => {}
         }
-        let name = message.participant.name.clone();
-        self.role.assignment = Some(Assignment {
-            run: message.run,
-            work: message.work.clone(),
-            participant: message.participant,
-            compression: message.compression,
-            origin: message.origin.clone(),
-            stop: Stop::default(),
-            result: None,
-        });
-        let command = ParticipantCommand::Start { participant: name, work: message.work };
-        ctx.address().do_send(Command::<Participant> { command, origin: message.origin });
+        let command = ParticipantCommand::Start { participant: self.role.name.clone(), work: message.work.clone() };
+        let origin = message.origin.clone();
+        self.role.assignment = Some(Assignment { assign: message, stop: Stop::default(), result: None });
+        ctx.address().do_send(Command::<Participant> { command, origin });
     }
+}
+
+/// Its code did not return from earlier work: nothing new is begun beside it.
+fn refuse(message: &Assign, state: &Participant) {
+    let run_id = state.at_work().map_or(message.work.run_id, |work| work.run_id);
+    let text = ParticipantRefusal::Stuck(run_id).to_string();
+    message.answer(Err(Failure::new(FailureKind::Fatal, "PARTICIPANT_STUCK", text).into()), false);
 }
 
 /// The participant's code has returned.
 struct WorkEnded {
-    run_id: RunId,
-    result: Result<Written, Failure>,
+    work: Work,
+    result: Result<Written, WorkFailure>,
 }
 
 impl Message for WorkEnded {
@@ -192,15 +241,43 @@ impl Handler<WorkEnded> for ParticipantActor {
     type Result = ();
 
     fn handle(&mut self, message: WorkEnded, ctx: &mut Context<Self>) {
-        let at_work = self.state.at_work().is_some_and(|work| work.run_id == message.run_id);
-        let Some(assignment) = self.role.assignment.as_mut().filter(|_| at_work) else { return };
+        let ours = |one: &&mut Assignment| one.assign.work == message.work;
+        let Some(assignment) = self.role.assignment.as_mut().filter(ours) else { return };
+        let work = message.work;
         let command = match &message.result {
-            Ok(_) => ParticipantCommand::Completed,
-            Err(failure) => ParticipantCommand::Failed(failure.clone()),
+            Ok(_) => ParticipantCommand::Completed(work),
+            Err(WorkFailure { failure, .. }) => ParticipantCommand::Failed { work, failure: failure.clone() },
         };
         assignment.result = Some(message.result);
-        let origin = assignment.origin.clone();
+        let origin = assignment.assign.origin.clone();
         ctx.address().do_send(Command::<Participant> { command, origin });
+        if let Some(next) = self.role.next.take() {
+            ctx.address().do_send(next);
+        }
+    }
+}
+
+/// The participant's deadline passed, it was told to stop, and its code has not returned.
+struct WorkOverdue {
+    work: Work,
+    failure: Failure,
+}
+
+impl Message for WorkOverdue {
+    type Result = ();
+}
+
+impl Handler<WorkOverdue> for ParticipantActor {
+    type Result = ();
+
+    fn handle(&mut self, message: WorkOverdue, ctx: &mut Context<Self>) {
+        let ours = |one: &&Assignment| one.assign.work == message.work && one.result.is_none();
+        let Some(assignment) = self.role.assignment.as_ref().filter(ours) else { return };
+        tracing::error!(participant = %self.role.name, failure = %message.failure, "it was told to stop and has not returned");
+        let command = ParticipantCommand::Stuck { work: message.work, failure: message.failure };
+        let origin = assignment.assign.origin.clone();
+        ctx.address().do_send(Command::<Participant> { command, origin });
+        // Whoever waits for its end waits no longer.
         if let Some(next) = self.role.next.take() {
             ctx.address().do_send(next);
         }
@@ -220,14 +297,13 @@ impl Handler<StopWork> for ParticipantActor {
     type Result = ();
 
     fn handle(&mut self, message: StopWork, _ctx: &mut Context<Self>) {
-        if let Some(assignment) = self.role.assignment.as_ref().filter(|one| one.work.run_id == message.run_id) {
-            assignment.stop.request();
+        if let Some(busy) = self.role.assignment.as_ref().filter(|one| one.assign.work.run_id == message.run_id) {
+            busy.stop.request();
         }
         // Work that has not begun ends before it does.
         if let Some(next) = self.role.next.take_if(|next| next.work.run_id == message.run_id) {
             let failure = Failure::new(FailureKind::Cancelled, "CANCELLED", "stopped before it began");
-            let command = RunCommand::Fail { participant: next.participant.name, failure };
-            next.run.do_send(Command { command, origin: next.origin });
+            next.answer(Err(failure.into()), false);
         }
     }
 }

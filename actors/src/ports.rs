@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use holdfast_log::EventLog;
 use holdfast_model::failure::{Failure, Warnings};
 use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
-use holdfast_model::participant::Work;
+use holdfast_model::participant::{ChildV1, Work};
 use holdfast_model::run::{ArtifactStoredV1, Found, Run, RunParticipant, Target};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -77,6 +77,29 @@ pub struct Job {
     pub report: Arc<Report>,
     /// Whether it should stop.
     pub stop: Stop,
+    /// Records a process that was started for it, before that becomes the command it is for. Blocks: not to be called on the data
+    /// plane's own threads.
+    pub admit: Admit,
+    /// To be told once, where its deadline has passed, it was told to stop, and it has not returned.
+    pub stuck: Box<dyn Fn(Failure) + Send + Sync>,
+}
+
+/// Records a process of a participant's durably.
+pub type Admit = Arc<dyn Fn(ChildV1) -> Result<(), Failure> + Send + Sync>;
+
+/// Why a participant gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkFailure {
+    /// What went wrong.
+    pub failure: Failure,
+    /// The end of what its program said.
+    pub output: String,
+}
+
+impl From<Failure> for WorkFailure {
+    fn from(failure: Failure) -> Self {
+        Self { failure, output: String::new() }
+    }
 }
 
 /// What a participant wrote.
@@ -96,7 +119,7 @@ pub struct Written {
 pub trait Participants: Send + Sync {
     /// Lets one write. The answer comes when its code has returned, also when it panicked or was stopped, and then
     /// nothing of it is left in the run directory.
-    fn drive(&self, job: Job) -> PortFuture<Result<Written, Failure>>;
+    fn drive(&self, job: Job) -> PortFuture<Result<Written, WorkFailure>>;
 }
 
 /// Room that is kept for the log on a full disk.

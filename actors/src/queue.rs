@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use actix::{Actor, Addr, Context, Handler, Message};
-use holdfast_model::ids::RunId;
+use holdfast_model::ids::{RunId, Timestamp};
 
 use crate::run::{RunActor, RunEnded, Turn};
 
@@ -40,8 +40,8 @@ impl Actor for Queue {
 pub(crate) struct Enqueue {
     pub(crate) run_id: RunId,
     pub(crate) actor: Addr<RunActor>,
-    /// Whether an earlier process, or an earlier actor, may have worked on it.
-    pub(crate) recover: bool,
+    /// Where an earlier process, or an earlier actor, may have worked on it: when this one took over.
+    pub(crate) recover: Option<Timestamp>,
 }
 
 impl Message for Enqueue {

@@ -7,6 +7,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture
 use holdfast_model::aggregate::Aggregate;
 use holdfast_model::codec::Origin;
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
+use holdfast_model::participant::{Participant, ParticipantCommand, ParticipantRefusal};
 use holdfast_model::restore::{Restore, RestoreCommand, RestoreRefusal};
 use holdfast_model::run::{NewRun, Refusal, Retained, Run, RunCommand, Stage};
 use tokio::sync::watch;
@@ -38,6 +39,9 @@ pub enum RootError {
     /// The restore says no.
     #[error(transparent)]
     Restore(#[from] CommandError<RestoreRefusal>),
+    /// The participant says no.
+    #[error(transparent)]
+    Participant(#[from] CommandError<ParticipantRefusal>),
     /// Its stream cannot be read.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -155,7 +159,7 @@ impl Handler<RequestRun> for Root {
             let (actor, watch) = entry?;
             let command = Command::<Run> { command: RunCommand::Request(message.run), origin: message.origin };
             actor.send(command).await.map_err(|_| RootError::Gone)??;
-            queue.do_send(Enqueue { run_id, actor, recover: false });
+            queue.do_send(Enqueue { run_id, actor, recover: None });
             Ok(RunHandle { run_id, watch })
         })
     }
@@ -173,10 +177,11 @@ impl Handler<ResumeRuns> for Root {
 
     fn handle(&mut self, message: ResumeRuns, ctx: &mut Context<Self>) -> Self::Result {
         let (origin, me, queue) = (self.origin.clone(), ctx.address(), self.queue.clone());
+        let recover = Some(self.world.clock.now());
         let mut handles = Vec::new();
         for run_id in message.0 {
             let entry = self.run(run_id, &origin, &me)?;
-            queue.do_send(Enqueue { run_id, actor: entry.actor.clone(), recover: true });
+            queue.do_send(Enqueue { run_id, actor: entry.actor.clone(), recover });
             handles.push(RunHandle { run_id, watch: entry.watch.subscribe() });
         }
         Ok(handles)
@@ -210,6 +215,49 @@ impl Handler<ForRun> for Root {
             let command = Command::<Run> { command: message.command, origin: message.origin };
             actor.send(command).await.map_err(|_| RootError::Gone)??;
             Ok(RunHandle { run_id, watch })
+        })
+    }
+}
+
+/// Asks for a run that has not ended.
+pub struct NextOpenRun;
+
+impl Message for NextOpenRun {
+    type Result = Option<RunHandle>;
+}
+
+impl Handler<NextOpenRun> for Root {
+    type Result = Option<RunHandle>;
+
+    fn handle(&mut self, _message: NextOpenRun, _ctx: &mut Context<Self>) -> Self::Result {
+        let open = self.runs.iter().find(|(_, entry)| entry.watch.borrow().is_open());
+        open.map(|(run_id, entry)| RunHandle { run_id: *run_id, watch: entry.watch.subscribe() })
+    }
+}
+
+/// A wish about a participant.
+pub struct ForParticipant {
+    /// Which.
+    pub participant: ParticipantName,
+    /// The wish.
+    pub command: ParticipantCommand,
+    /// Who asks.
+    pub origin: Origin,
+}
+
+impl Message for ForParticipant {
+    type Result = Result<(), RootError>;
+}
+
+impl Handler<ForParticipant> for Root {
+    type Result = ResponseFuture<Result<(), RootError>>;
+
+    fn handle(&mut self, message: ForParticipant, _ctx: &mut Context<Self>) -> Self::Result {
+        let actor = (self.find)(&message.participant);
+        Box::pin(async move {
+            let command = Command::<Participant> { command: message.command, origin: message.origin };
+            let actor = actor.ok_or(RootError::Gone)?;
+            Ok(actor.send(command).await.map_err(|_| RootError::Gone)??)
         })
     }
 }
@@ -287,7 +335,7 @@ impl Handler<RunEnded> for Root {
                 if let Some(entry) = self.runs.get_mut(&run_id) {
                     entry.actor = actor.clone();
                 }
-                self.queue.do_send(Enqueue { run_id, actor, recover: true });
+                self.queue.do_send(Enqueue { run_id, actor, recover: Some(self.world.clock.now()) });
             }
             Err(error) => self.world.lose(format!("run {run_id} cannot be replayed: {error}")),
         }

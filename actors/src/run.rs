@@ -1,13 +1,14 @@
 //! `RunActor`: one run's state machine against the world.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, AsyncContext, Context, Handler, Message, Recipient};
 use holdfast_model::codec::Origin;
 use holdfast_model::event::RunEvent;
-use holdfast_model::ids::{ParticipantName, RunId, StreamId};
+use holdfast_model::ids::{ParticipantName, RunId, StreamId, Timestamp};
 use holdfast_model::participant::Work;
-use holdfast_model::run::{Run, RunCommand, RunEffect, Target};
+use holdfast_model::run::{Run, RunCommand, RunEffect, Target, Try};
 use tokio::sync::watch;
 
 use crate::event_sourced::{Command, CommandError, EventSourced, Role};
@@ -87,6 +88,19 @@ impl RunRole {
     }
 }
 
+impl RunRole {
+    /// Comes back after the pause. A run that has ended or is at work otherwise by then refuses it.
+    fn retry_later(&self, participant: ParticipantName, of: Try, after_ms: u64, me: &Addr<RunActor>) {
+        let (me, origin) = (me.downgrade(), self.origin.clone());
+        self.world.data_plane.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            if let Some(me) = me.upgrade() {
+                me.do_send(Command::<Run> { command: RunCommand::Retry { participant, of }, origin });
+            }
+        });
+    }
+}
+
 fn lost_or_damaged(failure: DirectoryFailure) -> RunCommand {
     match failure {
         DirectoryFailure::Damaged(damage) => RunCommand::SealFoundDamage(damage),
@@ -109,6 +123,7 @@ impl Role for RunRole {
                 Err(failure) => RunCommand::DirectoryFailed(failure),
             }),
             RunEffect::StartParticipant(name) => self.start_participant(&name, run, me),
+            RunEffect::RetryLater { participant, of, after_ms } => self.retry_later(participant, of, after_ms, me),
             RunEffect::CancelParticipants => {
                 for participant in run.participants() {
                     if let Some(actor) = (self.find)(&participant.name) {
@@ -159,8 +174,8 @@ impl RunRole {
 
 /// The run's turn has come.
 pub(crate) struct Turn {
-    /// Whether an earlier process, or an earlier actor, may have worked on it.
-    pub(crate) recover: bool,
+    /// Where an earlier process, or an earlier actor, may have worked on it: when this one took over.
+    pub(crate) recover: Option<Timestamp>,
 }
 
 impl Message for Turn {
@@ -172,10 +187,10 @@ impl Handler<Turn> for RunActor {
 
     fn handle(&mut self, message: Turn, ctx: &mut Context<Self>) {
         let (me, origin) = (ctx.address(), self.role.origin.clone());
-        if !message.recover {
+        let Some(taken_over) = message.recover else {
             me.do_send(Command::<Run> { command: RunCommand::Start, origin });
             return;
-        }
+        };
         let inspected = self.world().backups.inspect(Arc::new(self.state.clone()));
         let (world, run_id) = (self.world().clone(), self.role.run_id);
         let data_plane = world.data_plane.clone();
@@ -187,7 +202,7 @@ impl Handler<Turn> for RunActor {
                     return world.lose(format!("the directory of run {run_id} cannot be looked at: {failure}"));
                 }
             };
-            let command = RunCommand::Recover { found: inspection.found, broken: inspection.broken };
+            let command = RunCommand::Recover { found: inspection.found, broken: inspection.broken, taken_over };
             // One that was left waiting in the queue has nothing to recover, and starts; for others the start is refused.
             if me.send(Command::<Run> { command, origin: origin.clone() }).await.is_ok() {
                 me.do_send(Command::<Run> { command: RunCommand::Start, origin });

@@ -34,6 +34,41 @@ fn a_participant_that_fails_fails_the_run_with_its_reason_and_not_the_others() {
 }
 
 #[test]
+fn a_failure_that_another_try_may_mend_is_tried_again_while_others_work() {
+    let failure = Failure::new(FailureKind::Retryable, "CONNECTION_REFUSED", "not there yet");
+    let world = TestWorld::new(Fault::Participant("one", failure));
+    let run = world.back_up(&["one", "two"]);
+    assert_eq!((run.outcome(), run.participants()[0].tries), (Some(Outcome::Failed), 3));
+    let drives: Vec<_> = world.calls().into_iter().filter(|call| call.starts_with("drive")).collect();
+    assert_eq!(drives.iter().filter(|call| *call == "drive one").count(), 3, "{drives:?}");
+    assert_eq!(drives[1], "drive two", "the pause is nobody else's: {drives:?}");
+    assert_eq!(world.replayed(), *run);
+}
+
+#[test]
+fn a_participant_in_quarantine_is_tried_once_by_each_run_until_it_is_good() {
+    let failure = Failure::new(FailureKind::Retryable, "CONNECTION_REFUSED", "not there yet");
+    let world = TestWorld::new(Fault::Participant("one", failure));
+    let tries: Vec<_> = world
+        .back_up_together(&[&["one"], &["one"], &["one"], &["one"]])
+        .iter()
+        .map(|run| run.participants()[0].tries)
+        .collect();
+    assert_eq!(tries, [3, 2, 1, 1], "the fifth failure in a row ends the retries");
+}
+
+#[test]
+fn what_does_not_return_is_given_up_and_begun_again_only_when_it_has_returned() {
+    let world = TestWorld::new(Fault::Stuck("one"));
+    let runs = world.back_up_together(&[&["one", "two"], &["one", "two"]]);
+    let codes = runs.iter().map(|run| run.participants()[0].failure.as_ref().unwrap().code.as_str());
+    assert_eq!(codes.collect::<Vec<_>>(), ["PARTICIPANT_TIMEOUT", "PARTICIPANT_STUCK"]);
+    assert_eq!(runs[0].participants()[0].status, ParticipantStatus::Timeout);
+    assert!(runs.iter().all(|run| run.participants()[1].status == ParticipantStatus::Completed));
+    assert_eq!(world.calls().iter().filter(|call| *call == "drive one").count(), 1, "never beside itself");
+}
+
+#[test]
 fn damage_found_when_the_artifacts_are_read_again_is_never_called_completed() {
     let world = TestWorld::new(Fault::DamageAtSeal("two"));
     let run = world.back_up(&["one", "two"]);
@@ -53,10 +88,19 @@ fn an_actor_that_panics_is_started_again_from_its_stream() {
 }
 
 #[test]
-fn a_participants_actor_that_panics_fails_its_participant() {
+fn a_participants_actor_that_panics_is_started_again_and_its_participant_tried_again() {
     let world = TestWorld::new(Fault::PanicOnce("drive one"));
     let run = world.back_up(&["one", "two"]);
-    assert_eq!(run.outcome(), Some(Outcome::Failed));
+    assert_eq!(run.outcome(), Some(Outcome::Completed));
+    assert_eq!(run.participants()[0].tries, 2);
+    assert_eq!(world.replayed(), *run);
+}
+
+#[test]
+fn a_participants_actor_that_panics_at_each_try_fails_its_participant_and_no_other() {
+    let world = TestWorld::new(Fault::PanicAlways("drive one"));
+    let run = world.back_up(&["one", "two"]);
+    assert_eq!((run.outcome(), run.participants()[0].tries), (Some(Outcome::Failed), 3));
     assert!(run.error_summary().contains("PARTICIPANT_ACTOR_DIED"), "{}", run.error_summary());
     assert_eq!(run.participants()[1].status, ParticipantStatus::Completed);
 }

@@ -7,8 +7,8 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use holdfast_model::ids::{Position, RunId};
-use holdfast_model::run::RunStatus;
+use holdfast_model::ids::{ParticipantName, Position, RunId};
+use holdfast_model::run::{RunStatus, Trigger};
 
 use crate::pipeline::Compression;
 
@@ -25,7 +25,7 @@ pub(super) struct Cli {
     /// Where runs and the event log are kept [default: $XDG_DATA_HOME/holdfast or ~/.local/share/holdfast]
     #[arg(long, global = true, env = "HOLDFAST_HOME", value_name = "DIR")]
     pub(super) home: Option<PathBuf>,
-    /// Configuration file [default: none; every setting has a default]
+    /// Configuration file [default: config.toml in the home, where that is there; every setting has a default]
     #[arg(long, global = true, env = "HOLDFAST_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Say nothing but errors
@@ -60,7 +60,7 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Back up files and folders
+    /// Back up the participants of the configuration, or files and folders
     Backup(BackupArgs),
     /// List runs, the newest first
     Runs(RunsArgs),
@@ -78,9 +78,16 @@ pub(super) enum Command {
     Delete(DeleteArgs),
     /// Go on with runs that were interrupted
     Resume,
+    /// Show who takes part and how they stand; test or reset one
+    Participants(ParticipantsArgs),
     /// Read the event log
     #[command(subcommand)]
     Log(LogCommand),
+    /// Write a commented configuration, by questions or by flags
+    Init(InitArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Write a completion script for a shell
     #[command(after_help = "Example:\n  holdfast completions bash > /etc/bash_completion.d/holdfast")]
     Completions {
@@ -92,6 +99,8 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  holdfast backup                               all participants of the configuration
+  holdfast backup --participant db --trigger pre_update
   holdfast backup /etc /srv/data
   holdfast backup ~/projects --exclude target/ --exclude '*.o'
   holdfast backup / --one-file-system --name system --compression zstd:3
@@ -100,9 +109,15 @@ Examples:
 A folder that holds CACHEDIR.TAG is stored without its contents. A .holdfastignore in a folder
 leaves out what its lines match, as a .gitignore does.")]
 pub(super) struct BackupArgs {
-    /// What to back up
+    /// What to back up; without a path, the participants of the configuration
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    /// Only this participant of the configuration; may be given several times
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["paths", "name", "exclude", "exclude_from", "one_file_system", "allow_empty"])]
+    pub(super) participant: Vec<String>,
+    /// What makes it start, for the record
+    #[arg(long, default_value = "manual", value_name = "TRIGGER", value_parser = trigger())]
+    pub(super) trigger: Trigger,
     /// Name of the participant [default: the last part of the first path]
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
@@ -124,6 +139,12 @@ pub(super) struct BackupArgs {
     /// lz4, zstd:N, gzip:N, brotli:N or none [default: lz4]
     #[arg(long, value_name = "METHOD")]
     pub(super) compression: Option<Compression>,
+}
+
+/// Parses a trigger by its word; the help lists all of them.
+fn trigger() -> impl TypedValueParser<Value = Trigger> {
+    let words = PossibleValuesParser::new(Trigger::ALL.map(Trigger::as_str));
+    words.try_map(|word| Trigger::ALL.into_iter().find(|trigger| trigger.as_str() == word).ok_or("no such trigger"))
 }
 
 /// Parses a status by its word; the help lists all of them.
@@ -247,6 +268,80 @@ pub(super) struct DeleteArgs {
     /// A run id
     #[arg(value_name = "RUN")]
     pub(super) run: RunId,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  holdfast participants\n  holdfast participants test db\n  holdfast participants reset db"
+)]
+pub(super) struct ParticipantsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<ParticipantsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ParticipantsCommand {
+    /// Ask participants whether they could write now: paths are readable, a command's own `preflight` is good
+    Test {
+        /// Which; all without a name
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// End a participant's quarantine: a run tries it as often as others again
+    Reset {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast init
+  holdfast init --files site=/srv/site --files site=/etc/nginx --command 'db=pg_dump -Fc shop'
+  holdfast init --output ./holdfast.toml < /dev/null
+
+On a terminal and without flags it asks. Elsewhere it writes a configuration with examples that are not in force.")]
+pub(super) struct InitArgs {
+    /// Back up this folder or file as participant NAME; several of one NAME go together
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    pub(super) files: Vec<(ParticipantName, PathBuf)>,
+    /// Back up the output of this shell command as participant NAME
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = named)]
+    pub(super) command: Vec<(ParticipantName, String)>,
+    /// Where to write it [default: what --config says, else config.toml in the home]
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+fn named(text: &str) -> Result<(ParticipantName, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a name, `=`, and what it is are needed, as in site=/srv/site")?;
+    let name = name.parse().map_err(|error: holdfast_model::ids::InvalidName| error.to_string())?;
+    Ok((name, value.to_owned()))
+}
+
+fn named_path(text: &str) -> Result<(ParticipantName, PathBuf), String> {
+    named(text).map(|(name, path)| (name, PathBuf::from(path)))
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Tell what is wrong with it, and what it names that is not there; runs nothing
+    #[command(after_help = "\
+Examples:
+  holdfast config check
+  holdfast config check ./holdfast.toml --json
+
+Exit codes: 0 all is well, 2 errors, 3 warnings.")]
+    Check {
+        /// The configuration [default: what --config says, else config.toml in the home]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

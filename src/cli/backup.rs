@@ -10,13 +10,18 @@ use holdfast_model::run::{Run, RunStatus};
 use super::args::BackupArgs;
 use super::bar::Display;
 use super::exit::{CliError, CliResult, Exit};
-use super::output::{counted, exit_of, printable, seconds, size};
+use super::output::{Output, counted, exit_of, printable, seconds, size};
+use super::participants::unknown_participant;
 use super::{Context, absolute, errors};
-use crate::engine::{FilesBackup, FilesDefinition, Holdfast, Start};
+use crate::config::Source;
+use crate::engine::{Backup, FilesDefinition, Holdfast};
 use crate::files::FilesSpec;
 
 /// Largest file of exclude patterns read, in bytes.
 const MAX_EXCLUDES: u64 = 1 << 20;
+
+/// Lines of a failed command's standard error that are shown.
+const SAID: usize = 5;
 
 const EXAMPLES: &str = "\
 Nothing is configured to be backed up. Name what to take:
@@ -25,15 +30,14 @@ Nothing is configured to be backed up. Name what to take:
   holdfast backup /etc /home --exclude .cache/             several, without what a pattern matches
   holdfast backup / --one-file-system --compression zstd:3   a whole system, smaller
 
+What is to be backed up again and again stands in a configuration: holdfast init writes one, then: holdfast backup
+
 Then: holdfast runs, holdfast verify latest, holdfast restore latest --target ./out";
 
 pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
-    if args.paths.is_empty() {
-        return Err(CliError::new(Exit::Usage, "NOTHING_TO_BACK_UP", EXAMPLES, ""));
-    }
     let backup = request(context, args)?;
     let engine = start(context, "backup").await?;
-    note_same_disk(context, &engine, &backup.definition.spec);
+    note_same_disk(context, &engine, args);
     let resumed = engine.resumed().to_vec();
     let result = async {
         for handle in resumed {
@@ -95,19 +99,31 @@ async fn resume_all(context: &Context, engine: &Holdfast) -> CliResult {
 }
 
 async fn start(context: &Context, purpose: &'static str) -> Result<Holdfast, CliError> {
-    let start = Start {
-        purpose,
-        config: context.config.clone(),
-        lock_wait: context.lock_wait,
-        resume: true,
-        origin: context.origin(),
-    };
+    let start = context.start(purpose, context.lock_wait, true);
     let engine = Holdfast::start(&context.home, start).await.map_err(errors::engine)?;
     engine.settled().iter().for_each(|line| context.output.note(line));
     Ok(engine)
 }
 
-fn request(context: &Context, args: &BackupArgs) -> Result<FilesBackup, CliError> {
+fn request(context: &Context, args: &BackupArgs) -> Result<Backup, CliError> {
+    let backup = if !args.paths.is_empty() {
+        ad_hoc(args)?
+    } else if !args.participant.is_empty() {
+        Backup::scoped(args.participant.iter().map(|name| configured(context, name)).collect::<Result<Vec<_>, _>>()?)
+    } else if context.config.participants.is_empty() {
+        return Err(CliError::new(Exit::Usage, "NOTHING_TO_BACK_UP", EXAMPLES, ""));
+    } else {
+        Backup::full()
+    };
+    let backup = backup.trigger(args.trigger).strict(args.strict);
+    Ok(match args.compression {
+        Some(compression) => backup.compression(compression),
+        None => backup,
+    })
+}
+
+/// The files and folders of the command line.
+fn ad_hoc(args: &BackupArgs) -> Result<Backup, CliError> {
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let name = match &args.name {
         Some(name) => {
@@ -123,12 +139,17 @@ fn request(context: &Context, args: &BackupArgs) -> Result<FilesBackup, CliError
     spec.check_patterns().map_err(|error| {
         CliError::new(Exit::Usage, error.code(), &error, "A pattern is what a line of a .gitignore may be.")
     })?;
-    Ok(FilesBackup {
-        name,
-        definition: FilesDefinition { spec, allow_empty: args.allow_empty },
-        compression: args.compression.unwrap_or(context.config.pipeline.compression),
-        strict: args.strict,
-    })
+    Ok(Backup::files(name, FilesDefinition { spec, allow_empty: args.allow_empty }))
+}
+
+/// A participant of the configuration: one that is not there is told before the home is taken.
+fn configured(context: &Context, name: &str) -> Result<ParticipantName, CliError> {
+    let known = context.config.participants.iter().map(|one| &one.descriptor.name);
+    known
+        .clone()
+        .find(|known| known.as_str() == name)
+        .cloned()
+        .ok_or_else(|| unknown_participant(name, known.map(ToString::to_string)))
 }
 
 /// The last part of the first path, as far as a name may have it.
@@ -154,11 +175,20 @@ fn patterns(file: &std::path::Path) -> Result<Vec<String>, CliError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-fn note_same_disk(context: &Context, engine: &Holdfast, spec: &FilesSpec) {
+fn note_same_disk(context: &Context, engine: &Holdfast, args: &BackupArgs) {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &std::path::Path| path.metadata().ok().map(|facts| facts.dev());
+    let configured = context.config.participants.iter().filter(|one| {
+        args.paths.is_empty()
+            && (args.participant.is_empty() || args.participant.contains(&one.descriptor.name.to_string()))
+    });
+    let configured = configured.filter_map(|one| match &one.source {
+        Source::Files(definition) => Some(&definition.spec.paths),
+        Source::Command(_) => None,
+    });
     let home = device(engine.home().root());
-    if home.is_some() && spec.paths.iter().any(|path| device(path) == home) {
+    let mut paths = args.paths.iter().chain(configured.flatten());
+    if home.is_some() && paths.any(|path| device(path) == home) {
         context.output.note(format!(
             "note: {} is on the same file system as the source: it does not survive the loss of that disk",
             engine.home().root().display()
@@ -242,6 +272,13 @@ impl Interrupts {
     }
 }
 
+/// The end of what a failed command said; all of it is in `show`.
+fn said(out: Output, output: &str) {
+    let lines: Vec<_> = output.lines().collect();
+    let shown = lines.get(lines.len().saturating_sub(SAID)..).unwrap_or_default();
+    shown.iter().for_each(|line| out.note(format!("  | {}", printable(line.as_bytes()))));
+}
+
 fn summarise(context: &Context, followed: &Followed) -> CliResult {
     let out = context.output;
     let (run, took) = (&followed.run, followed.seconds);
@@ -266,6 +303,10 @@ fn summarise(context: &Context, followed: &Followed) -> CliResult {
             let more = if participant.notes.count > 1 { ", …" } else { "" };
             out.note(format!("{} left out for good: {first}{more}", counted(participant.notes.count, "thing")));
         }
+    }
+    for participant in view.participants.iter().filter(|one| !one.ok && !one.error.is_empty()) {
+        out.note(format!("{} {}: {}", participant.name, participant.status, printable(participant.error.as_bytes())));
+        said(out, &participant.output);
     }
     let id = &view.run_id;
     match view.status {

@@ -6,20 +6,12 @@ use super::args::DeleteArgs;
 use super::exit::{CliResult, Exit};
 use super::runs::find;
 use super::{Context, args::RunArg, errors};
-use crate::engine::{Holdfast, Start};
 
 pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> CliResult {
     // An id that means nothing is told apart before the home is taken.
     let run = find(&context.view()?, RunArg::Id(args.run), context.output)?;
     let deleted_path = run.path();
-    let start = Start {
-        purpose: "delete",
-        config: context.config.clone(),
-        lock_wait: context.lock_wait,
-        resume: false,
-        origin: context.origin(),
-    };
-    let engine = Holdfast::start(&context.home, start).await.map_err(errors::engine)?;
+    let engine = context.engine("delete", context.lock_wait).await.map_err(errors::engine)?;
     let result = engine.delete(args.run).await;
     engine.stop().await;
     match result {

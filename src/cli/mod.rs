@@ -4,11 +4,14 @@ mod args;
 mod backup;
 mod bar;
 mod browse;
+mod config;
 mod delete;
 mod errors;
 mod exit;
+mod init;
 mod log;
 mod output;
+mod participants;
 mod restore;
 mod runs;
 mod verify;
@@ -26,8 +29,9 @@ use uuid::Uuid;
 use self::args::{Cli, Command};
 use self::exit::{CliError, CliResult, Exit};
 use self::output::Output;
+use crate::command::Launcher;
 use crate::config::Config;
-use crate::engine::{HomeView, ViewError};
+use crate::engine::{EngineError, Holdfast, HomeView, Start, ViewError};
 
 /// Runs the program on the process's arguments.
 #[must_use]
@@ -88,18 +92,15 @@ fn run(cli: Cli, output: Output) -> CliResult {
         std::io::stdout().lock().write_all(&script).map_err(|error| output::output_error(&error))?;
         return Ok(Exit::Good);
     }
-    let config = match &cli.config {
-        Some(path) => Config::read(path).map_err(|error| {
-            CliError::new(
-                Exit::Usage,
-                "CONFIG_INVALID",
-                error,
-                "Correct the file, or leave --config out for the defaults.",
-            )
-        })?,
-        None => Config::default(),
-    };
-    let context = Context { home: home(cli.home)?, config, output, lock_wait: cli.lock_wait };
+    let home = home(cli.home)?;
+    // These two must work where the configuration does not.
+    match &cli.command {
+        Command::Config(command) => return config::run(command, cli.config.as_deref(), &home, output),
+        Command::Init(args) => return init::init(args, cli.config.as_deref(), &home, output),
+        _ => {}
+    }
+    let config = config::load(cli.config.as_deref(), &home)?;
+    let context = Context { home, config, output, lock_wait: cli.lock_wait };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -122,8 +123,9 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Dump(args) => browse::dump(context, args),
         Command::Restore(args) => restore::restore(context, args).await,
         Command::Delete(args) => delete::delete(context, args).await,
+        Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
-        Command::Completions { .. } => Ok(Exit::Good),
+        Command::Completions { .. } | Command::Config(_) | Command::Init(_) => Ok(Exit::Good),
     }
 }
 
@@ -147,6 +149,17 @@ impl Context {
             Err(ViewError::Home(HomeError::Missing(_))) if !self.home.join("log").exists() => Ok(None),
             view => view.map(Some).map_err(errors::view),
         }
+    }
+
+    /// An engine of one's own, for something else than runs: what is open stays open.
+    async fn engine(&self, purpose: &'static str, lock_wait: Duration) -> Result<Holdfast, EngineError> {
+        Holdfast::start(&self.home, self.start(purpose, lock_wait, false)).await
+    }
+
+    fn start(&self, purpose: &'static str, lock_wait: Duration, resume: bool) -> Start {
+        let (config, origin) = (self.config.clone(), self.origin());
+        let launcher = Some(Launcher::this_program());
+        Start { purpose, config, participants: Vec::new(), launcher, lock_wait, resume, origin }
     }
 
     /// Who this process acts for: the user it runs as.

@@ -15,7 +15,7 @@ use super::args::RestoreArgs;
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, seconds, size};
 use super::{Context, absolute, browse, errors};
-use crate::engine::{EngineError, Holdfast, RestoreClaim, RestoreOutcome, Start};
+use crate::engine::{RestoreClaim, RestoreOutcome};
 use crate::files::{Observer, RawPath};
 use crate::restore::{IntoFolder, Prepared, Request, RestoreError, Restored};
 
@@ -106,7 +106,7 @@ async fn begin(
         context.output.note(format!("note: this restore is not recorded in the event log: {why}"));
         Ok(None)
     };
-    let engine = match engine(context, RECORD_WAIT.min(context.lock_wait)).await {
+    let engine = match context.engine("restore", RECORD_WAIT.min(context.lock_wait)).await {
         Ok(engine) => engine,
         Err(error) => return unrecorded(error.to_string()),
     };
@@ -145,7 +145,7 @@ fn note(claim: Option<&RestoreClaim>, outcome: &RestoreOutcome) {
 
 /// Records the restore's end, and says whether that was done.
 async fn record(context: &Context, restore_id: RestoreId, command: RestoreCommand) -> bool {
-    let recorded = match engine(context, context.lock_wait).await {
+    let recorded = match context.engine("restore", context.lock_wait).await {
         Ok(engine) => {
             let recorded = engine.restore(restore_id, command).await;
             engine.stop().await;
@@ -159,17 +159,6 @@ async fn record(context: &Context, restore_id: RestoreId, command: RestoreComman
             .note(format!("note: the end of this restore is recorded by the next command that owns the home: {error}"));
     }
     recorded.is_ok()
-}
-
-async fn engine(context: &Context, lock_wait: Duration) -> Result<Holdfast, EngineError> {
-    let start = Start {
-        purpose: "restore",
-        config: context.config.clone(),
-        lock_wait,
-        resume: false,
-        origin: context.origin(),
-    };
-    Holdfast::start(&context.home, start).await
 }
 
 /// What goes straight into a folder with other things in it stays there when it ends early.

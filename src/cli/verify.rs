@@ -8,7 +8,7 @@ use super::args::{RunArg, VerifyArgs};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, size};
 use super::{Context, errors, runs};
-use crate::engine::{EngineError, Holdfast, HomeView, Start};
+use crate::engine::{EngineError, HomeView};
 use crate::restore::RunSource;
 use crate::storage::{Storage, StorageError};
 
@@ -148,14 +148,7 @@ async fn record(context: &Context, results: &[(RunId, Checked)]) {
 }
 
 async fn try_record(context: &Context, results: &[(RunId, Checked)]) -> Result<(), EngineError> {
-    let start = Start {
-        purpose: "verify",
-        config: context.config.clone(),
-        lock_wait: context.lock_wait.min(std::time::Duration::from_secs(2)),
-        resume: false,
-        origin: context.origin(),
-    };
-    let engine = Holdfast::start(&context.home, start).await?;
+    let engine = context.engine("verify", context.lock_wait.min(std::time::Duration::from_secs(2))).await?;
     let mut result = Ok(());
     for (run_id, report) in results {
         let mut errors = Warnings::default();

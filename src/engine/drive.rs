@@ -1,261 +1,369 @@
-//! Participants' own code, run on threads of its own.
+//! Participants' own code, each try on a thread of its own, with deadlines.
 //!
-//! A panic is caught at the thread's end and a stop is a flag the code looks at; either way the artifacts of that try
-//! are gone before its failure is told.
+//! A panic is caught at the thread's end. A stop is asked for: a flag the code may look at, and a sink that takes nothing more. What
+//! does not return then is given up, and nothing is begun with that participant until it has returned.
+//! Either way the artifacts of a failed try are gone before its failure is told.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use holdfast_actors::ports::{Job, Participants, PortFuture, Stop, Written};
-use holdfast_actors::report::Report;
+use holdfast_actors::ports::{Job, Participants, PortFuture, Stop, WorkFailure, Written};
 use holdfast_log::home::Home;
 use holdfast_log::space;
-use holdfast_model::failure::{Failure, FailureKind, Warnings};
-use holdfast_model::ids::{ArtifactName, InvalidName, ParticipantName};
-use holdfast_model::run::{ArtifactStoredV1, StoredFileV1};
-use serde::{Deserialize, Serialize};
+use holdfast_model::failure::{Failure, FailureKind};
+use holdfast_model::ids::{ArtifactName, ParticipantName};
+use holdfast_model::run::{ArtifactStoredV1, RunParticipant, StoredFileV1};
+use tokio::sync::{oneshot, watch};
 
 use super::backups::{Directories, failure as storage_failure};
-use crate::files::{self, Entry, Env, FileId, FilesError, FilesSpec, Observer, Output, Summary};
-use crate::pipeline::{
-    ArtifactWriter, Compression, InvalidCompression, Pipeline, PipelineError, StoredArtifact, WriteOptions,
+use super::registry::{Registered, Registry};
+use crate::participant::{
+    Artifacts, Deadlines, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError,
+    Preflight, Pulse, Surroundings, lock,
 };
+use crate::pipeline::{Pipeline, StoredArtifact};
 
-/// How much smaller than its content an artifact is thought to be at best, where it is compressed.
-const BEST_RATIO: u64 = 10;
+/// How long code that was told to stop may take to return.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(100);
 
-/// A `files` participant as a run records it. Fields are only ever added, with a default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FilesDefinition {
-    /// What to take.
-    #[serde(flatten)]
-    pub spec: FilesSpec,
-    /// Whether a source without anything in it passes.
-    #[serde(default)]
-    pub allow_empty: bool,
-}
-
-impl FilesDefinition {
-    /// The name of this kind of participant.
-    pub const KIND: &'static str = "files";
-}
-
-/// The drivers of every kind of participant.
+/// The drivers of every kind of participant. Clones share them.
+#[derive(Clone)]
 pub(super) struct Drivers {
     home: PathBuf,
     directories: Directories,
     pipeline: Pipeline,
     min_free: u64,
+    registry: Registry,
+    living: Arc<Mutex<BTreeMap<ParticipantName, Living>>>,
 }
 
-impl Drivers {
-    pub(super) fn new(home: &Home, directories: Directories, pipeline: Pipeline, min_free: u64) -> Self {
-        Self { home: home.root().to_owned(), directories, pipeline, min_free }
+/// Code of a participant that has not returned.
+#[derive(Clone)]
+struct Living {
+    stop: Stop,
+    pulse: Arc<Pulse>,
+    returned: watch::Receiver<bool>,
+}
+
+impl Living {
+    fn stop(&self) {
+        self.stop.request();
+        self.pulse.revoke();
     }
+
+    /// Waits until it has returned; says whether it did in time.
+    async fn gone(mut self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.returned.wait_for(|returned| *returned)).await.is_ok()
+    }
+}
+
+/// What a try does just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Preflight,
+    Write,
 }
 
 impl Participants for Drivers {
-    fn drive(&self, job: Job) -> PortFuture<Result<Written, Failure>> {
-        let work = FilesWork {
-            home: self.home.clone(),
-            directories: self.directories.clone(),
-            pipeline: self.pipeline.clone(),
-            min_free: self.min_free,
-            job,
-        };
-        Box::pin(async move {
-            let (directories, run_id) = (work.directories.clone(), work.job.work.run_id);
-            let (name, file) = (work.job.participant.name.clone(), work.file());
-            let result = match tokio::task::spawn_blocking(move || work.run()).await {
-                Ok(result) => result,
-                Err(panic) => Err(Failure::new(
-                    FailureKind::Fatal,
-                    "PARTICIPANT_PANICKED",
-                    format!("the code of participant {name} panicked: {panic}"),
-                )),
-            };
-            if let (Err(_), Ok((_, file))) = (&result, file) {
-                let discard = move || directories.run(run_id).and_then(|directory| directory.discard(&[file]));
-                // What cannot be removed now is before the run is sealed, and never named in its manifest.
-                if let Ok(Err(error)) = tokio::task::spawn_blocking(discard).await {
-                    tracing::warn!(%run_id, %error, "what a failed participant wrote cannot be removed yet");
-                }
+    fn drive(&self, job: Job) -> PortFuture<Result<Written, WorkFailure>> {
+        let drivers = self.clone();
+        Box::pin(async move { drivers.drive_now(job).await })
+    }
+}
+
+impl Drivers {
+    pub(super) fn new(
+        home: &Home,
+        directories: Directories,
+        pipeline: Pipeline,
+        min_free: u64,
+        registry: Registry,
+    ) -> Self {
+        Self { home: home.root().to_owned(), directories, pipeline, min_free, registry, living: Arc::default() }
+    }
+
+    /// Tells all code that is at work to stop, and waits for it. What is left then is told by name.
+    pub(super) async fn stop_all(&self) -> Vec<ParticipantName> {
+        let living = self.living.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        living.values().for_each(Living::stop);
+        let until = Instant::now() + GRACE;
+        let mut left = Vec::new();
+        for (name, one) in living {
+            if !one.gone(until.saturating_duration_since(Instant::now())).await {
+                left.push(name);
             }
-            result
-        })
-    }
-}
-
-/// One try of one `files` participant.
-struct FilesWork {
-    home: PathBuf,
-    directories: Directories,
-    pipeline: Pipeline,
-    min_free: u64,
-    job: Job,
-}
-
-impl FilesWork {
-    fn compression(&self) -> Result<Compression, Failure> {
-        let unknown =
-            |error: InvalidCompression| Failure::new(FailureKind::Fatal, "COMPRESSION_INVALID", error.to_string());
-        self.job.compression.parse().map_err(unknown)
-    }
-
-    /// The logical name of its artifact, and the name of its file.
-    fn file(&self) -> Result<(ArtifactName, ArtifactName), Failure> {
-        let invalid = |error: InvalidName| Failure::new(FailureKind::Fatal, "ARTIFACT_NAME_INVALID", error.to_string());
-        let logical: ArtifactName = format!("{}.tar", self.job.participant.name).parse().map_err(invalid)?;
-        let file = self.compression()?.file_name(&logical).map_err(invalid)?;
-        Ok((logical, file))
-    }
-
-    fn run(self) -> Result<Written, Failure> {
-        let fatal = |code: &str, text: String| Failure::new(FailureKind::Fatal, code, text);
-        let kind = &self.job.participant.kind;
-        if kind != FilesDefinition::KIND {
-            return Err(fatal("PARTICIPANT_KIND_UNKNOWN", format!("this program has no participant kind {kind:?}")));
         }
-        let definition: FilesDefinition = serde_json::from_str(&self.job.participant.definition)
-            .map_err(|error| fatal("DEFINITION_INVALID", format!("its definition cannot be read: {error}")))?;
-        let compression = self.compression()?;
-        let (logical_name, file) = self.file()?;
-        let home = FileId::of(&self.home).map_err(|error| fatal("HOME_UNREADABLE", error.to_string()))?;
-        let env = Env { skip: vec![home] };
-        let directory = self.directories.run(self.job.work.run_id).map_err(|error| storage_failure(&error))?;
+        left
+    }
 
-        let observer = Watcher::new(self.job.report.clone(), self.job.stop.clone());
-        let totals = files::scan(&definition.spec, &env, &observer).map_err(|error| failure(&error))?;
-        self.job.report.total(Some(totals.files), Some(totals.bytes));
-        let estimate = if compression == Compression::None { totals.length } else { totals.length / BEST_RATIO };
-        space::preflight(directory.path(), self.min_free, Some(estimate))
-            .map_err(|error| Failure::new(FailureKind::Resource, error.code(), error.to_string()))?;
+    async fn drive_now(self, job: Job) -> Result<Written, WorkFailure> {
+        let registered = self.find(&job.participant).await?;
+        self.wait_for_earlier(&job.participant.name).await?;
+        let unknown = |error: crate::pipeline::InvalidCompression| {
+            Failure::new(FailureKind::Fatal, "COMPRESSION_INVALID", error.to_string())
+        };
+        let compression = job.compression.parse().map_err(unknown)?;
+        let (directories, run_id) = (self.directories.clone(), job.work.run_id);
+        let opened = tokio::task::spawn_blocking(move || directories.run(run_id)).await;
+        let opened = opened.map_err(|panic| Failure::new(FailureKind::Fatal, "STORAGE_PANICKED", panic.to_string()))?;
+        let directory = opened.map_err(|error| storage_failure(&error))?;
+        let pulse = Arc::new(Pulse::new());
+        let surroundings = Surroundings {
+            participant: job.participant.name.clone(),
+            work: job.work.clone(),
+            directory,
+            pipeline: self.pipeline.clone(),
+            compression,
+            min_free: self.min_free,
+            report: job.report.clone(),
+            stop: job.stop.clone(),
+            pulse: pulse.clone(),
+            admit: job.admit.clone(),
+        };
+        let artifacts = Artifacts::new(surroundings.clone());
+        let given = artifacts.given();
+        let (step, steps) = watch::channel(Step::Preflight);
+        let (returned, is_returned) = watch::channel(false);
+        let (answer, answered) = oneshot::channel();
+        let living = Living { stop: job.stop.clone(), pulse, returned: is_returned };
+        let code = registered.code.clone();
+        let thread = std::thread::Builder::new().name(thread_name(&job.participant.name)).spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| run(&*code, &surroundings, artifacts, &step)));
+            let result = result.unwrap_or_else(|panic| Err(panicked(&surroundings.participant, &*panic)));
+            let _ = answer.send(result);
+        });
+        if let Err(error) = thread {
+            let text = format!("no thread for its code: {error}");
+            return Err(Failure::new(FailureKind::Resource, "THREAD_FAILED", text).into());
+        }
+        let name = job.participant.name.clone();
+        self.living.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), living.clone());
+        let deadlines = registered.descriptor.deadlines;
+        let result = Watch { job: &job, living: &living, deadlines, steps }.to_its_end(answered).await;
+        let result = match result {
+            Ok(()) => collect(&job.participant.name, &given),
+            Err(failure) => Err(failure),
+        };
+        if result.is_err() {
+            self.discard(&job, &given).await;
+        }
+        self.living.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        returned.send_replace(true);
+        result
+    }
 
-        // An interrupted attempt may have left files under these names.
-        let clear = directory.discard(&[file]).and_then(|()| directory.reserve(&logical_name, compression));
-        clear.map_err(|error| storage_failure(&error))?;
-        let options = WriteOptions { compression, reserve: None };
-        let writer = ArtifactWriter::create(&self.pipeline, directory.path(), &logical_name, options);
-        let mut sink = Sink { writer: writer.map_err(|error| pipeline_failure(&error))? };
-        let summary = files::write(&definition.spec, &env, &mut sink, &observer).map_err(|error| failure(&error))?;
-        refuse_empty(&definition, &summary)?;
-        let stored = sink.writer.finish().map_err(|error| pipeline_failure(&error))?;
-        let (warnings, notes) = observer.found();
-        let artifact = artifact(&self.job.participant.name, logical_name, stored);
-        Ok(Written { artifacts: vec![artifact], files: summary.files, warnings, notes })
+    /// The code of a participant: from the run's own record where it was made up for the run, else as it is configured or registered,
+    /// if that is still what it was.
+    async fn find(&self, participant: &RunParticipant) -> Result<Registered, Failure> {
+        let fatal = |code: &str, text: String| Failure::new(FailureKind::Fatal, code, text);
+        let (name, kind) = (&participant.name, &participant.kind);
+        if !participant.definition.is_empty() {
+            if kind != FilesDefinition::KIND {
+                let text = format!("this program has no participant kind {kind:?}");
+                return Err(fatal("PARTICIPANT_KIND_UNKNOWN", text));
+            }
+            let definition: FilesDefinition = serde_json::from_str(&participant.definition)
+                .map_err(|error| fatal("DEFINITION_INVALID", format!("its definition cannot be read: {error}")))?;
+            let code = Arc::new(FilesParticipant::new(definition, self.home.clone()));
+            let mut descriptor = Descriptor::new(name.as_str())
+                .map_err(|error| fatal("DEFINITION_INVALID", format!("its name cannot be read: {error}")))?;
+            descriptor.deadlines = FilesDefinition::DEADLINES;
+            return Ok(Registered { descriptor, code });
+        }
+        let found = match kind.as_str() {
+            // The application may register it a little after it has started the engine.
+            Descriptor::MODULE => self.registry.find_late(name).await,
+            _ => self.registry.find(name),
+        };
+        let Some(found) = found else {
+            let text = match kind.as_str() {
+                Descriptor::MODULE => format!("no module called {name} is registered: register it, then run again"),
+                kind => {
+                    format!("no participant called {name} of kind {kind} is configured: run again with its --config")
+                }
+            };
+            return Err(fatal("PARTICIPANT_MISSING", text));
+        };
+        if found.descriptor.kind != *kind || found.descriptor.digest != participant.definition_sha256 {
+            let text = format!("{name} is defined otherwise now than when the run was asked for: run again");
+            return Err(fatal("DEFINITION_CHANGED", text));
+        }
+        Ok(found)
+    }
+
+    /// Code of the same participant that its actor has lost sight of ends first: never two tries at a time.
+    async fn wait_for_earlier(&self, name: &ParticipantName) -> Result<(), Failure> {
+        let earlier = self.living.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let Some(earlier) = earlier else { return Ok(()) };
+        earlier.stop();
+        if earlier.gone(GRACE).await {
+            return Ok(());
+        }
+        let text = "it was told to stop earlier work and has not returned: restart the program it works in";
+        Err(Failure::new(FailureKind::Fatal, "PARTICIPANT_STUCK", text))
+    }
+
+    /// Takes away what a failed try left.
+    async fn discard(&self, job: &Job, given: &Mutex<Given>) {
+        let files: Vec<ArtifactName> = {
+            let given = lock(given);
+            given.unfinished.iter().cloned().chain(given.stored.iter().map(|(_, stored)| stored.file.clone())).collect()
+        };
+        let (directories, run_id) = (self.directories.clone(), job.work.run_id);
+        let discard = move || directories.run(run_id).and_then(|directory| directory.discard(&files));
+        // What cannot be removed now is before the run is sealed, and never named in its manifest.
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(discard).await {
+            tracing::warn!(%run_id, %error, "what a failed participant wrote cannot be removed yet");
+        }
     }
 }
 
-/// A source with nothing in it is what an empty mount point looks like.
-fn refuse_empty(definition: &FilesDefinition, summary: &Summary) -> Result<(), Failure> {
-    let given = definition.spec.paths.len() as u64;
-    let only_the_folders = summary.files == 0 && summary.others == 0 && summary.folders <= given;
-    if !only_the_folders || definition.allow_empty {
-        return Ok(());
+/// One try, on its own thread.
+fn run(
+    code: &dyn Participant,
+    surroundings: &Surroundings,
+    mut artifacts: Artifacts,
+    step: &watch::Sender<Step>,
+) -> Result<(), ParticipantError> {
+    let span =
+        tracing::info_span!("participant", run_id = %surroundings.work.run_id, participant = %surroundings.participant);
+    let _entered = span.enter();
+    code.preflight(&Preflight::new(surroundings.stop.clone(), surroundings.admit.clone()))?;
+    space::preflight(surroundings.directory.path(), surroundings.min_free, None)
+        .map_err(|error| ParticipantError::new(FailureKind::Resource, error.code(), error.to_string()))?;
+    surroundings.pulse.beat();
+    step.send_replace(Step::Write);
+    code.write(&mut artifacts)?;
+    let given = artifacts.given();
+    let open = lock(&given).unfinished.first().cloned();
+    match open {
+        Some(file) => Err(ParticipantError::fatal(
+            "ARTIFACT_UNFINISHED",
+            format!("{file} was begun and not finished: finish each artifact that is good"),
+        )),
+        None => Ok(()),
     }
-    let paths: Vec<_> = definition.spec.paths.iter().map(|path| path.display().to_string()).collect();
-    let text =
-        format!("there is nothing in {}: see whether it is mounted, or allow it with --allow-empty", paths.join(", "));
-    Err(Failure::new(FailureKind::Fatal, "SOURCE_EMPTY", text))
 }
 
-fn artifact(participant: &ParticipantName, logical_name: ArtifactName, stored: StoredArtifact) -> ArtifactStoredV1 {
+/// What goes by while a try is at work.
+struct Watch<'a> {
+    job: &'a Job,
+    living: &'a Living,
+    deadlines: Deadlines,
+    steps: watch::Receiver<Step>,
+}
+
+impl Watch<'_> {
+    async fn to_its_end(
+        mut self,
+        mut answered: oneshot::Receiver<Result<(), ParticipantError>>,
+    ) -> Result<(), WorkFailure> {
+        let mut tick = tokio::time::interval(TICK);
+        let mut since = Instant::now();
+        let overdue = loop {
+            tokio::select! {
+                biased;
+                result = &mut answered => return ended(result),
+                _ = tick.tick() => {}
+            }
+            if self.steps.has_changed().unwrap_or(false) {
+                self.steps.mark_unchanged();
+                since = Instant::now();
+            }
+            if self.job.stop.requested() {
+                break Failure::new(FailureKind::Cancelled, "CANCELLED", "it was told to stop");
+            }
+            let step = *self.steps.borrow();
+            if let Some(failure) = self.overdue(step, since.elapsed()) {
+                break failure;
+            }
+        };
+        self.living.stop();
+        match tokio::time::timeout(GRACE, &mut answered).await {
+            // It may have been quicker than the wish; a deadline is one.
+            Ok(Ok(Ok(()))) if overdue.kind == FailureKind::Cancelled => Ok(()),
+            Ok(result) => Err(WorkFailure { failure: overdue, output: output(result) }),
+            Err(_) => {
+                (self.job.stuck)(overdue.clone());
+                let result = answered.await;
+                tracing::warn!(participant = %self.job.participant.name, "it has returned after all");
+                Err(WorkFailure { failure: overdue, output: output(result) })
+            }
+        }
+    }
+
+    fn overdue(&self, step: Step, elapsed: Duration) -> Option<Failure> {
+        let timeout = |code: &str, text: String| Some(Failure::new(FailureKind::Timeout, code, text));
+        let passed = |limit: Option<Duration>, taken: Duration| limit.filter(|limit| taken > *limit);
+        match step {
+            Step::Preflight => passed(self.deadlines.preflight, elapsed)
+                .and_then(|limit| timeout("PREFLIGHT_TIMEOUT", format!("its preflight took longer than {limit:?}"))),
+            Step::Write => {
+                if let Some(limit) = passed(self.deadlines.write, elapsed) {
+                    return timeout("PARTICIPANT_TIMEOUT", format!("it took longer than {limit:?}"));
+                }
+                let limit = passed(self.deadlines.stall, self.living.pulse.silent_for())?;
+                timeout("PARTICIPANT_STALLED", format!("nothing came from it for {limit:?}"))
+            }
+        }
+    }
+}
+
+/// A try that has returned by itself.
+fn ended(result: Result<Result<(), ParticipantError>, oneshot::error::RecvError>) -> Result<(), WorkFailure> {
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(WorkFailure { failure: error.failure().clone(), output: error.output().to_owned() }),
+        Err(_) => Err(Failure::new(FailureKind::Retryable, "PARTICIPANT_PANICKED", "its thread ended early").into()),
+    }
+}
+
+fn output(result: Result<Result<(), ParticipantError>, oneshot::error::RecvError>) -> String {
+    match result {
+        Ok(Err(error)) => error.output().to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn panicked(name: &ParticipantName, panic: &(dyn std::any::Any + Send)) -> ParticipantError {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = format!("the code of participant {name} panicked: {}", said.unwrap_or("it said nothing"));
+    ParticipantError::retryable("PARTICIPANT_PANICKED", text)
+}
+
+/// Thread names have at most 15 bytes on Linux.
+fn thread_name(name: &ParticipantName) -> String {
+    name.as_str().chars().take(15).collect()
+}
+
+fn collect(participant: &ParticipantName, given: &Mutex<Given>) -> Result<Written, WorkFailure> {
+    let mut given = lock(given);
+    let artifacts = given.stored.iter().map(|(name, stored)| artifact(participant, name, stored)).collect();
+    Ok(Written {
+        artifacts,
+        files: given.files,
+        warnings: std::mem::take(&mut given.warnings),
+        notes: std::mem::take(&mut given.notes),
+    })
+}
+
+fn artifact(participant: &ParticipantName, logical_name: &ArtifactName, stored: &StoredArtifact) -> ArtifactStoredV1 {
     ArtifactStoredV1 {
         participant: participant.clone(),
-        logical_name,
-        stored: StoredFileV1 { file: stored.file, size_bytes: stored.stored_bytes, sha256: stored.sha256 },
+        logical_name: logical_name.clone(),
+        stored: StoredFileV1 { file: stored.file.clone(), size_bytes: stored.stored_bytes, sha256: stored.sha256 },
         content_bytes: stored.content_bytes,
         content_sha256: stored.content_sha256,
         compression: stored.compression.to_string(),
         index: Some(StoredFileV1 {
-            file: stored.index.file,
+            file: stored.index.file.clone(),
             size_bytes: stored.index.stored_bytes,
             sha256: stored.index.sha256,
         }),
-    }
-}
-
-/// A failure of the files engine, or of what it wrote to.
-fn failure(error: &FilesError) -> Failure {
-    if let FilesError::Output(output) = error
-        && let Some(error) = PipelineError::inside(output)
-    {
-        return pipeline_failure(error);
-    }
-    let kind = match error {
-        FilesError::Cancelled => FailureKind::Cancelled,
-        FilesError::Output(_) | FilesError::Unreadable { .. } => FailureKind::Retryable,
-        _ => FailureKind::Fatal,
-    };
-    Failure::new(kind, error.code(), error.to_string())
-}
-
-fn pipeline_failure(error: &PipelineError) -> Failure {
-    let kind = match error {
-        PipelineError::StorageFull { .. } => FailureKind::Resource,
-        PipelineError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => FailureKind::Resource,
-        PipelineError::Revoked { .. } => FailureKind::Cancelled,
-        error if error.retryable() => FailureKind::Retryable,
-        _ => FailureKind::Fatal,
-    };
-    Failure::new(kind, error.code(), error.to_string())
-}
-
-/// An artifact as the files engine writes to it.
-struct Sink {
-    writer: ArtifactWriter,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-}
-
-impl Output for Sink {
-    fn entry(&mut self, entry: &Entry) -> io::Result<()> {
-        let line = serde_json::to_string(entry)?;
-        Ok(self.writer.entry(&line)?)
-    }
-}
-
-/// Hears what the files engine tells.
-struct Watcher {
-    report: Arc<Report>,
-    stop: Stop,
-    found: Mutex<(Warnings, Warnings)>,
-}
-
-impl Watcher {
-    fn new(report: Arc<Report>, stop: Stop) -> Self {
-        Self { report, stop, found: Mutex::default() }
-    }
-
-    fn found(&self) -> (Warnings, Warnings) {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Observer for Watcher {
-    fn advance(&self, files: u64, bytes: u64) {
-        self.report.advance(files, bytes);
-    }
-
-    fn warn(&self, path: &Path, reason: &str) {
-        tracing::warn!(path = %path.display(), reason, "left out or doubtful");
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).0.add(&format!("{}: {reason}", path.display()));
-    }
-
-    fn note(&self, path: &Path, reason: &str) {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).1.add(&format!("{}: {reason}", path.display()));
-    }
-
-    fn cancelled(&self) -> bool {
-        self.stop.requested()
     }
 }

@@ -6,7 +6,8 @@ use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
 use holdfast_log::{AppendError, OpenError};
 use holdfast_model::failure::Failure;
-use holdfast_model::ids::RunId;
+use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::participant::ParticipantRefusal;
 
 use super::view::ViewError;
 use crate::pipeline::PipelineError;
@@ -53,6 +54,42 @@ pub enum EngineError {
         /// Why.
         failure: Failure,
     },
+    /// A participant cannot be called so.
+    #[error("{name:?} is no name of a participant: {reason}")]
+    ParticipantName {
+        /// The name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Two participants have the same name.
+    #[error("two participants are called {0}: names are told apart without case")]
+    ParticipantTwice(ParticipantName),
+    /// A run of participants that are not there was asked for.
+    #[error("no participant is called {}: known are {}", unknown.join(", "), if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
+    UnknownParticipant {
+        /// Those asked for in vain.
+        unknown: Vec<String>,
+        /// Those that are there.
+        known: Vec<String>,
+    },
+    /// The configuration has commands, and nothing was said that could start them.
+    #[error(
+        "the configuration has commands: say by Builder::launcher what starts them (this program, where its main begins \
+         with command::launch_if_asked, or the path of the holdfast program)"
+    )]
+    NoLauncher,
+    /// What a dead process had started cannot be ended.
+    #[error("a command that an earlier process started for {participant} still runs and cannot be ended: {source}")]
+    LeftOver {
+        /// For whom.
+        participant: ParticipantName,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A full run was asked for, and there is no participant.
+    #[error("there is no participant to back up: configure one, or register one")]
+    NoParticipants,
     /// The engine has been stopped.
     #[error("the engine has been stopped")]
     Stopped,
@@ -70,12 +107,22 @@ impl EngineError {
             EngineError::Append(error) => error.code(),
             EngineError::Root(RootError::Command(CommandError::Refused(refusal))) => refusal.code(),
             EngineError::Root(RootError::Restore(CommandError::Refused(_))) => "RESTORE_RUN_NOT_ACTIVE",
+            EngineError::Root(RootError::Participant(CommandError::Refused(refusal))) => match refusal {
+                ParticipantRefusal::NotQuarantined => "PARTICIPANT_NOT_QUARANTINED",
+                _ => "PARTICIPANT_BUSY",
+            },
             EngineError::Root(_) => "ACTOR_FAILED",
             EngineError::Pipeline(error) => error.code(),
             EngineError::Storage(error) => error.code(),
             EngineError::Lost(_) => "LOG_LOST",
             EngineError::Thread(_) => "THREAD_FAILED",
             EngineError::NotDeleted { .. } => "BACKUP_RUN_DELETE_FAILED",
+            EngineError::ParticipantName { .. } => "INVALID_DATA",
+            EngineError::ParticipantTwice(_) => "PARTICIPANT_TWICE",
+            EngineError::UnknownParticipant { .. } => "UNKNOWN_PARTICIPANT",
+            EngineError::NoLauncher => "NO_LAUNCHER",
+            EngineError::LeftOver { .. } => "COMMAND_LEFT_OVER",
+            EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",
         }
     }

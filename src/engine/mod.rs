@@ -4,17 +4,21 @@
 //! settles what a process before left half-done, and, where asked, resumes open runs before anything else gets its turn.
 
 mod backups;
+mod builder;
 mod clock;
 mod control_plane;
 mod drive;
 mod error;
 mod ledger;
 mod manifest;
+mod registry;
+mod request;
 mod restores;
+mod subscribe;
 mod view;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,61 +26,61 @@ use std::time::Duration;
 use actix::Addr;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{Reserve, World};
-use holdfast_actors::root::{ForRestore, ForRun, RequestRun, ResumeRuns, Root, RunHandle};
-use holdfast_log::DurableLog;
+pub use holdfast_actors::root::RunHandle;
+use holdfast_actors::root::{ForParticipant, ForRestore, ForRun, NextOpenRun, RequestRun, ResumeRuns, Root};
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::owner::Owner;
 use holdfast_log::space::Ballast;
+use holdfast_log::{DurableLog, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::history::History;
-use holdfast_model::ids::{ParticipantName, RestoreId, RunId, Sha256, StreamId, Version};
+use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId, StreamId, Version};
+use holdfast_model::participant::{ChildV1, ParticipantCommand};
 use holdfast_model::progress::{Counts, Progress};
 use holdfast_model::restore::RestoreCommand;
 use holdfast_model::run::{
-    Found, NewParticipant, NewRun, Retained, Run, RunCommand, RunRequestedV1, RunType, RunVerifiedV1, Trigger,
+    Found, NewParticipant, NewRun, Retained, Run, RunCommand, RunRequestedV1, RunType, RunVerifiedV1,
 };
-use sha2::Digest;
 use tokio::sync::watch;
 
+pub use self::builder::Builder;
 pub use self::clock::SystemClock;
-pub use self::drive::FilesDefinition;
 pub use self::error::EngineError;
 pub(crate) use self::manifest::artifact as recorded;
+pub use self::registry::Registered;
+use self::registry::Registry;
+pub use self::request::Backup;
+use self::request::What;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
+pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
-use crate::config::Config;
-use crate::pipeline::{Compression, Pipeline};
+use crate::command::{self, CommandParticipant, Launcher};
+use crate::config::{Config, ParticipantConfig, Source};
+pub use crate::participant::FilesDefinition;
+use crate::participant::{FilesParticipant, Participant, digest};
+use crate::pipeline::Pipeline;
 use crate::storage::Storage;
 
 /// The version of this program.
 pub const APP_VERSION: ProgramVersion = version();
 
 /// What an engine is started for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Start {
     /// What it is for, in one word, for those who find the home in use.
     pub purpose: &'static str,
     /// Settings.
     pub config: Config,
+    /// Participants of the application, after those of the configuration.
+    pub participants: Vec<Registered>,
+    /// Starts commands of the configuration. Without one, a configuration with commands is refused.
+    pub launcher: Option<Launcher>,
     /// How long to wait for another owner of the home.
     pub lock_wait: Duration,
     /// Whether open runs are resumed.
     pub resume: bool,
     /// Who it acts for.
     pub origin: Origin,
-}
-
-/// An ad-hoc backup of files.
-#[derive(Debug, Clone)]
-pub struct FilesBackup {
-    /// The participant's name.
-    pub name: ParticipantName,
-    /// What to take.
-    pub definition: FilesDefinition,
-    /// How it is compressed.
-    pub compression: Compression,
-    /// Whether a warning fails it.
-    pub strict: bool,
 }
 
 /// The door to a running engine. Clones share it.
@@ -92,6 +96,7 @@ struct Shared {
     root: Addr<Root>,
     world: World,
     live: LiveCounts,
+    registry: Registry,
     last_counter: AtomicU32,
     resumed: Vec<RunHandle>,
     settled: Vec<String>,
@@ -101,20 +106,35 @@ struct Shared {
 /// What ends with the engine, in this order.
 struct Running {
     control_plane: control_plane::ControlPlane,
+    drivers: drive::Drivers,
     log: Arc<DurableLog>,
     owner: Owner,
 }
 
 impl Running {
-    /// Ends the actors, then the log, then the ownership. Blocks.
-    fn end(self) {
-        self.control_plane.stop();
-        self.log.close();
-        drop(self.owner);
+    /// Ends the actors, then the participants' code, then the log, then the ownership.
+    ///
+    /// The actors first: what is stopped here is to be found open by the next start, not recorded as failed.
+    async fn end(self) {
+        let Self { control_plane, drivers, log, owner } = self;
+        let _ = tokio::task::spawn_blocking(move || control_plane.stop()).await;
+        for participant in drivers.stop_all().await {
+            tracing::error!(%participant, "it was told to stop and has not returned");
+        }
+        let _ = tokio::task::spawn_blocking(move || {
+            log.close();
+            drop(owner);
+        })
+        .await;
     }
 }
 
 impl Holdfast {
+    /// An engine on the home at `home`, which is made where there is none, to be started with the participants of an application.
+    pub fn builder(home: impl Into<PathBuf>) -> Builder {
+        Builder::new(home.into())
+    }
+
     /// Starts an engine on the home at `root`, which is made where there is none. Must be called on a tokio runtime, which
     /// becomes its data plane.
     ///
@@ -133,19 +153,18 @@ impl Holdfast {
             0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             workers => workers,
         };
-        let pipeline = Pipeline::new(workers, workers + 4)?;
+        // Each participant at work may hold a chunk that is half full, for as long as it likes: what the others need stays.
+        let pipeline = Pipeline::new(workers, workers + 3 + start.config.runs.max_parallel)?;
+        let registry = participants(&start, &opened.home)?;
         let server_id = opened.home.identity().server_id;
         let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id);
+        let min_free = start.config.space.min_free;
+        let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),
-            backups: Arc::new(directories.clone()),
-            participants: Arc::new(drive::Drivers::new(
-                &opened.home,
-                directories,
-                pipeline,
-                start.config.space.min_free,
-            )),
+            backups: Arc::new(directories),
+            participants: Arc::new(drivers.clone()),
             reserve: Arc::new(LogReserve(ballast)),
             data_plane,
             lost: Arc::new(watch::Sender::new(None)),
@@ -154,11 +173,11 @@ impl Holdfast {
         let control_plane = control_plane::ControlPlane::start(world.clone(), live.clone(), start.origin.clone())?;
         let root = control_plane.root().clone();
         let settled = settle(&root, &opened.home, &opened.log, &opened.history, &start).await;
-        let running = Running { control_plane, log: opened.log, owner: opened.owner };
+        let running = Running { control_plane, drivers, log: opened.log, owner: opened.owner };
         let (resumed, settled) = match settled {
             Ok(settled) => settled,
             Err(error) => {
-                let _ = tokio::task::spawn_blocking(move || running.end()).await;
+                running.end().await;
                 return Err(error);
             }
         };
@@ -169,6 +188,7 @@ impl Holdfast {
             root,
             world,
             live,
+            registry,
             last_counter: AtomicU32::new(opened.history.highest_counter()),
             resumed,
             settled,
@@ -195,36 +215,118 @@ impl Holdfast {
         &self.shared.settled
     }
 
-    /// Asks for a backup of files. The answer comes once the request is recorded.
+    /// Registers another participant, for runs from now on and for one that goes on and waits for it.
+    ///
+    /// # Errors
+    /// [`EngineError::ParticipantTwice`].
+    pub fn register(&self, participant: Registered) -> Result<(), EngineError> {
+        self.shared.registry.add(participant).map_err(EngineError::ParticipantTwice)
+    }
+
+    /// The participants it knows, in the order they work in.
+    #[must_use]
+    pub fn participants(&self) -> Vec<Registered> {
+        self.shared.registry.all()
+    }
+
+    /// Asks for a backup. The answer comes once the request is recorded.
     ///
     /// # Errors
     /// [`EngineError`] where it was refused or could not be recorded.
-    pub async fn back_up(&self, backup: FilesBackup) -> Result<RunHandle, EngineError> {
-        let definition =
-            serde_json::to_string(&backup.definition).map_err(|error| EngineError::Thread(error.to_string()))?;
+    pub async fn back_up(&self, backup: Backup) -> Result<RunHandle, EngineError> {
+        let (run_type, participants) = self.planned(&backup.what)?;
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let runs = &self.shared.config.runs;
+        let config = &self.shared.config;
+        let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let run = NewRun {
             request: RunRequestedV1 {
                 run_id: RunId::new(self.shared.world.clock.now(), counter),
-                run_type: RunType::Full,
-                trigger: Trigger::Manual,
-                compression: backup.compression.to_string(),
+                run_type,
+                trigger: backup.trigger,
+                compression: compression.to_string(),
                 strict: backup.strict,
-                max_attempts: runs.max_attempts,
-                resume_within_s: runs.resume_within.as_secs(),
-                max_parallel: 1,
+                max_attempts: config.runs.attempts(),
+                resume_within_s: config.runs.resume_within.as_secs(),
+                max_parallel: u32::try_from(config.runs.max_parallel).unwrap_or(u32::MAX),
             },
-            participants: vec![NewParticipant {
-                name: backup.name,
-                kind: FilesDefinition::KIND.into(),
-                critical: true,
-                definition_sha256: Sha256(sha2::Sha256::digest(&definition).into()),
-                definition,
-            }],
+            participants,
         };
         let request = RequestRun { run, origin: self.shared.origin.clone() };
         Ok(self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??)
+    }
+
+    fn planned(&self, what: &What) -> Result<(RunType, Vec<NewParticipant>), EngineError> {
+        let all = self.shared.registry.all();
+        match what {
+            What::Files(name, definition) => {
+                let participant = self.ad_hoc(name, definition)?;
+                Ok((RunType::Full, vec![participant]))
+            }
+            What::All if all.is_empty() => Err(EngineError::NoParticipants),
+            What::All => Ok((RunType::Full, all.iter().map(by_digest).collect())),
+            What::Named(names) => {
+                let is = |name: &ParticipantName| all.iter().any(|one| one.descriptor.name == *name);
+                let unknown: Vec<_> = names.iter().filter(|name| !is(name)).map(ToString::to_string).collect();
+                if !unknown.is_empty() || names.is_empty() {
+                    let known = all.iter().map(|one| one.descriptor.name.to_string()).collect();
+                    return Err(EngineError::UnknownParticipant { unknown, known });
+                }
+                let named = all.iter().filter(|one| names.contains(&one.descriptor.name));
+                Ok((RunType::Scoped, named.map(by_digest).collect()))
+            }
+        }
+    }
+
+    fn ad_hoc(&self, name: &ParticipantName, definition: &FilesDefinition) -> Result<NewParticipant, EngineError> {
+        let definition = serde_json::to_string(definition).map_err(|error| EngineError::Thread(error.to_string()))?;
+        let runs = &self.shared.config.runs;
+        Ok(NewParticipant {
+            name: name.clone(),
+            kind: FilesDefinition::KIND.into(),
+            critical: true,
+            definition_sha256: digest(&definition),
+            definition,
+            depends_on: Vec::new(),
+            max_tries: runs.max_tries,
+            retry_delay_ms: millis(runs.retry_delay),
+        })
+    }
+
+    /// Ends a participant's quarantine.
+    ///
+    /// # Errors
+    /// [`EngineError`] where it is not in quarantine, or the end could not be recorded.
+    pub async fn lift_quarantine(&self, participant: &ParticipantName, reason: &str) -> Result<(), EngineError> {
+        let command = ParticipantCommand::LiftQuarantine { reason: reason.into() };
+        for_participant(&self.shared.root, participant, command, &self.shared.origin).await
+    }
+
+    /// All events of the log from `from` on, and then those that come.
+    #[must_use]
+    pub fn events(&self, from: Position) -> Events {
+        Events::new(Subscription::new(self.shared.world.log.clone(), from))
+    }
+
+    /// How far a run has come, until its end.
+    #[must_use]
+    pub fn progress_updates(&self, run: RunHandle) -> ProgressUpdates {
+        ProgressUpdates::new(self.clone(), run)
+    }
+
+    /// Waits until no run is open, or for so long. Says whether none is.
+    pub async fn drain(&self, within: Duration) -> bool {
+        let mut open = true;
+        let ended = async {
+            while let Ok(Some(handle)) = self.shared.root.send(NextOpenRun).await {
+                let mut watch = handle.watch;
+                if watch.wait_for(|run| run.id().is_some() && !run.is_open()).await.is_err() {
+                    return;
+                }
+            }
+            open = false;
+        };
+        let _ = tokio::time::timeout(within, ended).await;
+        !open
     }
 
     /// Asks a run to stop.
@@ -303,11 +405,12 @@ impl Holdfast {
         of_run.map(|((_, name), report)| (name.clone(), report.counts())).collect()
     }
 
-    /// Stops the actors, closes the log and gives the home back. What is open stays open in the log.
+    /// Stops the actors, then the participants' code (their sinks refuse, their processes are ended, 10 s), closes the log and gives the
+    /// home back. A run that is open stays open in the log: the next start goes on with it. To let runs end first, [`Holdfast::drain`].
     pub async fn stop(self) {
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
         drop(self);
-        let _ = tokio::task::spawn_blocking(move || running.end()).await;
+        running.end().await;
     }
 
     async fn for_run(&self, run_id: RunId, command: RunCommand) -> Result<RunHandle, EngineError> {
@@ -331,6 +434,68 @@ impl Holdfast {
     }
 }
 
+/// The participants of the configuration, then those of the application.
+fn participants(start: &Start, home: &Home) -> Result<Registry, EngineError> {
+    let commands = start.config.participants.iter().any(|one| matches!(one.source, Source::Command(_)));
+    let launcher = match &start.launcher {
+        Some(launcher) => launcher.clone(),
+        None if commands => return Err(EngineError::NoLauncher),
+        None => Launcher::this_program(),
+    };
+    let configured = configured(&start.config, home.root(), &launcher).into_iter();
+    Registry::new(configured.chain(start.participants.clone()).collect()).map_err(EngineError::ParticipantTwice)
+}
+
+/// The participants of a configuration. `home` is never part of what they take.
+pub(crate) fn configured(config: &Config, home: &Path, launcher: &Launcher) -> Vec<Registered> {
+    let registered = |one: &ParticipantConfig| {
+        let code: Arc<dyn Participant> = match &one.source {
+            Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.to_owned())),
+            Source::Command(definition) => Arc::new(CommandParticipant::new(definition.clone(), launcher.clone())),
+        };
+        Registered { descriptor: one.descriptor.clone(), code }
+    };
+    config.participants.iter().map(registered).collect()
+}
+
+/// A participant that the configuration or the application defines: the run records its digest.
+fn by_digest(participant: &Registered) -> NewParticipant {
+    let descriptor = &participant.descriptor;
+    NewParticipant {
+        name: descriptor.name.clone(),
+        kind: descriptor.kind.clone(),
+        critical: descriptor.critical,
+        definition: String::new(),
+        definition_sha256: descriptor.digest,
+        depends_on: descriptor.depends_on.clone(),
+        max_tries: descriptor.max_tries,
+        retry_delay_ms: millis(descriptor.retry_delay),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Ends what a dead process had started for a participant and left running: nothing is begun beside it.
+async fn end_left_over(participant: &ParticipantName, child: ChildV1) -> Result<(), EngineError> {
+    let ended = tokio::task::spawn_blocking(move || command::end_left_over(&child)).await;
+    let ended = ended.map_err(|panic| EngineError::Thread(panic.to_string()))?;
+    let ended = ended.map_err(|source| EngineError::LeftOver { participant: participant.clone(), source })?;
+    tracing::info!(%participant, group = child.group, ?ended, "looked for what an earlier process had left running");
+    Ok(())
+}
+
+async fn for_participant(
+    root: &Addr<Root>,
+    participant: &ParticipantName,
+    command: ParticipantCommand,
+    origin: &Origin,
+) -> Result<(), EngineError> {
+    let message = ForParticipant { participant: participant.clone(), command, origin: origin.clone() };
+    Ok(root.send(message).await.map_err(|_| EngineError::Stopped)??)
+}
+
 /// How long a start waits for a deletion it goes on with.
 const DELETION: Duration = Duration::from_secs(5);
 
@@ -343,7 +508,8 @@ async fn settle(
     start: &Start,
 ) -> Result<(Vec<RunHandle>, Vec<String>), EngineError> {
     for entry in history.deleting() {
-        let command = RunCommand::Recover { found: Found::Published, broken: Vec::new() };
+        let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
+        let command = RunCommand::Recover { found: Found::Published, broken: Vec::new(), taken_over };
         let message = ForRun { run_id: entry.run_id, command, origin: start.origin.clone() };
         match root.send(message).await.map_err(|_| EngineError::Stopped)? {
             Ok(mut handle) => {
@@ -353,6 +519,12 @@ async fn settle(
             }
             Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
         }
+    }
+    for (name, participant) in history.participants().iter().filter(|(_, one)| one.at_work().is_some()) {
+        for child in participant.children() {
+            end_left_over(name, *child).await?;
+        }
+        for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
     }
     let restores = restores::settle(root, home, log, history, &start.origin).await;
     if !start.resume {

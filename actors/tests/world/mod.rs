@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_actors::event_sourced::replay;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{
-    Backups, Clock, DirectoryFailure, Inspection, Job, Participants, PortFuture, Reserve, World, Written,
+    Backups, Clock, DirectoryFailure, Inspection, Job, Participants, PortFuture, Reserve, WorkFailure, World, Written,
 };
 use holdfast_actors::root::{ForRun, RequestRun, Root, RunHandle, Shutdown};
 use holdfast_log::{Append, AppendError, AppendFuture, EventLog, MemoryLog, ReadError, ReadLog};
@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     LogAfter(u64),
     NoSpaceOnceAfter(u64),
     WaitForStop(&'static str),
+    /// It is told to stop, says that it is overdue, and never returns.
+    Stuck(&'static str),
 }
 
 pub(crate) struct TestWorld {
@@ -131,6 +133,9 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
         critical: true,
         definition: "{}".into(),
         definition_sha256: Sha256::default(),
+        depends_on: Vec::new(),
+        max_tries: 3,
+        retry_delay_ms: 2,
     };
     let run = NewRun {
         request: RunRequestedV1 {
@@ -237,18 +242,22 @@ impl Backups for Ports {
 }
 
 impl Participants for Ports {
-    fn drive(&self, job: Job) -> PortFuture<Result<Written, Failure>> {
+    fn drive(&self, job: Job) -> PortFuture<Result<Written, WorkFailure>> {
         let name = job.participant.name.clone();
         self.call(&format!("drive {name}"));
         let fault = self.fault.clone();
         Box::pin(async move {
             match fault {
-                Fault::Participant(failing, failure) if failing == name.as_str() => return Err(failure),
+                Fault::Participant(failing, failure) if failing == name.as_str() => return Err(failure.into()),
+                Fault::Stuck(stuck) if stuck == name.as_str() => {
+                    (job.stuck)(Failure::new(FailureKind::Timeout, "PARTICIPANT_TIMEOUT", "too long"));
+                    std::future::pending::<()>().await;
+                }
                 Fault::WaitForStop(waiting) if waiting == name.as_str() => {
                     while !job.stop.requested() {
                         tokio::task::yield_now().await;
                     }
-                    return Err(Failure::new(FailureKind::Cancelled, "CANCELLED", "stopped"));
+                    return Err(Failure::new(FailureKind::Cancelled, "CANCELLED", "stopped").into());
                 }
                 _ => {}
             }

@@ -6,9 +6,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
-
 use crate::durable;
 
 /// What the journal's writer does to files. Each call is about the file at `path`, which is open as `file`.
@@ -19,11 +16,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// As the calls under it; nothing is left behind.
     fn create(&self, path: &Path, header: &[u8]) -> io::Result<File>;
 
-    /// Takes room for `length` bytes at `offset`, without changing the file's length, so that a full disk shows now and not at the
-    /// sync.
+    /// Takes room for `length` bytes at `offset`, the end of what is written, by writing zeros there: a full disk shows now and
+    /// not at the sync, and what is written over them later needs no new length at its sync. They are not on stable storage
+    /// when it returns. A disk may also do nothing.
     ///
     /// # Errors
-    /// As `fallocate(2)`, without those that say that the file system knows no such thing.
+    /// As `pwrite(2)`; a part may have been written, which does no harm.
     fn reserve(&self, path: &Path, file: &File, offset: u64, length: u64) -> io::Result<()>;
 
     /// Writes all of `bytes` at `offset`.
@@ -45,6 +43,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn truncate(&self, path: &Path, file: &File, length: u64) -> io::Result<()>;
 }
 
+/// What room is taken with.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// The disk as the system gives it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemDisk;
@@ -56,10 +57,15 @@ impl Disk for SystemDisk {
     }
 
     fn reserve(&self, _: &Path, file: &File, offset: u64, length: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, length) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) | Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        while at < end {
+            let piece = usize::try_from(end - at).unwrap_or(ZEROS.len()).min(ZEROS.len());
+            let zeros = ZEROS.get(..piece).unwrap_or(&ZEROS);
+            file.write_all_at(zeros, at)?;
+            at += zeros.len() as u64;
         }
+        Ok(())
     }
 
     fn write(&self, _: &Path, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -17,7 +17,6 @@
 //! ```
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -25,6 +24,7 @@ use holdfast_model::ids::{Position, StreamId, Version};
 use holdfast_model::record::Record;
 use tokio::sync::watch;
 
+use crate::backlog::{Backlog, Bounds};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::{OpenError, ReadError};
 use crate::event_log::{Append, AppendFuture, EventLog, ReadLog};
@@ -43,7 +43,7 @@ use crate::writer::Writer;
 pub struct Options {
     /// A segment of the journal that would grow past this is closed and a new one started.
     pub segment_bytes: u64,
-    /// Room on the disk is taken in steps of this size.
+    /// Room on the disk is taken ahead in steps of this size, with zeros.
     pub reserve_bytes: u64,
     /// What writes the journal.
     pub disk: Arc<dyn Disk>,
@@ -51,7 +51,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, reserve_bytes: 1 << 20, disk: Arc::new(SystemDisk) }
+        Self { segment_bytes: 64 << 20, reserve_bytes: 256 << 10, disk: Arc::new(SystemDisk) }
     }
 }
 
@@ -106,13 +106,13 @@ impl DurableLog {
         let queue = Arc::new(Queue::new());
         let poison = Arc::new(Mutex::new(None));
         let (head_sender, head) = watch::channel(report.head);
-        let (keeper_sender, commits) = mpsc::sync_channel(keeper::CHANNEL);
+        let backlog = Arc::new(Backlog::new(Bounds::default()));
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(io("start a thread for", &journal_dir))
         };
         let keeper = {
-            let view = view.clone();
-            spawn("holdfast-store", Box::new(move || keeper::run(&view, &commits)))?
+            let (view, backlog) = (view.clone(), backlog.clone());
+            spawn("holdfast-store", Box::new(move || keeper::run(&view, &backlog)))?
         };
         let writer = Writer {
             queue: queue.clone(),
@@ -120,7 +120,7 @@ impl DurableLog {
             journal,
             head_file,
             head: head_sender,
-            keeper: keeper_sender,
+            backlog,
             poison: poison.clone(),
         };
         let writer = spawn("holdfast-log", Box::new(move || writer.run()))?;

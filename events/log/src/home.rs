@@ -31,8 +31,9 @@ const NEEDS: ProgramVersion = ProgramVersion(0, 1, 0);
 const MAX_IDENTITY: u64 = 64 << 10;
 /// How long to wait for another process that is making the same home.
 const CREATION: Duration = Duration::from_secs(10);
-/// What may lie in a folder that is about to become a home: what a first start that was cut short leaves.
-const OWN_NAMES: [&str; 5] = ["home.json", "home.json.tmp", "lock", "log", "backups"];
+/// What may lie in a folder that is about to become a home: its configuration, and what a first start that was cut short
+/// leaves.
+const OWN_NAMES: [&str; 7] = ["home.json", "home.json.tmp", "config.toml", "config.toml.tmp", "lock", "log", "backups"];
 
 /// A version of this program: `major.minor.patch`; what follows a `-` or `+` is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 //! acknowledgement, and a store in sled, which has been seen to panic on one flipped bit and to lose keys. So no answer
 //! depends on sled alone, and no answer is wrong because of it.
 
+mod backlog;
 mod disk;
 pub mod durable;
 mod durable_log;

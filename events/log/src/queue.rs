@@ -1,8 +1,7 @@
 //! Appends on their way to the writer, bounded by what they weigh.
 
-use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
@@ -35,7 +34,9 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    requests: VecDeque<Request>,
+    requests: Vec<Request>,
+    /// How many must wait for the writer to be woken: waking it for each would cost more than taking it in.
+    wanted: usize,
     closed: bool,
 }
 
@@ -55,51 +56,56 @@ impl Queue {
         let weight = u32::try_from(weight.min(CAPACITY)).unwrap_or(u32::MAX);
         let room = self.room.acquire_many(weight).await.map_err(|_| AppendError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        {
+        let enough = {
             let mut waiting = self.lock();
             if waiting.closed {
                 return Err(AppendError::Closed);
             }
             // Given back by the writer when it takes the request.
             room.forget();
-            waiting.requests.push_back(Request { append, answer, weight });
+            waiting.requests.push(Request { append, answer, weight });
+            waiting.requests.len() == waiting.wanted
+        };
+        if enough {
+            self.came.notify_one();
         }
-        self.came.notify_one();
         let lost = || AppendError::OutcomeUnknown { reason: "the log's writer broke down".into() };
         answered.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Takes all that waits, as far as it fits one commit; waits for the first. `before` is how many there were last time.
-    /// None after the queue is closed and empty.
-    pub(crate) fn take(&self, before: usize) -> Option<Vec<Request>> {
+    /// Takes all that waits into `batch`, which is empty, as far as it fits one commit; waits for the first. `before` is how
+    /// many there were last time. False after the queue is closed and empty.
+    pub(crate) fn take(&self, before: usize, batch: &mut Vec<Request>) -> bool {
         let mut waiting = self.lock();
         while waiting.requests.is_empty() {
             if waiting.closed {
-                return None;
+                return false;
             }
+            waiting.wanted = 1;
             waiting = self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        let deadline = Instant::now() + GATHER;
-        while waiting.requests.len() < before && !waiting.closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            waiting = self.came.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let mut batch = Vec::new();
+        let before = before.min(BATCH.0);
+        waiting.wanted = before;
+        let fewer = |waiting: &mut Waiting| waiting.requests.len() < before && !waiting.closed;
+        let gathered = self.came.wait_timeout_while(waiting, GATHER, fewer);
+        let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        waiting.wanted = usize::MAX;
+
         let mut weight = 0;
-        while let Some(request) = waiting.requests.front() {
-            let more = weight + request.weight as usize;
-            if !batch.is_empty() && (batch.len() == BATCH.0 || more > BATCH.1) {
-                break;
-            }
-            weight = more;
-            batch.extend(waiting.requests.pop_front());
+        let fits = waiting.requests.iter().take(BATCH.0).take_while(|request| {
+            weight += request.weight as usize;
+            weight <= BATCH.1
+        });
+        let count = fits.count().max(1);
+        if count >= waiting.requests.len() {
+            // The two change places, so that neither has to grow again.
+            std::mem::swap(&mut waiting.requests, batch);
+        } else {
+            batch.extend(waiting.requests.drain(..count));
         }
         drop(waiting);
-        self.room.add_permits(weight);
-        Some(batch)
+        self.room.add_permits(batch.iter().map(|request| request.weight as usize).sum());
+        true
     }
 
     /// Takes no more; what waits is still worked off.

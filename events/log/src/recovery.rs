@@ -183,7 +183,7 @@ fn drop_tail(last: &Last, after: Position) -> Result<Option<TornTail>, OpenError
         durable::sync_file(&file)
     });
     cut.map_err(|source| OpenError::io("cut", &last.path, source))?;
-    let torn = TornTail { segment: last.path.clone(), offset: last.end, bytes: last.tail, after };
+    let torn = TornTail { segment: last.path.clone(), offset: last.end, bytes: last.torn, after };
     Ok(last.flaw.is_some().then_some(torn))
 }
 

@@ -26,7 +26,7 @@ pub struct TornTail {
     pub segment: PathBuf,
     /// Where the tail started.
     pub offset: u64,
-    /// How many bytes were dropped.
+    /// How many bytes were dropped, without the zeros that end them: those were room taken ahead.
     pub bytes: u64,
     /// The last event before it.
     pub after: Position,

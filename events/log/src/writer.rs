@@ -1,13 +1,13 @@
 //! The one thread that appends: checks expected versions, gives places, commits, answers.
 
 use std::collections::HashMap;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_model::ids::{Position, StreamId, Version};
 use holdfast_model::record::Record;
 use tokio::sync::{oneshot, watch};
 
+use crate::backlog::{Backlog, Stalled};
 use crate::error::AppendError;
 use crate::event_log::{Append, Appended};
 use crate::head::HeadFile;
@@ -24,7 +24,7 @@ pub(crate) struct Writer {
     pub(crate) head_file: HeadFile,
     pub(crate) head: watch::Sender<Position>,
     /// Commits on their way to the store.
-    pub(crate) keeper: SyncSender<Encoded>,
+    pub(crate) backlog: Arc<Backlog>,
     /// Why nothing is taken any more.
     pub(crate) poison: Arc<Mutex<Option<String>>>,
 }
@@ -46,22 +46,25 @@ struct Batch {
 impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let mut before = 0;
-        while let Some(requests) = self.queue.take(before) {
+        let (mut before, mut requests) = (0, Vec::new());
+        while self.queue.take(before, &mut requests) {
             before = requests.len();
             let poisoned = self.poison.lock().unwrap_or_else(PoisonError::into_inner).clone();
             match poisoned {
                 Some(reason) => {
-                    for request in requests {
+                    for request in requests.drain(..) {
                         answer(request.answer, Err(AppendError::Poisoned { reason: reason.clone() }));
                     }
                 }
-                None => self.commit(requests),
+                None => self.commit(&mut requests),
             }
+        }
+        if self.poison.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.journal.trim();
         }
     }
 
-    fn commit(&mut self, requests: Vec<Request>) {
+    fn commit(&mut self, requests: &mut Vec<Request>) {
         let mut batch = self.collect(requests);
         let encoder = std::mem::replace(&mut batch.encoder, Encoder::new(batch.first));
         if batch.records.is_empty() {
@@ -75,8 +78,10 @@ impl Writer {
                     answer(sender, Ok(appended));
                 }
                 self.refuse(batch, None);
-                // It goes on without the store where that is gone; the keeper then only takes commits out of the way.
-                let _ = self.keeper.send(encoded);
+                if self.backlog.push(encoded) == Err(Stalled) {
+                    tracing::error!("the event log's store does not move; it is gone on without");
+                    self.view.give_up_store("it did not take any event for too long".to_owned());
+                }
             }
             Err(error) => {
                 let error = self.failed(&error);
@@ -86,19 +91,19 @@ impl Writer {
     }
 
     /// Gives places to what can be appended.
-    fn collect(&self, requests: Vec<Request>) -> Batch {
+    fn collect(&self, requests: &mut Vec<Request>) -> Batch {
         let catalog = self.view.catalog();
         let first = catalog.head.next();
         let mut batch = Batch {
             first,
             encoder: Encoder::new(first),
-            records: Vec::new(),
-            moved: HashMap::new(),
-            accepted: Vec::new(),
+            records: Vec::with_capacity(requests.len()),
+            moved: HashMap::with_capacity(requests.len()),
+            accepted: Vec::with_capacity(requests.len()),
             refused: Vec::new(),
         };
         let mut next = first;
-        for Request { append, answer, .. } in requests {
+        for Request { append, answer, .. } in requests.drain(..) {
             let Append { stream, expected, events } = &append;
             let actual = batch.moved.get(stream).copied().unwrap_or_else(|| catalog.streams.version(stream));
             if *expected != actual {
@@ -172,6 +177,12 @@ impl Writer {
                 }),
             );
         }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.backlog.end();
     }
 }
 

@@ -144,7 +144,7 @@ events! {
     /// A fact of a run.
     RunEvent {
         1 "RunRequested" Requested: 1 r::RunRequestedV1;
-        2 "ParticipantPlanned" ParticipantPlanned: 1 r::ParticipantPlannedV1;
+        2 "ParticipantPlanned" ParticipantPlanned: 1 r::ParticipantPlannedV1, 2 r::ParticipantPlannedV2;
         3 "DefinitionPart" DefinitionPart: 1 r::DefinitionPartV1;
         4 "RunStarted" Started: 1 r::RunStartedV1;
         5 "RunInterrupted" Interrupted: 1 r::RunInterruptedV1;
@@ -154,7 +154,7 @@ events! {
         9 "ParticipantProgressed" ParticipantProgressed: 1 r::ParticipantProgressedV1;
         10 "ArtifactStored" ArtifactStored: 1 r::ArtifactStoredV1;
         11 "ParticipantCompleted" ParticipantCompleted: 1 r::ParticipantCompletedV1;
-        12 "ParticipantFailed" ParticipantFailed: 1 r::ParticipantFailedV1;
+        12 "ParticipantFailed" ParticipantFailed: 1 r::ParticipantFailedV1, 2 r::ParticipantFailedV2;
         13 "ParticipantCancelled" ParticipantCancelled: 1 r::ParticipantCancelledV1;
         14 "ParticipantSkipped" ParticipantSkipped: 1 r::ParticipantSkippedV1;
         15 "RunCancelRequested" CancelRequested: 1 r::RunCancelRequestedV1;
@@ -166,6 +166,8 @@ events! {
         21 "RunDeleteRequested" DeleteRequested: 1 r::RunDeleteRequestedV1;
         22 "RunDeleted" Deleted: 1 r::RunDeletedV1;
         23 "RunDeleteFailed" DeleteFailed: 1 r::RunDeleteFailedV1;
+        24 "ParticipantTryFailed" ParticipantTryFailed: 1 r::ParticipantTryFailedV1;
+        25 "ParticipantDue" ParticipantDue: 1 r::ParticipantDueV1;
     }
     /// A fact of a participant's supervision.
     ParticipantEvent {
@@ -173,6 +175,11 @@ events! {
         102 "WorkCompleted" WorkCompleted: 1 p::WorkCompletedV1;
         103 "WorkFailed" WorkFailed: 1 p::WorkFailedV1;
         104 "AttemptAbandoned" AttemptAbandoned: 1 p::AttemptAbandonedV1;
+        105 "ChildStarted" ChildStarted: 1 p::ChildStartedV1;
+        106 "WorkStuck" WorkStuck: 1 p::WorkStuckV1;
+        107 "WorkReturned" WorkReturned: 1 p::WorkReturnedV1;
+        108 "ParticipantQuarantined" Quarantined: 1 p::ParticipantQuarantinedV1;
+        109 "QuarantineLifted" QuarantineLifted: 1 p::QuarantineLiftedV1;
     }
     /// A fact of a restore.
     RestoreEvent {

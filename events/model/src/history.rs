@@ -1,13 +1,15 @@
-//! The runs of an installation in the order they were asked for, and what is still open.
+//! The runs of an installation in the order they were asked for, what is still open, and how its participants stand.
 //!
 //! Small for each run, so that ten years of them fit in memory: about 100 bytes a run. All of a run is folded from its
 //! own stream when it is shown.
 
 use std::collections::BTreeMap;
 
+use crate::aggregate::Aggregate;
 use crate::codec::Envelope;
 use crate::event::{Event, RestoreEvent, RunEvent};
-use crate::ids::{Position, RestoreId, RunId};
+use crate::ids::{ParticipantName, Position, RestoreId, RunId};
+use crate::participant::Participant;
 use crate::run::Outcome;
 
 /// What is known of a run without folding it.
@@ -31,6 +33,7 @@ pub struct History {
     runs: BTreeMap<Position, RunEntry>,
     places: BTreeMap<RunId, Position>,
     open_restores: BTreeMap<RestoreId, Position>,
+    participants: BTreeMap<ParticipantName, Participant>,
     highest_counter: u32,
     folded_to: Position,
 }
@@ -68,8 +71,19 @@ impl History {
                     self.open_restores.remove(&id);
                 }
             }
+            Event::ParticipantEvent(event) => {
+                if let Some(name) = envelope.stream.participant_name() {
+                    self.participants.entry(name).or_default().apply(event, &envelope.moment());
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Every participant that ever worked, as its supervision knows it.
+    #[must_use]
+    pub fn participants(&self) -> &BTreeMap<ParticipantName, Participant> {
+        &self.participants
     }
 
     /// The position of the last event folded.

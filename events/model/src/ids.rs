@@ -127,6 +127,12 @@ impl StreamId {
         self.0.strip_prefix("run/")?.parse().ok()
     }
 
+    /// The participant whose supervision this stream holds, if it is one's.
+    #[must_use]
+    pub fn participant_name(&self) -> Option<ParticipantName> {
+        self.0.strip_prefix("participant/")?.parse().ok()
+    }
+
     /// The restore this stream belongs to, if it is a restore's.
     #[must_use]
     pub fn restore_id(&self) -> Option<RestoreId> {

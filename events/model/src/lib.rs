@@ -17,4 +17,5 @@ pub mod progress;
 pub mod record;
 pub mod restore;
 pub mod run;
+pub mod supervision;
 pub mod system;

@@ -4,11 +4,13 @@
 //! and how many failures in a row there were.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::ParticipantEvent;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind, cut};
 use crate::ids::{ParticipantName, RunId, Timestamp};
+use crate::supervision::QUARANTINE_AFTER;
 
 /// It began to work for a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +50,58 @@ pub struct AttemptAbandonedV1 {
     pub attempt: u32,
 }
 
+/// A process that works for it: enough to find it again after the one that started it died, and to take no other for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildV1 {
+    /// Its own, also in the environment of what it starts.
+    pub child_id: Uuid,
+    /// Its process group, which is the id of its first process.
+    pub group: u32,
+    /// When its first process began: clock ticks after boot, field 22 of `/proc/<pid>/stat` (proc(5)).
+    pub started: u64,
+    /// Of which boot of the machine: `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: Uuid,
+}
+
+/// A process was started for it, and waits to become the command it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildStartedV1 {
+    /// For which run.
+    pub run_id: RunId,
+    /// The process.
+    pub child: ChildV1,
+}
+
+/// Its deadline passed, it was told to stop, and it did not return: nothing else is begun with it in this process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkStuckV1 {
+    /// For which run.
+    pub run_id: RunId,
+    /// Which deadline.
+    pub failure: Failure,
+}
+
+/// It was stuck and has returned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkReturnedV1 {
+    /// For which run it had been at work.
+    pub run_id: RunId,
+}
+
+/// It failed so often in a row that runs try it only once each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantQuarantinedV1 {
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+/// It is tried as others are again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineLiftedV1 {
+    /// Why.
+    pub reason: String,
+}
+
 /// What it is at work for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
@@ -59,13 +113,44 @@ pub struct Work {
     pub try_number: u32,
 }
 
+/// Where a participant stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Nothing is done with it.
+    Idle,
+    /// It is at work for a run.
+    Working,
+    /// It was told to stop and did not return.
+    Stuck,
+    /// It failed often in a row: a run tries it once.
+    Quarantined,
+}
+
+impl Standing {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Idle => "idle",
+            Standing::Working => "working",
+            Standing::Stuck => "stuck",
+            Standing::Quarantined => "quarantined",
+        }
+    }
+}
+
 /// The state of a participant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Participant {
     at_work: Option<Work>,
+    children: Vec<ChildV1>,
+    stuck: bool,
+    quarantined: bool,
     failures_in_a_row: u32,
-    last_failure: Option<Failure>,
-    last_good_run: Option<RunId>,
+    last_failure: Option<(Failure, Timestamp)>,
+    last_run: Option<RunId>,
+    last_good: Option<(RunId, Timestamp)>,
 }
 
 impl Participant {
@@ -75,22 +160,51 @@ impl Participant {
         self.at_work.as_ref()
     }
 
+    /// Processes that were started for the work it is at.
+    #[must_use]
+    pub fn children(&self) -> &[ChildV1] {
+        &self.children
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match (self.at_work.is_some(), self.stuck, self.quarantined) {
+            (true, true, _) => Standing::Stuck,
+            (true, false, _) => Standing::Working,
+            (false, _, true) => Standing::Quarantined,
+            (false, _, false) => Standing::Idle,
+        }
+    }
+
+    /// Whether a run tries it only once.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantined
+    }
+
     /// Failures since it was last good.
     #[must_use]
     pub fn failures_in_a_row(&self) -> u32 {
         self.failures_in_a_row
     }
 
-    /// Why it failed last.
+    /// Why it failed last, since it was last good, and when.
     #[must_use]
-    pub fn last_failure(&self) -> Option<&Failure> {
-        self.last_failure.as_ref()
+    pub fn last_failure(&self) -> Option<(&Failure, Timestamp)> {
+        self.last_failure.as_ref().map(|(failure, at)| (failure, *at))
     }
 
-    /// The last run it was good in.
+    /// The last run it worked for.
     #[must_use]
-    pub fn last_good_run(&self) -> Option<RunId> {
-        self.last_good_run
+    pub fn last_run(&self) -> Option<RunId> {
+        self.last_run
+    }
+
+    /// The last run it was good in, and when that was.
+    #[must_use]
+    pub fn last_good(&self) -> Option<(RunId, Timestamp)> {
+        self.last_good
     }
 }
 
@@ -104,10 +218,36 @@ pub enum ParticipantCommand {
         /// The run and try.
         work: Work,
     },
+    /// A process was started for it.
+    ChildStarted {
+        /// For which work.
+        work: Work,
+        /// The process.
+        child: ChildV1,
+    },
     /// It gave all it has.
-    Completed,
+    Completed(Work),
     /// It did not.
-    Failed(Failure),
+    Failed {
+        /// Which work.
+        work: Work,
+        /// Why.
+        failure: Failure,
+    },
+    /// It was told to stop and did not return in time.
+    Stuck {
+        /// Which work.
+        work: Work,
+        /// Why it was told to stop.
+        failure: Failure,
+    },
+    /// The process it worked in is gone, and so is what that one had started.
+    Abandon,
+    /// Try it as others are again.
+    LiftQuarantine {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What a participant asks of the world.
@@ -123,10 +263,24 @@ pub enum ParticipantRefusal {
     /// It is at work in this process.
     #[error("the participant is at work for run {0}")]
     AtWork(RunId),
-    /// It is not at work.
-    #[error("the participant is not at work")]
+    /// It did not return from earlier work.
+    #[error(
+        "the participant was told to stop its work for run {0} and has not returned: restart the program it works in"
+    )]
+    Stuck(RunId),
+    /// It is not at that work.
+    #[error("the participant is not at that work")]
     NotAtWork,
+    /// It is not in quarantine.
+    #[error("the participant is not in quarantine")]
+    NotQuarantined,
+    /// More processes than are kept in mind for one try.
+    #[error("the participant starts more than {MAX_CHILDREN} processes in one try")]
+    TooManyChildren,
 }
+
+/// Most processes of one try.
+pub const MAX_CHILDREN: usize = 64;
 
 impl Aggregate for Participant {
     type Command = ParticipantCommand;
@@ -139,57 +293,83 @@ impl Aggregate for Participant {
         command: ParticipantCommand,
         _now: Timestamp,
     ) -> Result<Vec<ParticipantEvent>, ParticipantRefusal> {
-        match (command, &self.at_work) {
-            (ParticipantCommand::Start { participant, work }, left) => {
-                // The same attempt and try again would be a second instance beside the first.
-                if left.as_ref() == Some(&work) {
-                    return Err(ParticipantRefusal::AtWork(work.run_id));
+        match command {
+            ParticipantCommand::Start { participant, work } => self.start(participant, &work),
+            ParticipantCommand::ChildStarted { work, child } => {
+                self.is_at(&work)?;
+                if self.children.len() >= MAX_CHILDREN {
+                    return Err(ParticipantRefusal::TooManyChildren);
                 }
-                let abandoned = left.as_ref().map(|left| {
-                    ParticipantEvent::AttemptAbandoned(AttemptAbandonedV1 {
-                        run_id: left.run_id,
-                        attempt: left.attempt,
-                    })
-                });
-                let started = ParticipantEvent::WorkStarted(WorkStartedV1 {
-                    participant,
-                    run_id: work.run_id,
-                    attempt: work.attempt,
-                    try_number: work.try_number,
-                });
-                Ok(abandoned.into_iter().chain([started]).collect())
+                Ok(vec![ParticipantEvent::ChildStarted(ChildStartedV1 { run_id: work.run_id, child })])
             }
-            (ParticipantCommand::Completed, Some(work)) => {
-                Ok(vec![ParticipantEvent::WorkCompleted(WorkCompletedV1 { run_id: work.run_id })])
+            ParticipantCommand::Completed(work) | ParticipantCommand::Failed { work, .. } if self.stuck => {
+                self.is_at(&work)?;
+                Ok(vec![ParticipantEvent::WorkReturned(WorkReturnedV1 { run_id: work.run_id })])
             }
-            (ParticipantCommand::Failed(failure), Some(work)) => {
-                Ok(vec![ParticipantEvent::WorkFailed(WorkFailedV1 { run_id: work.run_id, failure: failure.bounded() })])
+            ParticipantCommand::Completed(work) => {
+                self.is_at(&work)?;
+                let mut events = vec![ParticipantEvent::WorkCompleted(WorkCompletedV1 { run_id: work.run_id })];
+                if self.quarantined {
+                    events.push(lifted(&format!("it was good in run {}", work.run_id)));
+                }
+                Ok(events)
             }
-            (ParticipantCommand::Completed | ParticipantCommand::Failed(_), None) => Err(ParticipantRefusal::NotAtWork),
+            ParticipantCommand::Failed { work, failure } => {
+                self.is_at(&work)?;
+                let failure = failure.bounded();
+                let kind = failure.kind;
+                let failed = ParticipantEvent::WorkFailed(WorkFailedV1 { run_id: work.run_id, failure });
+                Ok(self.with_quarantine(failed, kind))
+            }
+            ParticipantCommand::Stuck { work, failure } => {
+                self.is_at(&work)?;
+                if self.stuck {
+                    return Ok(Vec::new());
+                }
+                let failure = failure.bounded();
+                let kind = failure.kind;
+                let stuck = ParticipantEvent::WorkStuck(WorkStuckV1 { run_id: work.run_id, failure });
+                Ok(self.with_quarantine(stuck, kind))
+            }
+            ParticipantCommand::Abandon => Ok(self.abandoned().into_iter().collect()),
+            ParticipantCommand::LiftQuarantine { .. } if !self.quarantined => Err(ParticipantRefusal::NotQuarantined),
+            ParticipantCommand::LiftQuarantine { reason } => Ok(vec![lifted(&reason)]),
         }
     }
 
-    fn apply(&mut self, event: &ParticipantEvent, _moment: &Moment) {
+    fn apply(&mut self, event: &ParticipantEvent, moment: &Moment) {
         match event {
             ParticipantEvent::WorkStarted(started) => {
+                self.leave();
+                self.last_run = Some(started.run_id);
                 self.at_work =
                     Some(Work { run_id: started.run_id, attempt: started.attempt, try_number: started.try_number });
             }
-            ParticipantEvent::WorkCompleted(completed) => {
-                self.at_work = None;
-                self.failures_in_a_row = 0;
-                self.last_failure = None;
-                self.last_good_run = Some(completed.run_id);
-            }
-            ParticipantEvent::WorkFailed(failed) => {
-                self.at_work = None;
-                // Being told to stop is no fault of the participant's.
-                if failed.failure.kind != crate::failure::FailureKind::Cancelled {
-                    self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-                    self.last_failure = Some(failed.failure.clone());
+            ParticipantEvent::ChildStarted(started) => {
+                if self.children.len() < MAX_CHILDREN {
+                    self.children.push(started.child);
                 }
             }
-            ParticipantEvent::AttemptAbandoned(_) => self.at_work = None,
+            ParticipantEvent::WorkCompleted(completed) => {
+                self.leave();
+                self.failures_in_a_row = 0;
+                self.last_failure = None;
+                self.last_good = Some((completed.run_id, moment.time));
+            }
+            ParticipantEvent::WorkFailed(failed) => {
+                self.leave();
+                self.failed(&failed.failure, moment.time);
+            }
+            ParticipantEvent::WorkStuck(stuck) => {
+                self.stuck = true;
+                self.failed(&stuck.failure, moment.time);
+            }
+            ParticipantEvent::WorkReturned(_) | ParticipantEvent::AttemptAbandoned(_) => self.leave(),
+            ParticipantEvent::Quarantined(_) => self.quarantined = true,
+            ParticipantEvent::QuarantineLifted(_) => {
+                self.quarantined = false;
+                self.failures_in_a_row = 0;
+            }
         }
     }
 
@@ -199,103 +379,63 @@ impl Aggregate for Participant {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::failure::FailureKind;
-    use crate::given::{Given, given};
-
-    fn run(counter: u32) -> RunId {
-        RunId::new(Timestamp(0), counter)
-    }
-
-    fn work(counter: u32, attempt: u32) -> Work {
-        Work { run_id: run(counter), attempt, try_number: 1 }
-    }
-
-    fn start(counter: u32, attempt: u32) -> ParticipantCommand {
-        ParticipantCommand::Start { participant: "db".parse().expect("a name"), work: work(counter, attempt) }
-    }
-
-    fn started(counter: u32, attempt: u32) -> ParticipantEvent {
-        let participant = "db".parse().expect("a name");
-        ParticipantEvent::WorkStarted(WorkStartedV1 { participant, run_id: run(counter), attempt, try_number: 1 })
-    }
-
-    fn abandoned(counter: u32, attempt: u32) -> ParticipantEvent {
-        ParticipantEvent::AttemptAbandoned(AttemptAbandonedV1 { run_id: run(counter), attempt })
-    }
-
-    fn completed(counter: u32) -> ParticipantEvent {
-        ParticipantEvent::WorkCompleted(WorkCompletedV1 { run_id: run(counter) })
-    }
-
-    fn failed(counter: u32, failure: Failure) -> ParticipantEvent {
-        ParticipantEvent::WorkFailed(WorkFailedV1 { run_id: run(counter), failure })
-    }
-
-    fn failure(kind: FailureKind) -> Failure {
-        Failure::new(kind, "CODE", "it did not work")
-    }
-
-    fn at_work() -> Given<Participant> {
-        given([started(1, 1)])
-    }
-
-    #[test]
-    fn it_works_for_one_run_and_is_free_again() {
-        let free = given::<Participant>([])
-            .when(start(1, 1))
-            .then_do([started(1, 1)], [ParticipantEffect::Drive(work(1, 1))])
-            .when(ParticipantCommand::Completed)
-            .then_do([completed(1)], []);
-        assert_eq!((free.state().at_work(), free.state().last_good_run()), (None, Some(run(1))));
-    }
-
-    #[test]
-    fn the_same_work_is_not_begun_beside_itself() {
-        at_work().when(start(1, 1)).refused(ParticipantRefusal::AtWork(run(1)));
-    }
-
-    #[test]
-    fn work_that_a_dead_process_left_is_abandoned_by_the_next() {
-        for next in [start(1, 2), start(2, 1)] {
-            let ParticipantCommand::Start { work, .. } = next.clone() else { panic!("a start") };
-            let begun = started(work.run_id.counter(), work.attempt);
-            let run = at_work().when(next).then_do([abandoned(1, 1), begun], [ParticipantEffect::Drive(work.clone())]);
-            assert_eq!(run.state().at_work(), Some(&work));
+impl Participant {
+    fn start(&self, participant: ParticipantName, work: &Work) -> Result<Vec<ParticipantEvent>, ParticipantRefusal> {
+        if self.stuck {
+            return Err(ParticipantRefusal::Stuck(self.at_work.as_ref().map_or(work.run_id, |work| work.run_id)));
         }
-    }
-
-    #[test]
-    fn failures_in_a_row_are_counted_until_it_is_good_once() {
-        let bad = failure(FailureKind::Fatal);
-        let mut state = at_work();
-        for counter in 2..5 {
-            state = state
-                .when(ParticipantCommand::Failed(bad.clone()))
-                .then_do([failed(counter - 1, bad.clone())], [])
-                .when(start(counter, 1))
-                .then([started(counter, 1)]);
+        // The same attempt and try again would be a second instance beside the first.
+        if self.at_work.as_ref() == Some(work) {
+            return Err(ParticipantRefusal::AtWork(work.run_id));
         }
-        assert_eq!((state.state().failures_in_a_row(), state.state().last_failure()), (3, Some(&bad)));
-        let good = state.when(ParticipantCommand::Completed).then([completed(4)]);
-        assert_eq!((good.state().failures_in_a_row(), good.state().last_failure()), (0, None));
+        let started = ParticipantEvent::WorkStarted(WorkStartedV1 {
+            participant,
+            run_id: work.run_id,
+            attempt: work.attempt,
+            try_number: work.try_number,
+        });
+        Ok(self.abandoned().into_iter().chain([started]).collect())
     }
 
-    #[test]
-    fn being_told_to_stop_or_losing_its_process_is_no_failure_of_its_own() {
-        let stop = failure(FailureKind::Cancelled);
-        let run = at_work().when(ParticipantCommand::Failed(stop.clone())).then([failed(1, stop)]);
-        assert_eq!((run.state().failures_in_a_row(), run.state().last_failure()), (0, None));
-        assert_eq!(at_work().and([abandoned(1, 1)]).state().failures_in_a_row(), 0);
+    fn abandoned(&self) -> Option<ParticipantEvent> {
+        self.at_work.as_ref().map(|left| {
+            ParticipantEvent::AttemptAbandoned(AttemptAbandonedV1 { run_id: left.run_id, attempt: left.attempt })
+        })
     }
 
-    #[test]
-    fn an_answer_without_work_is_refused() {
-        let idle = || given::<Participant>([]);
-        idle().when(ParticipantCommand::Completed).refused(ParticipantRefusal::NotAtWork);
-        let late = ParticipantCommand::Failed(failure(FailureKind::Fatal));
-        idle().when(late).refused(ParticipantRefusal::NotAtWork);
+    fn is_at(&self, work: &Work) -> Result<(), ParticipantRefusal> {
+        if self.at_work.as_ref() == Some(work) { Ok(()) } else { Err(ParticipantRefusal::NotAtWork) }
+    }
+
+    /// A failure, and the quarantine that follows where it is one too many.
+    fn with_quarantine(&self, event: ParticipantEvent, kind: FailureKind) -> Vec<ParticipantEvent> {
+        let failures = self.failures_in_a_row.saturating_add(1);
+        let mut events = vec![event];
+        if kind != FailureKind::Cancelled && !self.quarantined && failures >= QUARANTINE_AFTER {
+            events.push(ParticipantEvent::Quarantined(ParticipantQuarantinedV1 { failures }));
+        }
+        events
+    }
+
+    fn leave(&mut self) {
+        self.at_work = None;
+        self.stuck = false;
+        self.children.clear();
+    }
+
+    /// Being told to stop is no fault of the participant's.
+    fn failed(&mut self, failure: &Failure, at: Timestamp) {
+        if failure.kind != FailureKind::Cancelled {
+            self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+            self.last_failure = Some((failure.clone(), at));
+        }
     }
 }
+
+fn lifted(reason: &str) -> ParticipantEvent {
+    let reason = cut(reason, Failure::MAX_MESSAGE).to_owned();
+    ParticipantEvent::QuarantineLifted(QuarantineLiftedV1 { reason })
+}
+
+#[cfg(test)]
+mod tests;

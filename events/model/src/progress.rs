@@ -157,7 +157,7 @@ impl Progress {
     #[must_use]
     pub fn of(run: &Run, live: &BTreeMap<ParticipantName, Counts>, owned: bool, now: Timestamp) -> Self {
         let Some(request) = run.request() else { return Self::idle(String::new()) };
-        let phase = phase(run);
+        let phase = Self::phase(run);
         let participants: Vec<_> =
             run.participants().iter().map(|participant| of_participant(participant, live)).collect();
         let (bytes_done, bytes_total) = participants.iter().fold((0_u64, 0_u64), |sum, row| {
@@ -198,18 +198,22 @@ impl Progress {
     }
 }
 
-fn phase(run: &Run) -> Phase {
-    match run.stage() {
-        Stage::Unknown => Phase::Idle,
-        Stage::Queued => Phase::Queued,
-        Stage::Preparing => Phase::Prepare,
-        Stage::Working => Phase::Backup,
-        Stage::Sealing => Phase::Validate,
-        Stage::Publishing => Phase::Finalize,
-        Stage::Ended => match run.status(true) {
-            RunStatus::Completed | RunStatus::Partial => Phase::Done,
-            _ => Phase::Failed,
-        },
+impl Progress {
+    /// What `run` is doing.
+    #[must_use]
+    pub fn phase(run: &Run) -> Phase {
+        match run.stage() {
+            Stage::Unknown => Phase::Idle,
+            Stage::Queued => Phase::Queued,
+            Stage::Preparing => Phase::Prepare,
+            Stage::Working => Phase::Backup,
+            Stage::Sealing => Phase::Validate,
+            Stage::Publishing => Phase::Finalize,
+            Stage::Ended => match run.status(true) {
+                RunStatus::Completed | RunStatus::Partial => Phase::Done,
+                _ => Phase::Failed,
+            },
+        }
     }
 }
 
@@ -253,7 +257,7 @@ fn of_participant(participant: &RunParticipant, live: &BTreeMap<ParticipantName,
     let furthest = share(counts.bytes_done, counts.bytes_total).max(participant.furthest);
     let phase = match participant.status {
         ParticipantStatus::Pending => Phase::Queued,
-        ParticipantStatus::Running if counts.bytes_total.is_none() => Phase::Prepare,
+        ParticipantStatus::Running if counts.bytes_total.is_none() && counts.bytes_done == 0 => Phase::Prepare,
         ParticipantStatus::Running => Phase::Backup,
         ParticipantStatus::Completed => Phase::Done,
         _ => Phase::Failed,

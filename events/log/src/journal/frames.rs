@@ -131,3 +131,22 @@ impl<'a> Frames<'a> {
         }
     }
 }
+
+/// How many bytes there are from `offset` on, up to the last that is not zero.
+///
+/// # Errors
+/// As `pread(2)`.
+pub(crate) fn written(file: &File, offset: u64) -> io::Result<u64> {
+    let mut frames = Frames::new(file, offset);
+    let mut written = 0;
+    loop {
+        let there = frames.fill(1)?;
+        if there == 0 {
+            return Ok(written);
+        }
+        if let Some(last) = frames.rest().iter().rposition(|byte| *byte != 0) {
+            written = frames.offset() + last as u64 + 1 - offset;
+        }
+        frames.at += there;
+    }
+}

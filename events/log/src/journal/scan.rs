@@ -9,7 +9,7 @@ use holdfast_model::ids::{Position, Sha256};
 use crate::error::OpenError;
 use crate::journal::catalog::Catalog;
 use crate::journal::frame::{Commit, Flaw};
-use crate::journal::frames::{Frames, Step};
+use crate::journal::frames::{self, Frames, Step};
 use crate::journal::segment::{self, Header};
 
 /// A journal all of which is whole, up to a tail that a crash may have left.
@@ -34,6 +34,8 @@ pub(crate) struct Last {
     pub(crate) end: u64,
     /// How many bytes follow there.
     pub(crate) tail: u64,
+    /// How many of them there are up to the last that is not zero: zeros are room that was taken ahead.
+    pub(crate) torn: u64,
     /// Why they are no commit; none where they are zeros.
     pub(crate) flaw: Option<Flaw>,
 }
@@ -159,9 +161,9 @@ impl Scan {
             // If it ends too early, that is seen by where the next one starts.
             (Some(_), None) => {}
             (None, flaw) => {
-                let length = file.metadata().map_err(io("stat"))?.len();
-                self.last =
-                    Some(Last { path: path.to_owned(), first, start, end, tail: length.saturating_sub(end), flaw });
+                let torn = if flaw.is_some() { frames::written(&file, end).map_err(io("read"))? } else { 0 };
+                let tail = file.metadata().map_err(io("stat"))?.len().saturating_sub(end);
+                self.last = Some(Last { path: path.to_owned(), first, start, end, tail, torn, flaw });
             }
         }
         Ok(None)

@@ -12,6 +12,8 @@
 //!     64        commits, up to the end of the file or to zeros
 //! ```
 //!
+//! Zeros after the last commit are room that was taken ahead; a segment that was closed has none.
+//!
 //! The name is the first position in 20 digits and `.seg`, so that names sort as positions do. Name and header are both
 //! known from the segment before, so a damaged header is written anew.
 

@@ -1,4 +1,9 @@
 //! Appends commits to the last segment and starts a new one when that is full.
+//!
+//! Room is taken ahead by writing zeros, which the first sync after it brings to the disk. So most commits are written over what
+//! the file already holds, and their sync has no length and no extents to bring along: it does without a commit of the file
+//! system's own journal, which costs about as much as the bytes, and which waits for whatever else is being synced there. Only an
+//! owner that was killed leaves zeros behind; whoever closes or fills a segment cuts them off.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -39,7 +44,7 @@ pub(crate) struct Layout {
     pub(crate) dir: PathBuf,
     /// A segment that would grow past this is full.
     pub(crate) segment_bytes: u64,
-    /// Room is taken in steps of this size.
+    /// Room is taken ahead in steps of this size.
     pub(crate) reserve_bytes: u64,
     /// What does it.
     pub(crate) disk: Arc<dyn Disk>,
@@ -94,12 +99,15 @@ impl Writer {
         };
         let disk = &self.layout.disk;
         if open.end + length > open.reserved {
-            // A whole step where there is room for it, else just enough: near the end every event counts.
-            let step = self.layout.reserve_bytes.max(length);
-            let reserved = disk.reserve(&open.path, &open.file, open.end, step).map(|()| step);
-            let reserved =
-                reserved.or_else(|_| disk.reserve(&open.path, &open.file, open.end, length).map(|()| length));
-            open.reserved = open.end + reserved.map_err(no_space_or_broken)?;
+            let step = self.layout.reserve_bytes.min(self.layout.segment_bytes.saturating_sub(open.end)).max(length);
+            let reserved = disk.reserve(&open.path, &open.file, open.end, step);
+            fault::point("append.reserved");
+            open.reserved = match reserved {
+                Ok(()) => open.end + step,
+                // Near the end every event counts: it is written where it just fits, and what was taken is part of that room.
+                Err(error) if disk::is_no_space(&error) => open.end,
+                Err(error) => return Err(WriteError::Broken(error)),
+            };
         }
         fault::point("append.before");
         if let Err(error) = disk.write(&open.path, &open.file, &commit.bytes, open.end) {
@@ -120,12 +128,26 @@ impl Writer {
         Ok(Written { offset, new_segment })
     }
 
+    /// Gives back the room that was taken ahead. Not after a failed append: what then follows the last commit is for the next
+    /// open to judge.
+    pub(crate) fn trim(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        if open.reserved > open.end {
+            open.reserved = open.end;
+            // Zeros that stay are no harm.
+            if let Err(error) = self.layout.disk.truncate(&open.path, &open.file, open.end) {
+                tracing::debug!(%error, segment = %open.path.display(), "cannot give back room after the last commit");
+            }
+        }
+    }
+
     /// Starts a new segment where there is none or the last one is full.
     fn roll(&mut self, first: Position, length: u64) -> Result<(), WriteError> {
         let fits = |open: &Open| open.end == segment::HEADER || open.end + length <= self.layout.segment_bytes;
         if self.open.as_ref().is_some_and(fits) {
             return Ok(());
         }
+        self.trim();
         let path = segment::path(&self.layout.dir, first);
         let header = segment::header(first, self.chain);
         let file = self.layout.disk.create(&path, &header).map_err(no_space_or_broken)?;

@@ -7,5 +7,6 @@ mod crash;
 mod damage;
 mod reader;
 mod rewritten;
+mod room;
 mod space;
 mod support;

@@ -42,6 +42,34 @@ fn a_commit_that_does_not_fit_leaves_nothing_behind() {
 }
 
 #[test]
+fn room_that_was_taken_ahead_is_used_up_to_the_last_event_that_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::with_room_ahead(1);
+    let (log, _) = DurableLog::open(dir.path(), Options { disk: disk.clone(), ..options() }).unwrap();
+    block(async {
+        let mut version = append(&log, "run/a", 0, vec![event("1", 100)]).await.unwrap().version.0;
+        // The first append has taken the whole segment; another one finds room for 1000 bytes of what it wants.
+        disk.set_room(Some(1000));
+        loop {
+            match append(&log, "run/a", version, vec![event("x", 100)]).await {
+                Ok(appended) => version = appended.version.0,
+                Err(error) => break assert_eq!((error.code(), error.retryable()), ("NO_SPACE", true)),
+            }
+        }
+        // 252 bytes each: 16 in 4096 bytes after a header, 3 in 1000.
+        assert_eq!(version, 16 + 3);
+        disk.set_room(None);
+        append(&log, "run/a", version, vec![event("y", 100)]).await.unwrap();
+    });
+    let records = all(&log);
+    assert_consistent(&log, &records);
+    drop(log);
+    let (log, report) = open(dir.path());
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(all(&log), records);
+}
+
+#[test]
 fn a_partial_commit_that_cannot_be_taken_back_poisons() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::new(1);
@@ -56,7 +84,8 @@ fn a_partial_commit_that_cannot_be_taken_back_poisons() {
     });
     drop(log);
     let (log, report) = open(dir.path());
-    assert_eq!(report.torn_tail.map(|torn| torn.bytes), Some(50));
+    // Up to the last of the 50 bytes that is not zero.
+    assert_eq!(report.torn_tail.map(|torn| torn.bytes), Some(45));
     block(append(&log, "run/a", 1, vec![event("2", 100)])).unwrap();
 }
 

@@ -4,7 +4,7 @@ use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind, Warnings};
 use crate::ids::{RunId, Sha256};
 use crate::run::{
-    ArtifactStoredV1, Outcome, ParticipantCompletedV1, ParticipantFailedV1, ParticipantPlannedV1,
+    ArtifactStoredV1, Outcome, ParticipantCompletedV1, ParticipantFailedV2, ParticipantPlannedV2,
     ParticipantProgressedV1, ParticipantResetV1, ParticipantStartedV1, RunClassifiedV1, RunPublishRequestedV1,
     RunPublishedV1, RunRequestedV1, RunResumedV1, RunStartedV1, StoredFileV1, Target,
 };
@@ -35,12 +35,15 @@ impl Film {
             max_parallel: 2,
         }));
         for participant in ["a", "b"] {
-            film.show(&RunEvent::ParticipantPlanned(ParticipantPlannedV1 {
+            film.show(&RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
                 participant: name(participant),
                 kind: "files".into(),
                 critical: true,
                 definition_sha256: Sha256::default(),
                 definition_parts: 0,
+                depends_on: Vec::new(),
+                max_tries: 1,
+                retry_delay_ms: 0,
             }));
         }
         film
@@ -168,7 +171,11 @@ fn damage_found_after_the_rename_does_not_take_progress_back() {
     let (target, sums_sha256) = (Target::Completed, Sha256::default());
     film.show(&RunEvent::PublishRequested(RunPublishRequestedV1 { target, sums_sha256 }));
     let failure = Failure::new(FailureKind::Fatal, "CODE", "it did not work");
-    film.show(&RunEvent::ParticipantFailed(ParticipantFailedV1 { participant: name("a"), failure }));
+    film.show(&RunEvent::ParticipantFailed(ParticipantFailedV2 {
+        participant: name("a"),
+        failure,
+        output: String::new(),
+    }));
     let again = film.classified(Outcome::Failed);
     assert_eq!((again.phase, again.overall_percent), (Phase::Validate, 99.0));
     assert_eq!(again.participants[0].message, "it did not work (CODE)");

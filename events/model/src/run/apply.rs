@@ -1,7 +1,7 @@
 //! Folding a run's facts into its state.
 
 use super::{
-    ArtifactStoredV1, LastVerified, ParticipantStatus, Retained, Run, RunEffect, RunParticipant, Stage, Target,
+    ArtifactStoredV1, LastVerified, ParticipantStatus, Retained, Run, RunEffect, RunParticipant, Stage, Target, Try,
 };
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::RunEvent;
@@ -14,8 +14,8 @@ impl Aggregate for Run {
     type Effect = RunEffect;
     type Refusal = super::Refusal;
 
-    fn decide(&self, command: super::RunCommand, now: Timestamp) -> Result<Vec<RunEvent>, super::Refusal> {
-        super::decide::decide(self, command, now)
+    fn decide(&self, command: super::RunCommand, _now: Timestamp) -> Result<Vec<RunEvent>, super::Refusal> {
+        super::decide::decide(self, command)
     }
 
     fn apply(&mut self, event: &RunEvent, moment: &Moment) {
@@ -35,12 +35,18 @@ impl Aggregate for Run {
                 name: plan.participant.clone(),
                 kind: plan.kind.clone(),
                 critical: plan.critical,
+                definition_sha256: plan.definition_sha256,
                 definition: String::new(),
+                depends_on: plan.depends_on.clone(),
+                max_tries: plan.max_tries,
+                retry_delay_ms: plan.retry_delay_ms,
                 status: ParticipantStatus::Pending,
                 tries: 0,
+                retry_at: None,
                 started_at: None,
                 finished_at: None,
                 failure: None,
+                output: String::new(),
                 artifacts: Vec::new(),
                 warnings: Warnings::default(),
                 notes: Warnings::default(),
@@ -64,6 +70,8 @@ impl Aggregate for Run {
             RunEvent::ParticipantReset(reset) => self.with(&reset.participant, |participant| {
                 participant.status = ParticipantStatus::Pending;
                 participant.tries = 0;
+                participant.retry_at = None;
+                participant.output.clear();
                 participant.started_at = None;
                 participant.finished_at = None;
                 participant.failure = None;
@@ -79,6 +87,7 @@ impl Aggregate for Run {
                 self.with(&started.participant, |participant| {
                     participant.status = ParticipantStatus::Running;
                     participant.tries = started.try_number;
+                    participant.retry_at = None;
                     participant.started_at = Some(now);
                     participant.artifacts.clear();
                     participant.progress = None;
@@ -93,6 +102,8 @@ impl Aggregate for Run {
             RunEvent::ArtifactStored(artifact) => self.store(artifact),
             RunEvent::ParticipantCompleted(completed) => self.with(&completed.participant, |participant| {
                 participant.end(ParticipantStatus::Completed, now);
+                participant.failure = None;
+                participant.output.clear();
                 participant.files = completed.files;
                 participant.warnings = completed.warnings.clone();
                 participant.notes = completed.notes.clone();
@@ -104,7 +115,17 @@ impl Aggregate for Run {
                 };
                 participant.end(status, now);
                 participant.failure = Some(failed.failure.clone());
+                participant.output.clone_from(&failed.output);
             }),
+            RunEvent::ParticipantTryFailed(failed) => self.with(&failed.participant, |participant| {
+                participant.end(ParticipantStatus::Pending, now);
+                participant.finished_at = None;
+                participant.failure = Some(failed.failure.clone());
+                participant.output.clone_from(&failed.output);
+                let pause = i64::try_from(failed.retry_after_ms).unwrap_or(i64::MAX).saturating_mul(1000);
+                participant.retry_at = Some(Timestamp(now.0.saturating_add(pause)));
+            }),
+            RunEvent::ParticipantDue(due) => self.with(&due.participant, |participant| participant.retry_at = None),
             RunEvent::ParticipantCancelled(cancelled) => {
                 self.with(&cancelled.participant, |participant| participant.end(ParticipantStatus::Cancelled, now));
             }
@@ -161,6 +182,11 @@ impl Aggregate for Run {
                 RunEvent::ParticipantStarted(started) => {
                     effects.push(RunEffect::StartParticipant(started.participant.clone()));
                 }
+                RunEvent::ParticipantTryFailed(failed) => effects.push(RunEffect::RetryLater {
+                    participant: failed.participant.clone(),
+                    of: Try { attempt: self.attempt, number: failed.try_number },
+                    after_ms: failed.retry_after_ms,
+                }),
                 RunEvent::CancelRequested(_) if self.running() > 0 => effects.push(RunEffect::CancelParticipants),
                 RunEvent::Classified(_) => effects.push(RunEffect::Seal),
                 RunEvent::PublishRequested(requested) => effects.push(RunEffect::Publish(requested.target)),
@@ -213,6 +239,7 @@ impl Run {
 impl RunParticipant {
     fn end(&mut self, status: ParticipantStatus, now: Timestamp) {
         self.status = status;
+        self.retry_at = None;
         self.finished_at = Some(now);
         if status != ParticipantStatus::Completed {
             self.artifacts.clear();

@@ -2,7 +2,7 @@
 
 use super::{ArtifactStoredV1, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV1, RunVerifiedV1};
 use crate::failure::Failure;
-use crate::ids::{ParticipantName, Sha256};
+use crate::ids::{ParticipantName, Sha256, Timestamp};
 
 /// A participant of a run that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,21 @@ pub struct NewParticipant {
     pub definition: String,
     /// SHA-256 of the definition.
     pub definition_sha256: Sha256,
+    /// Participants that work before it, where they are part of the run.
+    pub depends_on: Vec<ParticipantName>,
+    /// Tries within one attempt, the first included.
+    pub max_tries: u32,
+    /// The pause before the second try, in milliseconds.
+    pub retry_delay_ms: u64,
+}
+
+/// One try of a participant in a run. An answer names it, so that a late one is not taken for that of a later try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Try {
+    /// The run's attempt.
+    pub attempt: u32,
+    /// The try within it, 1 for the first.
+    pub number: u32,
 }
 
 /// A run that is asked for.
@@ -51,9 +66,16 @@ pub enum RunCommand {
     /// Its directory could not be made.
     DirectoryFailed(Failure),
     /// A participant came further.
-    Progress(ParticipantProgressedV1),
+    Progress {
+        /// In which try.
+        of: Try,
+        /// How far.
+        progress: ParticipantProgressedV1,
+    },
     /// A participant gave all it has.
     Complete {
+        /// In which try.
+        of: Try,
         /// Its artifacts.
         artifacts: Vec<ArtifactStoredV1>,
         /// The rest.
@@ -63,8 +85,21 @@ pub enum RunCommand {
     Fail {
         /// Which.
         participant: ParticipantName,
+        /// In which try.
+        of: Try,
         /// Why.
         failure: Failure,
+        /// The end of what its program said.
+        output: String,
+        /// Whether it may be tried again in this run, where the failure allows it: not in quarantine.
+        may_retry: bool,
+    },
+    /// The pause after a failed try is over.
+    Retry {
+        /// Who.
+        participant: ParticipantName,
+        /// After which try.
+        of: Try,
     },
     /// Stop.
     Cancel {
@@ -88,6 +123,8 @@ pub enum RunCommand {
         found: Found,
         /// Completed participants whose artifacts are not as recorded, and why.
         broken: Vec<(ParticipantName, String)>,
+        /// When the process that found it so took over: the gap ends there, however long the run waits for its turn.
+        taken_over: Timestamp,
     },
     /// Sizes and hashes were taken again.
     Verified(RunVerifiedV1),

@@ -3,20 +3,21 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_DEFINITION, MAX_KIND, MAX_PARTICIPANTS,
-    MAX_REQUEST_EVENTS, NewRun, Outcome, ParticipantCancelledV1, ParticipantCompletedV1, ParticipantFailedV1,
-    ParticipantPlannedV1, ParticipantSkippedV1, ParticipantStartedV1, ParticipantStatus, RESERVED_FILES, Refusal,
-    Retained, Run, RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteFailedV1, RunDeleteRequestedV1,
-    RunDeletedV1, RunEndedV1, RunParticipant, RunPublishRequestedV1, RunPublishedV1, RunStartedV1, RunVerifiedV1,
-    Stage,
+    ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_DEFINITION, MAX_DEPENDENCIES, MAX_KIND, MAX_OUTPUT,
+    MAX_PARTICIPANTS, MAX_REQUEST_EVENTS, NewParticipant, NewRun, Outcome, ParticipantCancelledV1,
+    ParticipantCompletedV1, ParticipantDueV1, ParticipantFailedV2, ParticipantPlannedV2, ParticipantSkippedV1,
+    ParticipantStartedV1, ParticipantStatus, ParticipantTryFailedV1, RESERVED_FILES, Refusal, Retained, Run,
+    RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteFailedV1, RunDeleteRequestedV1, RunDeletedV1,
+    RunEndedV1, RunParticipant, RunPublishRequestedV1, RunPublishedV1, RunStartedV1, RunVerifiedV1, Stage, Try,
 };
 use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind, cut};
-use crate::ids::{ParticipantName, Timestamp};
+use crate::ids::ParticipantName;
+use crate::supervision::{self, MAX_TRIES};
 
 type Decision = Result<Vec<RunEvent>, Refusal>;
 
-pub(super) fn decide(run: &Run, command: RunCommand, now: Timestamp) -> Decision {
+pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
     match (command, run.stage) {
         (RunCommand::Request(new), Stage::Unknown) => request(new),
         (RunCommand::Request(_), _) => Err(Refusal::Exists),
@@ -26,14 +27,15 @@ pub(super) fn decide(run: &Run, command: RunCommand, now: Timestamp) -> Decision
         (RunCommand::DirectoryReady, Stage::Preparing) => Ok(run.go_on(Vec::new())),
         (RunCommand::DirectoryFailed(failure), Stage::Preparing) => Ok(run.end_without_directory(failure)),
 
-        (RunCommand::Progress(progress), Stage::Working) => match run.participant(&progress.participant) {
-            Some(participant) if participant.status == ParticipantStatus::Running => {
-                Ok(vec![RunEvent::ParticipantProgressed(progress)])
-            }
-            _ => Err(Refusal::OutOfOrder),
-        },
-        (RunCommand::Complete { artifacts, completed }, Stage::Working) => run.complete(artifacts, completed),
-        (RunCommand::Fail { participant, failure }, Stage::Working) => run.fail(participant, failure),
+        (RunCommand::Progress { of, progress }, Stage::Working) => {
+            run.at_work(&progress.participant, of)?;
+            Ok(vec![RunEvent::ParticipantProgressed(progress)])
+        }
+        (RunCommand::Complete { of, artifacts, completed }, Stage::Working) => run.complete(of, artifacts, completed),
+        (RunCommand::Fail { participant, of, failure, output, may_retry }, Stage::Working) => {
+            run.fail(&participant, of, failure, &output, may_retry)
+        }
+        (RunCommand::Retry { participant, of }, Stage::Working) => run.retry(&participant, of),
 
         (RunCommand::Cancel { .. }, _) if run.cancel.is_some() => Ok(Vec::new()),
         (RunCommand::Cancel { reason }, Stage::Queued) => {
@@ -61,7 +63,7 @@ pub(super) fn decide(run: &Run, command: RunCommand, now: Timestamp) -> Decision
                 .collect())
         }
 
-        (RunCommand::Recover { found, broken }, _) => Ok(run.recover(found, &broken, now)),
+        (RunCommand::Recover { found, broken, taken_over }, _) => Ok(run.recover(found, &broken, taken_over)),
 
         (_, Stage::Ended) if run.retained == Retained::Deleted => Err(Refusal::Deleted),
         (RunCommand::Verified(_), Stage::Ended) if run.retained == Retained::Deleting => Err(Refusal::Deleted),
@@ -93,9 +95,19 @@ fn request(new: NewRun) -> Decision {
     if new.request.compression.len() > MAX_KIND {
         return invalid(format!("the name of the compression is longer than {MAX_KIND} bytes"));
     }
+    let all: BTreeSet<_> = new.participants.iter().map(|participant| participant.name.clone()).collect();
+    if let Some(name) = never_begun(&new.participants) {
+        return invalid(format!("{name} waits for itself: take one of the names out of depends_on"));
+    }
     let mut events = vec![RunEvent::Requested(new.request)];
     let mut names = BTreeSet::new();
     for participant in new.participants {
+        if participant.depends_on.len() > MAX_DEPENDENCIES {
+            return invalid(format!("{} depends on more than {MAX_DEPENDENCIES} participants", participant.name));
+        }
+        if !(1..=MAX_TRIES).contains(&participant.max_tries) {
+            return invalid(format!("{} is tried 1 to {MAX_TRIES} times", participant.name));
+        }
         if !names.insert(participant.name.as_str().to_ascii_lowercase()) {
             return invalid(format!(
                 "two participants are called {}: names are told apart without case",
@@ -109,12 +121,16 @@ fn request(new: NewRun) -> Decision {
             return invalid(format!("the definition of {} is larger than {MAX_DEFINITION} bytes", participant.name));
         }
         let parts = split(&participant.definition);
-        events.push(RunEvent::ParticipantPlanned(ParticipantPlannedV1 {
+        events.push(RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
             participant: participant.name.clone(),
             kind: participant.kind,
             critical: participant.critical,
             definition_sha256: participant.definition_sha256,
             definition_parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
+            // A scoped run may leave out what another participant waits for.
+            depends_on: participant.depends_on.into_iter().filter(|name| all.contains(name)).collect(),
+            max_tries: participant.max_tries,
+            retry_delay_ms: participant.retry_delay_ms,
         }));
         events.extend(parts.into_iter().map(|text| {
             RunEvent::DefinitionPart(DefinitionPartV1 { participant: participant.name.clone(), text: text.to_owned() })
@@ -126,6 +142,21 @@ fn request(new: NewRun) -> Decision {
         );
     }
     Ok(events)
+}
+
+/// A participant that would never have its turn, because it waits for itself through others.
+fn never_begun(participants: &[NewParticipant]) -> Option<&ParticipantName> {
+    let mut left: Vec<_> = participants.iter().collect();
+    loop {
+        let before = left.len();
+        let waits: BTreeSet<_> = left.iter().map(|participant| &participant.name).collect();
+        let free = |one: &&NewParticipant| !one.depends_on.iter().any(|name| waits.contains(name));
+        let next: Vec<_> = left.iter().copied().filter(|one| !free(one)).collect();
+        left = next;
+        if left.is_empty() || left.len() == before {
+            return left.first().map(|participant| &participant.name);
+        }
+    }
 }
 
 /// Cuts a definition into pieces that fit an event each.
@@ -152,16 +183,43 @@ impl Run {
         if after.cancel.is_some() {
             return events;
         }
-        let limit = after.request.as_ref().map_or(1, |request| request.max_parallel.max(1)) as usize;
-        let free = limit.saturating_sub(after.running());
-        let pending = after.participants.iter().filter(|participant| participant.status == ParticipantStatus::Pending);
-        events.extend(pending.take(free).map(|participant| {
-            RunEvent::ParticipantStarted(ParticipantStartedV1 {
-                participant: participant.name.clone(),
-                try_number: participant.tries.saturating_add(1),
-            })
-        }));
+        let ready = after.participants.iter().filter(|participant| after.is_ready(participant));
+        events.extend(ready.take(after.free()).map(begin));
         events
+    }
+
+    /// How many more may be at work.
+    fn free(&self) -> usize {
+        let limit = self.request.as_ref().map_or(1, |request| request.max_parallel.max(1)) as usize;
+        limit.saturating_sub(self.running())
+    }
+
+    /// Whether it has not begun, waits for no pause, and all it depends on have ended, well or not.
+    fn is_ready(&self, participant: &RunParticipant) -> bool {
+        let open = |name: &ParticipantName| self.participant(name).is_some_and(|other| other.status.is_open());
+        participant.status == ParticipantStatus::Pending
+            && participant.retry_at.is_none()
+            && !participant.depends_on.iter().any(open)
+    }
+
+    /// The participant, where this try of it is at work.
+    fn at_work(&self, name: &ParticipantName, of: Try) -> Result<&RunParticipant, Refusal> {
+        let this = |participant: &&RunParticipant| {
+            participant.status == ParticipantStatus::Running
+                && (self.attempt, participant.tries) == (of.attempt, of.number)
+        };
+        self.participant(name).filter(this).ok_or(Refusal::OutOfOrder)
+    }
+
+    fn retry(&self, name: &ParticipantName, of: Try) -> Decision {
+        let waits = |participant: &&RunParticipant| {
+            participant.retry_at.is_some() && (self.attempt, participant.tries) == (of.attempt, of.number)
+        };
+        let participant = self.participant(name).filter(waits).ok_or(Refusal::OutOfOrder)?;
+        Ok(match self.free() {
+            0 => vec![RunEvent::ParticipantDue(ParticipantDueV1 { participant: name.clone() })],
+            _ => vec![begin(participant)],
+        })
     }
 
     /// Applies facts whose time does not matter to what is decided from them.
@@ -171,11 +229,9 @@ impl Run {
         events.iter().for_each(|event| self.apply(event, &moment));
     }
 
-    fn complete(&self, artifacts: Vec<ArtifactStoredV1>, completed: ParticipantCompletedV1) -> Decision {
+    fn complete(&self, of: Try, artifacts: Vec<ArtifactStoredV1>, completed: ParticipantCompletedV1) -> Decision {
         let name = completed.participant.clone();
-        let Some(participant) = self.participant(&name).filter(|p| p.status == ParticipantStatus::Running) else {
-            return Err(Refusal::OutOfOrder);
-        };
+        let participant = self.at_work(&name, of)?;
         if artifacts.iter().any(|artifact| artifact.participant != name || artifact.compression.len() > MAX_KIND) {
             return Err(Refusal::Invalid(format!("an artifact given by {name} is not one of {name}")));
         }
@@ -195,7 +251,7 @@ impl Run {
             None
         };
         if let Some((code, message)) = refusal {
-            return self.fail(name, Failure::new(FailureKind::Fatal, code, message));
+            return self.fail(&name, of, Failure::new(FailureKind::Fatal, code, message), "", false);
         }
         let mut events: Vec<_> = artifacts.into_iter().map(RunEvent::ArtifactStored).collect();
         events.push(RunEvent::ParticipantCompleted(ParticipantCompletedV1 {
@@ -219,16 +275,30 @@ impl Run {
         artifacts.iter().flat_map(files).find(|file| !held.insert(file.to_ascii_lowercase())).map(str::to_owned)
     }
 
-    fn fail(&self, name: ParticipantName, failure: Failure) -> Decision {
-        match self.participant(&name) {
-            Some(participant) if participant.status == ParticipantStatus::Running => {}
-            _ => return Err(Refusal::OutOfOrder),
-        }
+    fn fail(&self, name: &ParticipantName, of: Try, failure: Failure, output: &str, may_retry: bool) -> Decision {
+        let participant = self.at_work(name, of)?;
         let failure = failure.bounded();
+        let output = cut(output, MAX_OUTPUT).to_owned();
+        let name = name.clone();
+        let again = may_retry
+            && self.cancel.is_none()
+            && participant.tries < participant.max_tries
+            && supervision::may_be_mended(failure.kind);
         let event = if failure.kind == FailureKind::Cancelled && self.cancel.is_some() {
             RunEvent::ParticipantCancelled(ParticipantCancelledV1 { participant: name })
+        } else if let Some(run_id) = self.id().filter(|_| again) {
+            let try_number = participant.tries;
+            let base = participant.retry_delay_ms;
+            let retry_after_ms = supervision::retry_delay_ms(base, run_id, &name, try_number);
+            RunEvent::ParticipantTryFailed(ParticipantTryFailedV1 {
+                participant: name,
+                try_number,
+                failure,
+                output,
+                retry_after_ms,
+            })
         } else {
-            RunEvent::ParticipantFailed(ParticipantFailedV1 { participant: name, failure })
+            RunEvent::ParticipantFailed(ParticipantFailedV2 { participant: name, failure, output })
         };
         Ok(self.go_on(vec![event]))
     }
@@ -288,7 +358,7 @@ impl Run {
         let lost = self.participants.iter().filter(|participant| participant.status == ParticipantStatus::Completed);
         events.extend(lost.map(|participant| {
             let participant = participant.name.clone();
-            RunEvent::ParticipantFailed(ParticipantFailedV1 { participant, failure: failure.clone() })
+            failed(participant, failure.clone())
         }));
         events.push(ended(outcome, error_summary));
         events
@@ -317,9 +387,7 @@ impl Run {
         let mut events: Vec<_> = damage
             .into_iter()
             .filter(|(name, _)| good(name))
-            .map(|(participant, failure)| {
-                RunEvent::ParticipantFailed(ParticipantFailedV1 { participant, failure: failure.bounded() })
-            })
+            .map(|(participant, failure)| failed(participant, failure.bounded()))
             .collect();
         // Without a participant to fail the run would be sealed again for the same reason, and so for ever.
         if events.is_empty() {
@@ -330,6 +398,17 @@ impl Run {
         events.push(after.classify());
         Ok(events)
     }
+}
+
+fn begin(participant: &RunParticipant) -> RunEvent {
+    RunEvent::ParticipantStarted(ParticipantStartedV1 {
+        participant: participant.name.clone(),
+        try_number: participant.tries.saturating_add(1),
+    })
+}
+
+fn failed(participant: ParticipantName, failure: Failure) -> RunEvent {
+    RunEvent::ParticipantFailed(ParticipantFailedV2 { participant, failure, output: String::new() })
 }
 
 fn ended(outcome: Outcome, error_summary: String) -> RunEvent {

@@ -44,6 +44,9 @@ impl RunType {
 }
 
 impl Trigger {
+    /// All of them.
+    pub const ALL: [Trigger; 4] = [Trigger::Manual, Trigger::Cron, Trigger::PreUpdate, Trigger::Shutdown];
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -127,6 +130,42 @@ pub struct ParticipantPlannedV1 {
     pub definition_sha256: Sha256,
     /// How many [`DefinitionPartV1`] hold the definition; 0 where the configuration holds it.
     pub definition_parts: u32,
+}
+
+/// [`ParticipantPlannedV1`], with what it waits for and how often it is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantPlannedV2 {
+    /// Its name.
+    pub participant: ParticipantName,
+    /// What it is, for example `files`.
+    pub kind: String,
+    /// Whether its failure fails the run.
+    pub critical: bool,
+    /// SHA-256 of its definition.
+    pub definition_sha256: Sha256,
+    /// How many [`DefinitionPartV1`] hold the definition; 0 where the configuration holds it.
+    pub definition_parts: u32,
+    /// Participants of the run that work before it.
+    pub depends_on: Vec<ParticipantName>,
+    /// Tries within one attempt, the first included.
+    pub max_tries: u32,
+    /// The pause before the second try, in milliseconds.
+    pub retry_delay_ms: u64,
+}
+
+impl From<ParticipantPlannedV1> for ParticipantPlannedV2 {
+    fn from(v1: ParticipantPlannedV1) -> Self {
+        Self {
+            participant: v1.participant,
+            kind: v1.kind,
+            critical: v1.critical,
+            definition_sha256: v1.definition_sha256,
+            definition_parts: v1.definition_parts,
+            depends_on: Vec::new(),
+            max_tries: 1,
+            retry_delay_ms: 0,
+        }
+    }
 }
 
 /// A piece of an ad-hoc participant's definition, in order.
@@ -242,6 +281,45 @@ pub struct ParticipantFailedV1 {
     pub participant: ParticipantName,
     /// Why.
     pub failure: Failure,
+}
+
+/// [`ParticipantFailedV1`], with the last of what its program said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantFailedV2 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// Why.
+    pub failure: Failure,
+    /// The end of its program's standard error, at most [`super::MAX_OUTPUT`] bytes; empty where there is none.
+    pub output: String,
+}
+
+impl From<ParticipantFailedV1> for ParticipantFailedV2 {
+    fn from(v1: ParticipantFailedV1) -> Self {
+        Self { participant: v1.participant, failure: v1.failure, output: String::new() }
+    }
+}
+
+/// A try failed, and there will be another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantTryFailedV1 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// Which try in this attempt, 1 for the first.
+    pub try_number: u32,
+    /// Why.
+    pub failure: Failure,
+    /// The end of its program's standard error, at most [`super::MAX_OUTPUT`] bytes.
+    pub output: String,
+    /// The pause before the next try, in milliseconds.
+    pub retry_after_ms: u64,
+}
+
+/// The pause before the next try is over, and others are at work: it waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantDueV1 {
+    /// Which.
+    pub participant: ParticipantName,
 }
 
 /// A participant was stopped, or not begun, because the run was cancelled.

@@ -20,7 +20,7 @@ mod tests;
 mod view;
 
 pub(crate) use apply::share;
-pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand};
+pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
 pub use events::*;
 pub use view::{ArtifactView, ConsistencyView, ParticipantView, RunStatus, RunView};
 
@@ -35,6 +35,11 @@ pub const MAX_DEFINITION: usize = 1 << 19;
 pub const MAX_PARTICIPANTS: usize = 200;
 /// Most events of one request: participants and the pieces of their definitions are recorded in one commit.
 pub const MAX_REQUEST_EVENTS: usize = 256;
+
+/// Most participants one can wait for.
+pub const MAX_DEPENDENCIES: usize = 50;
+/// Most of a program's output that is recorded with its failure, in bytes.
+pub const MAX_OUTPUT: usize = 4096;
 
 /// Longest name of a kind of participant or of a compression, in bytes.
 pub const MAX_KIND: usize = 64;
@@ -110,18 +115,30 @@ pub struct RunParticipant {
     pub kind: String,
     /// Whether its failure fails the run.
     pub critical: bool,
+    /// SHA-256 of its definition.
+    pub definition_sha256: Sha256,
     /// Its definition as JSON; empty where the configuration holds it.
     pub definition: String,
+    /// Participants of the run that work before it.
+    pub depends_on: Vec<ParticipantName>,
+    /// Tries within one attempt, the first included.
+    pub max_tries: u32,
+    /// The pause before the second try, in milliseconds.
+    pub retry_delay_ms: u64,
     /// How far it has come.
     pub status: ParticipantStatus,
     /// Tries in this attempt.
     pub tries: u32,
+    /// When it is tried again, while it waits for that.
+    pub retry_at: Option<Timestamp>,
     /// When it was begun last.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// Why it has no artifacts.
+    /// Why it has no artifacts, or why its last try gave none.
     pub failure: Option<Failure>,
+    /// The end of what its program said when it failed.
+    pub output: String,
     /// Its artifacts.
     pub artifacts: Vec<ArtifactStoredV1>,
     /// What it left out.
@@ -318,6 +335,15 @@ pub enum RunEffect {
     PrepareDirectory,
     /// Let a participant write.
     StartParticipant(ParticipantName),
+    /// Come back with [`RunCommand::Retry`] once the pause is over.
+    RetryLater {
+        /// Who.
+        participant: ParticipantName,
+        /// After which try.
+        of: Try,
+        /// The pause, in milliseconds.
+        after_ms: u64,
+    },
     /// Stop those that write.
     CancelParticipants,
     /// Read every artifact again, write manifest and sums.

@@ -4,7 +4,7 @@
 //! as recorded; attempts and the time of the gap are bounded, so that no run is taken up for ever.
 
 use super::{
-    Found, Outcome, ParticipantFailedV1, ParticipantResetV1, ParticipantStatus, Retained, Run, RunClassifiedV1,
+    Found, Outcome, ParticipantFailedV2, ParticipantResetV1, ParticipantStatus, Retained, Run, RunClassifiedV1,
     RunInterruptedV1, RunResumedV1, Stage,
 };
 use crate::event::RunEvent;
@@ -12,6 +12,7 @@ use crate::failure::{Failure, FailureKind, cut};
 use crate::ids::{ParticipantName, Timestamp};
 
 impl Run {
+    /// `now` is when the process took over that goes on with the run.
     pub(super) fn recover(&self, found: Found, broken: &[(ParticipantName, String)], now: Timestamp) -> Vec<RunEvent> {
         let interrupted = |reason: &str| RunEvent::Interrupted(RunInterruptedV1 { reason: reason.into() });
         match self.stage {
@@ -66,7 +67,8 @@ impl Run {
         events.push(RunEvent::Resumed(RunResumedV1 { attempt: self.attempt.saturating_add(1) }));
         for participant in &self.participants {
             let reason = match participant.status {
-                ParticipantStatus::Pending => continue,
+                ParticipantStatus::Pending if participant.tries == 0 => continue,
+                ParticipantStatus::Pending => "it was to be tried again".to_owned(),
                 ParticipantStatus::Completed if found == Found::Running => {
                     match broken.iter().find(|(name, _)| *name == participant.name) {
                         Some((_, reason)) => cut(reason, Failure::MAX_MESSAGE).to_owned(),
@@ -92,9 +94,10 @@ impl Run {
         let mut events: Vec<_> = open
             .map(|participant| match participant.status {
                 ParticipantStatus::Running if self.cancel.is_none() => {
-                    RunEvent::ParticipantFailed(ParticipantFailedV1 {
+                    RunEvent::ParticipantFailed(ParticipantFailedV2 {
                         participant: participant.name.clone(),
                         failure: failure.clone(),
+                        output: String::new(),
                     })
                 }
                 _ => self.not_run(participant, &failure.message),

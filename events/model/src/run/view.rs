@@ -145,6 +145,8 @@ pub struct ConsistencyView {
 pub struct ParticipantView {
     /// Its name.
     pub name: String,
+    /// What it is, for example `files`.
+    pub kind: String,
     /// Whether its failure fails the run.
     pub critical: bool,
     /// Whether it is good.
@@ -155,8 +157,12 @@ pub struct ParticipantView {
     pub started_at: i64,
     /// When it ended.
     pub finished_at: i64,
-    /// Why it is not good.
+    /// Tries in the last attempt.
+    pub tries: u32,
+    /// Why it is not good, or why its last try was not.
     pub error: String,
+    /// The end of its program's standard error where it failed.
+    pub output: String,
     /// What it left out.
     pub warnings: Warnings,
     /// What can never be backed up, for the record.
@@ -262,11 +268,14 @@ impl Run {
         let ended = |at: Option<crate::ids::Timestamp>| at.map_or(0, |at| at.seconds());
         ParticipantView {
             name: participant.name.to_string(),
+            kind: participant.kind.clone(),
             critical: participant.critical,
             ok: participant.status == ParticipantStatus::Completed,
             status: participant.status.as_str().into(),
             started_at: ended(participant.started_at),
             finished_at: ended(participant.finished_at),
+            tries: participant.tries,
+            output: participant.output.clone(),
             error: participant.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
             warnings: participant.warnings.clone(),
             notes: participant.notes.clone(),

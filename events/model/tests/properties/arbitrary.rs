@@ -141,11 +141,29 @@ pub(crate) fn every_kind() -> Vec<BoxedStrategy<Event>> {
 }
 
 fn run_kinds() -> Vec<BoxedStrategy<Event>> {
-    let planned = (participant(), short(), any::<bool>(), digest(), any::<u32>());
+    let tries = (vec(participant(), 0..3), any::<(u32, u64)>());
+    let try_failed = ((participant(), failure(), short()), any::<(u32, u64)>());
+    let planned = (participant(), short(), any::<bool>(), digest(), any::<u32>(), tries);
     vec![
         event!(RunEvent::Requested, request(), |request| request),
-        event!(RunEvent::ParticipantPlanned, planned, |(participant, kind, critical, definition_sha256, parts)| {
-            r::ParticipantPlannedV1 { participant, kind, critical, definition_sha256, definition_parts: parts }
+        event!(RunEvent::ParticipantPlanned, planned, |(
+            participant,
+            kind,
+            critical,
+            definition_sha256,
+            definition_parts,
+            (depends_on, (max_tries, retry_delay_ms)),
+        )| {
+            r::ParticipantPlannedV2 {
+                participant,
+                kind,
+                critical,
+                definition_sha256,
+                definition_parts,
+                depends_on,
+                max_tries,
+                retry_delay_ms,
+            }
         }),
         event!(RunEvent::DefinitionPart, (participant(), text()), |(participant, text)| {
             r::DefinitionPartV1 { participant, text }
@@ -169,8 +187,8 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
         )| {
             r::ParticipantCompletedV1 { participant, files, warnings, notes }
         }),
-        event!(RunEvent::ParticipantFailed, (participant(), failure()), |(participant, failure)| {
-            r::ParticipantFailedV1 { participant, failure }
+        event!(RunEvent::ParticipantFailed, (participant(), failure(), short()), |(participant, failure, output)| {
+            r::ParticipantFailedV2 { participant, failure, output }
         }),
         event!(RunEvent::ParticipantCancelled, participant(), |participant| r::ParticipantCancelledV1 { participant }),
         event!(RunEvent::ParticipantSkipped, (participant(), text()), |(participant, reason)| {
@@ -191,11 +209,17 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(RunEvent::DeleteRequested, Just(()), |()| r::RunDeleteRequestedV1 {}),
         event!(RunEvent::Deleted, Just(()), |()| r::RunDeletedV1 {}),
         event!(RunEvent::DeleteFailed, failure(), |failure| r::RunDeleteFailedV1 { failure }),
+        event!(RunEvent::ParticipantTryFailed, try_failed, |((participant, failure, output), numbers)| {
+            let (try_number, retry_after_ms) = numbers;
+            r::ParticipantTryFailedV1 { participant, try_number, failure, output, retry_after_ms }
+        }),
+        event!(RunEvent::ParticipantDue, participant(), |participant| r::ParticipantDueV1 { participant }),
     ]
 }
 
 fn other_kinds() -> Vec<BoxedStrategy<Event>> {
     let begun = (participant(), run_id(), any::<(u32, u32)>());
+    let child = (uuid(), uuid(), any::<(u32, u64)>());
     let restore = (uuid(), run_id(), text(), vec(any::<u8>(), 0..300), any::<(u32, bool)>());
     vec![
         event!(ParticipantEvent::WorkStarted, begun, |(participant, run_id, (attempt, try_number))| {
@@ -208,6 +232,15 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(ParticipantEvent::AttemptAbandoned, (run_id(), any::<u32>()), |(run_id, attempt)| {
             p::AttemptAbandonedV1 { run_id, attempt }
         }),
+        event!(ParticipantEvent::ChildStarted, (run_id(), child), |(run_id, (child_id, boot_id, (group, started)))| {
+            p::ChildStartedV1 { run_id, child: p::ChildV1 { child_id, group, started, boot_id } }
+        }),
+        event!(ParticipantEvent::WorkStuck, (run_id(), failure()), |(run_id, failure)| {
+            p::WorkStuckV1 { run_id, failure }
+        }),
+        event!(ParticipantEvent::WorkReturned, run_id(), |run_id| p::WorkReturnedV1 { run_id }),
+        event!(ParticipantEvent::Quarantined, any::<u32>(), |failures| p::ParticipantQuarantinedV1 { failures }),
+        event!(ParticipantEvent::QuarantineLifted, text(), |reason| p::QuarantineLiftedV1 { reason }),
         event!(RestoreEvent::Requested, restore, |(id, source_run, target, staging, (selections, overwrite))| {
             re::RestoreRequestedV1 { restore_id: RestoreId(id), source_run, target, staging, selections, overwrite }
         }),
@@ -271,7 +304,31 @@ pub(crate) fn largest() -> Vec<Event> {
             notes: warnings.clone(),
         })
         .into(),
-        RunEvent::ParticipantFailed(r::ParticipantFailedV1 { participant, failure: failure.clone() }).into(),
+        RunEvent::ParticipantFailed(r::ParticipantFailedV2 {
+            participant: participant.clone(),
+            failure: failure.clone(),
+            output: "o".repeat(r::MAX_OUTPUT),
+        })
+        .into(),
+        RunEvent::ParticipantTryFailed(r::ParticipantTryFailedV1 {
+            participant: participant.clone(),
+            try_number: u32::MAX,
+            failure: failure.clone(),
+            output: "o".repeat(r::MAX_OUTPUT),
+            retry_after_ms: u64::MAX,
+        })
+        .into(),
+        RunEvent::ParticipantPlanned(r::ParticipantPlannedV2 {
+            participant: participant.clone(),
+            kind: "k".repeat(r::MAX_KIND),
+            critical: true,
+            definition_sha256: Sha256([0xff; 32]),
+            definition_parts: u32::MAX,
+            depends_on: vec![participant; r::MAX_DEPENDENCIES],
+            max_tries: u32::MAX,
+            retry_delay_ms: u64::MAX,
+        })
+        .into(),
         RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
         RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
         RunEvent::Verified(r::RunVerifiedV1 { ok: false, files: u64::MAX, bytes: u64::MAX, errors: warnings }).into(),

@@ -9,7 +9,7 @@ use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
 use holdfast_model::progress::Progress;
 use holdfast_model::run::{
     ArtifactStoredV1, Found, NewParticipant, NewRun, Outcome, ParticipantCompletedV1, ParticipantStatus, Retained, Run,
-    RunCommand, RunRequestedV1, RunType, Stage, StoredFileV1, Trigger,
+    RunCommand, RunRequestedV1, RunType, Stage, StoredFileV1, Trigger, Try,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -45,6 +45,14 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                     critical: critical[n],
                     definition: "{}".into(),
                     definition_sha256: Sha256::default(),
+                    // Only on those before it, so that none waits for itself.
+                    depends_on: NAMES[..n]
+                        .iter()
+                        .filter(|_| critical[n])
+                        .map(|name| name.parse().expect("a name"))
+                        .collect(),
+                    max_tries: 1 + n as u32,
+                    retry_delay_ms: 1000,
                 })
                 .collect(),
         },
@@ -73,7 +81,7 @@ fn complete() -> impl Strategy<Value = RunCommand> {
             let artifacts = files.into_iter().map(stored).collect();
             let notes = warnings.clone();
             let completed = ParticipantCompletedV1 { participant: participant.clone(), files: count, warnings, notes };
-            RunCommand::Complete { artifacts, completed }
+            RunCommand::Complete { of: LIVE, artifacts, completed }
         },
     )
 }
@@ -90,20 +98,48 @@ fn command() -> impl Strategy<Value = RunCommand> {
         6 => Just(RunCommand::Start),
         8 => Just(RunCommand::DirectoryReady),
         1 => careless().prop_map(RunCommand::DirectoryFailed),
-        6 => progress(name()).prop_map(RunCommand::Progress),
+        6 => progress(name()).prop_map(|progress| RunCommand::Progress { of: LIVE, progress }),
         24 => complete(),
-        6 => (name(), careless()).prop_map(|(participant, failure)| RunCommand::Fail { participant, failure }),
+        9 => (name(), careless(), any::<bool>()).prop_map(|(participant, failure, may_retry)| {
+            let output = failure.message.repeat(9);
+            RunCommand::Fail { participant, of: LIVE, failure, output, may_retry }
+        }),
+        6 => name().prop_map(|participant| RunCommand::Retry { participant, of: LIVE }),
+        3 => name().prop_map(|participant| RunCommand::Retry { participant, of: Try { attempt: 1, number: 1 } }),
         1 => (text(), 1_usize..400).prop_map(|(reason, times)| RunCommand::Cancel { reason: reason.repeat(times) }),
         8 => Just(RunCommand::Sealed { sums_sha256: Sha256::default() }),
         3 => vec((name(), careless()), 0..3).prop_map(RunCommand::SealFoundDamage),
         1 => careless().prop_map(RunCommand::DirectoryLost),
         6 => Just(RunCommand::Published),
-        4 => (found, vec((name(), text()), 0..3)).prop_map(|(found, broken)| RunCommand::Recover { found, broken }),
+        4 => (found, vec((name(), text()), 0..3)).prop_map(|(found, broken)| {
+            RunCommand::Recover { found, broken, taken_over: Timestamp(0) }
+        }),
         2 => verified().prop_map(RunCommand::Verified),
         4 => Just(RunCommand::Delete),
         2 => Just(RunCommand::Deleted),
         1 => careless().prop_map(RunCommand::DeleteFailed),
     ]
+}
+
+/// Stands for the try that is at work when the command comes.
+const LIVE: Try = Try { attempt: u32::MAX, number: u32::MAX };
+
+/// The command, aimed at the try that is at work, and at the present.
+fn aimed(mut command: RunCommand, run: &Run, now: Timestamp) -> RunCommand {
+    let live = |name: &ParticipantName| Try {
+        attempt: run.attempt(),
+        number: run.participant(name).map_or(1, |participant| participant.tries),
+    };
+    match &mut command {
+        RunCommand::Progress { of, progress } if *of == LIVE => *of = live(&progress.participant),
+        RunCommand::Complete { of, completed, .. } if *of == LIVE => *of = live(&completed.participant),
+        RunCommand::Fail { of, participant, .. } | RunCommand::Retry { of, participant } if *of == LIVE => {
+            *of = live(participant);
+        }
+        RunCommand::Recover { taken_over, .. } => *taken_over = now,
+        _ => {}
+    }
+    command
 }
 
 /// A command, and the seconds since the one before; clocks step back.
@@ -119,6 +155,7 @@ fn tell(new: NewRun, steps: Vec<(RunCommand, i64)>) -> Vec<(Vec<RunEvent>, Momen
     let mut story = Vec::new();
     for (command, seconds) in [(RunCommand::Request(new), 0)].into_iter().chain(steps) {
         moment.time.0 += seconds * 1_000_000;
+        let command = aimed(command, &run, moment.time);
         let decision = run.decide(command.clone(), moment.time);
         assert_eq!(decision, run.decide(command, moment.time), "decide is deterministic");
         let Ok(events) = decision else { continue };
@@ -183,6 +220,11 @@ fn check_step(before: &Run, events: &[RunEvent], after: &Run) {
     let effects = after.effects(events);
     if before.stage() != after.stage() && after.stage() != Stage::Queued {
         assert!(!effects.is_empty(), "{:?} -> {:?} by {events:?}", before.stage(), after.stage());
+    }
+    if after.stage() == Stage::Working {
+        let rows = after.participants();
+        let moving = rows.iter().any(|row| row.status == ParticipantStatus::Running || row.retry_at.is_some());
+        assert!(moving, "somebody is at work, or comes back after a pause: {rows:?}");
     }
     if events.iter().any(|event| matches!(event, RunEvent::Interrupted(_))) {
         assert!(!effects.is_empty(), "recovery asks for what is owed: {events:?}");

@@ -7,7 +7,7 @@ use holdfast_model::codec::Envelope;
 use holdfast_model::event::{Event, ParticipantEvent, RestoreEvent, RunEvent};
 use holdfast_model::history::History;
 use holdfast_model::ids::{Position, RestoreId, RunId, StreamId, Timestamp, Version};
-use holdfast_model::participant::{Participant, ParticipantCommand, Work};
+use holdfast_model::participant::{ChildV1, Participant, ParticipantCommand, Work};
 use holdfast_model::progress::Progress;
 use holdfast_model::restore::Restore;
 use holdfast_model::run::Run;
@@ -114,8 +114,9 @@ proptest! {
             events.iter().for_each(|event| participant.apply(event, &moment(0)));
             // Work is begun once, and each that was begun is answered or abandoned before the next.
             let begun = |event: &ParticipantEvent| matches!(event, ParticipantEvent::WorkStarted(_));
-            prop_assert_eq!(events.iter().any(begun), participant.at_work().is_some());
-            prop_assert!(before.at_work().is_none() || matches!(events.first(), Some(first) if !begun(first)));
+            prop_assert!(!events.iter().any(begun) || participant.at_work().is_some());
+            prop_assert!(before.at_work().is_none() || !matches!(events.first(), Some(first) if begun(first)));
+            prop_assert!(participant.at_work().is_some() || participant.children().is_empty());
             prop_assert_eq!(participant.effects(&events).len(), events.iter().filter(|event| begun(event)).count());
             all.extend(events);
         }
@@ -132,9 +133,27 @@ proptest! {
 }
 
 fn participant_command() -> impl Strategy<Value = ParticipantCommand> {
-    let start = (1_u32..4, 1_u32..3, 1_u32..3).prop_map(|(counter, attempt, try_number)| ParticipantCommand::Start {
-        participant: "db".parse().expect("a name"),
-        work: Work { run_id: RunId::new(Timestamp(0), counter), attempt, try_number },
+    let work = || {
+        (1_u32..4, 1_u32..3, 1_u32..3).prop_map(|(counter, attempt, try_number)| Work {
+            run_id: RunId::new(Timestamp(0), counter),
+            attempt,
+            try_number,
+        })
+    };
+    let start = work().prop_map(|work| ParticipantCommand::Start { participant: "db".parse().expect("a name"), work });
+    let child = any::<(u32, u64, u128)>().prop_map(|(group, started, id)| ChildV1 {
+        child_id: Uuid::from_u128(id),
+        group,
+        started,
+        boot_id: Uuid::nil(),
     });
-    prop_oneof![2 => start, 1 => Just(ParticipantCommand::Completed), 1 => failure().prop_map(ParticipantCommand::Failed)]
+    prop_oneof![
+        6 => start,
+        3 => work().prop_map(ParticipantCommand::Completed),
+        3 => (work(), failure()).prop_map(|(work, failure)| ParticipantCommand::Failed { work, failure }),
+        1 => (work(), failure()).prop_map(|(work, failure)| ParticipantCommand::Stuck { work, failure }),
+        2 => (work(), child).prop_map(|(work, child)| ParticipantCommand::ChildStarted { work, child }),
+        1 => Just(ParticipantCommand::Abandon),
+        1 => Just(ParticipantCommand::LiftQuarantine { reason: "asked".into() }),
+    ]
 }

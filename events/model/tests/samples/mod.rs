@@ -61,12 +61,15 @@ fn run_samples() -> Vec<RunEvent> {
             resume_within_s: 21_600,
             max_parallel: 2,
         }),
-        RunEvent::ParticipantPlanned(r::ParticipantPlannedV1 {
+        RunEvent::ParticipantPlanned(r::ParticipantPlannedV2 {
             participant: participant.clone(),
             kind: "files".into(),
             critical: true,
             definition_sha256: digest(1),
             definition_parts: 1,
+            depends_on: Vec::new(),
+            max_tries: 1,
+            retry_delay_ms: 0,
         }),
         RunEvent::DefinitionPart(r::DefinitionPartV1 {
             participant: participant.clone(),
@@ -102,8 +105,20 @@ fn run_samples() -> Vec<RunEvent> {
             warnings: warnings(&["/srv/a: permission denied", "/srv/b: vanished"]),
             notes: warnings(&["/srv/s: a socket"]),
         }),
-        RunEvent::ParticipantFailed(r::ParticipantFailedV1 { participant: participant.clone(), failure: failure() }),
+        RunEvent::ParticipantFailed(r::ParticipantFailedV2 {
+            participant: participant.clone(),
+            failure: failure(),
+            output: String::new(),
+        }),
         RunEvent::ParticipantCancelled(r::ParticipantCancelledV1 { participant: participant.clone() }),
+        RunEvent::ParticipantTryFailed(r::ParticipantTryFailedV1 {
+            participant: participant.clone(),
+            try_number: 2,
+            failure: failure(),
+            output: "pg_dump: error: connection refused\n".into(),
+            retry_after_ms: 9_731,
+        }),
+        RunEvent::ParticipantDue(r::ParticipantDueV1 { participant: participant.clone() }),
         RunEvent::ParticipantSkipped(r::ParticipantSkippedV1 { participant, reason: "the run ended before".into() }),
         RunEvent::CancelRequested(r::RunCancelRequestedV1 { reason: "asked by the user".into() }),
         RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Partial, error_summary: "site: bad".into() }),
@@ -135,6 +150,14 @@ fn participant_samples() -> Vec<ParticipantEvent> {
         ParticipantEvent::WorkCompleted(p::WorkCompletedV1 { run_id: run_id() }),
         ParticipantEvent::WorkFailed(p::WorkFailedV1 { run_id: run_id(), failure: failure() }),
         ParticipantEvent::AttemptAbandoned(p::AttemptAbandonedV1 { run_id: run_id(), attempt: 2 }),
+        ParticipantEvent::ChildStarted(p::ChildStartedV1 {
+            run_id: run_id(),
+            child: p::ChildV1 { child_id: uuid(3), group: 4711, started: 123_456, boot_id: uuid(4) },
+        }),
+        ParticipantEvent::WorkStuck(p::WorkStuckV1 { run_id: run_id(), failure: failure() }),
+        ParticipantEvent::WorkReturned(p::WorkReturnedV1 { run_id: run_id() }),
+        ParticipantEvent::Quarantined(p::ParticipantQuarantinedV1 { failures: 5 }),
+        ParticipantEvent::QuarantineLifted(p::QuarantineLiftedV1 { reason: "asked by the user".into() }),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod ends;
 mod recovery;
+mod retries;
 mod stages;
 mod work;
 
@@ -19,6 +20,7 @@ const CRITICAL: bool = true;
 const OPTIONAL: bool = false;
 /// Names and whether they are critical.
 type Plan = [(&'static str, bool)];
+const FIRST: Try = Try { attempt: 1, number: 1 };
 const PAIR: &Plan = &[("db", CRITICAL), ("site", OPTIONAL)];
 
 fn name(text: &str) -> ParticipantName {
@@ -32,6 +34,9 @@ fn new_run(plan: &Plan) -> NewRun {
         critical: *critical,
         definition: String::new(),
         definition_sha256: Sha256::default(),
+        depends_on: Vec::new(),
+        max_tries: 1,
+        retry_delay_ms: 1000,
     };
     NewRun {
         request: RunRequestedV1 {
@@ -74,12 +79,15 @@ fn artifact(participant: &str, logical: &str) -> ArtifactStoredV1 {
 fn requested(plan: &Plan) -> Vec<RunEvent> {
     let new = new_run(plan);
     let planned = new.participants.into_iter().map(|participant| {
-        RunEvent::ParticipantPlanned(ParticipantPlannedV1 {
+        RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
             participant: participant.name,
             kind: participant.kind,
             critical: participant.critical,
             definition_sha256: participant.definition_sha256,
             definition_parts: 0,
+            depends_on: participant.depends_on,
+            max_tries: participant.max_tries,
+            retry_delay_ms: participant.retry_delay_ms,
         })
     });
     [RunEvent::Requested(new.request)].into_iter().chain(planned).collect()
@@ -119,7 +127,8 @@ fn completed(participant: &str) -> RunEvent {
 }
 
 fn failed(participant: &str, failure: Failure) -> RunEvent {
-    RunEvent::ParticipantFailed(ParticipantFailedV1 { participant: name(participant), failure })
+    let output = String::new();
+    RunEvent::ParticipantFailed(ParticipantFailedV2 { participant: name(participant), failure, output })
 }
 
 fn cancelled(participant: &str) -> RunEvent {
@@ -161,11 +170,21 @@ fn deleted() -> RunEvent {
 // Wishes.
 
 fn complete(participant: &str) -> RunCommand {
-    RunCommand::Complete { artifacts: vec![artifact(participant, participant)], completed: completion(participant) }
+    complete_with(participant, vec![artifact(participant, participant)], completion(participant))
+}
+
+fn complete_with(participant: &str, artifacts: Vec<ArtifactStoredV1>, completed: ParticipantCompletedV1) -> RunCommand {
+    assert_eq!(completed.participant, name(participant));
+    RunCommand::Complete { of: FIRST, artifacts, completed }
 }
 
 fn fail(participant: &str, kind: FailureKind) -> RunCommand {
-    RunCommand::Fail { participant: name(participant), failure: failure(kind) }
+    fail_in(participant, FIRST, kind)
+}
+
+fn fail_in(participant: &str, of: Try, kind: FailureKind) -> RunCommand {
+    let output = String::new();
+    RunCommand::Fail { participant: name(participant), of, failure: failure(kind), output, may_retry: true }
 }
 
 fn cancel() -> RunCommand {
@@ -181,7 +200,12 @@ fn damage(participant: &str) -> RunCommand {
 }
 
 fn recover(found: Found) -> RunCommand {
-    RunCommand::Recover { found, broken: Vec::new() }
+    recover_after(0, found)
+}
+
+/// By a process that took over so many seconds after the last event.
+fn recover_after(seconds: i64, found: Found) -> RunCommand {
+    RunCommand::Recover { found, broken: Vec::new(), taken_over: Timestamp(seconds * 1_000_000) }
 }
 
 fn progress(participant: &str, done: u64, total: u64) -> ParticipantProgressedV1 {

@@ -12,9 +12,9 @@ fn half_done() -> Given<Run> {
 
 #[test]
 fn a_queued_run_keeps_its_turn_within_the_window_and_ends_after_it() {
-    queued(PAIR).seconds_later(WINDOW).when(recover(Found::Nowhere)).then_do([], []);
+    queued(PAIR).when(recover_after(WINDOW, Found::Nowhere)).then_do([], []);
     let summary = "interrupted 601 s ago, and runs are resumed within 600 s (RESUME_WINDOW_PASSED)";
-    queued(PAIR).seconds_later(WINDOW + 1).when(recover(Found::Nowhere)).then_do(
+    queued(PAIR).when(recover_after(WINDOW + 1, Found::Nowhere)).then_do(
         [
             skipped("db", "the run ended before"),
             skipped("site", "the run ended before"),
@@ -40,7 +40,7 @@ fn what_completed_is_kept_and_what_was_at_work_runs_again() {
 #[test]
 fn what_completed_but_is_not_as_recorded_runs_again() {
     let broken = vec![(name("db"), "db.lz4 is 3 bytes short".to_owned()), (name("nobody"), "?".to_owned())];
-    let run = half_done().when(RunCommand::Recover { found: Found::Running, broken }).then([
+    let run = half_done().when(RunCommand::Recover { found: Found::Running, broken, taken_over: Timestamp(0) }).then([
         interrupted(GONE),
         resumed(2),
         reset("db", "db.lz4 is 3 bytes short"),
@@ -97,19 +97,14 @@ fn after_its_last_attempt_a_run_ends_with_what_it_has() {
 
 #[test]
 fn after_the_window_a_run_ends_with_what_it_has() {
-    let run = half_done().seconds_later(WINDOW + 1).when(recover(Found::Running)).granted();
+    let run = half_done().when(recover_after(WINDOW + 1, Found::Running)).granted();
     assert_eq!((run.state().stage(), run.state().outcome()), (Stage::Sealing, Some(Outcome::Failed)));
     assert!(run.state().error_summary().ends_with("(RESUME_WINDOW_PASSED)"), "{}", run.state().error_summary());
 }
 
 #[test]
 fn a_clock_that_stepped_back_does_not_close_the_window() {
-    half_done()
-        .seconds_later(-10_000)
-        .when(recover(Found::Running))
-        .granted()
-        .when(RunCommand::DirectoryReady)
-        .granted();
+    half_done().when(recover_after(-10_000, Found::Running)).granted().when(RunCommand::DirectoryReady).granted();
 }
 
 #[test]
@@ -188,7 +183,8 @@ fn in_every_case_the_run_goes_on_or_has_ended_with_a_reason() {
                             if asked && matches!(run.state().stage(), Stage::Preparing | Stage::Working) {
                                 run = run.when(cancel()).granted();
                             }
-                            let command = RunCommand::Recover { found, broken: broken.clone() };
+                            let command =
+                                RunCommand::Recover { found, broken: broken.clone(), taken_over: Timestamp(0) };
                             check_recovered(&run.seconds_later(later).when(command).granted());
                             cases += 1;
                         }
@@ -220,4 +216,13 @@ fn check_recovered(run: &Given<Run>) {
         }
         Stage::Unknown | Stage::Working => panic!("{:?} after recovery", state.stage()),
     }
+}
+
+#[test]
+fn a_run_that_waits_behind_another_one_is_not_too_late_for_that() {
+    half_done().seconds_later(10 * WINDOW).when(recover_after(WINDOW, Found::Running)).then([
+        interrupted(GONE),
+        resumed(2),
+        reset("site", "it was at work when the process died"),
+    ]);
 }

@@ -34,7 +34,7 @@ fn command(name: &str) -> RunCommand {
         "Start" => RunCommand::Start,
         "DirectoryReady" => RunCommand::DirectoryReady,
         "DirectoryFailed" => RunCommand::DirectoryFailed(failure(FailureKind::Resource)),
-        "Progress" => RunCommand::Progress(progress("db", 1, 2)),
+        "Progress" => RunCommand::Progress { of: FIRST, progress: progress("db", 1, 2) },
         "Complete" => complete("db"),
         "Fail" => fail("db", FailureKind::Fatal),
         "Cancel" => cancel(),
@@ -93,12 +93,15 @@ fn a_request_plans_its_participants_and_splits_their_definitions() {
     new.participants[0].definition = "ä".repeat(DEFINITION_PART);
     let half = |text: String| RunEvent::DefinitionPart(DefinitionPartV1 { participant: name("db"), text });
     let part = "ä".repeat(DEFINITION_PART / 2);
-    let planned = RunEvent::ParticipantPlanned(ParticipantPlannedV1 {
+    let planned = RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
         participant: name("db"),
         kind: "files".into(),
         critical: true,
         definition_sha256: Sha256::default(),
         definition_parts: 2,
+        depends_on: Vec::new(),
+        max_tries: 1,
+        retry_delay_ms: 1000,
     });
     let run = given::<Run>([])
         .when(RunCommand::Request(new.clone()))

@@ -60,7 +60,7 @@ fn a_summary_names_three_and_counts_the_rest() {
 
 #[test]
 fn a_participant_without_an_artifact_has_failed() {
-    let empty = RunCommand::Complete { artifacts: Vec::new(), completed: completion("db") };
+    let empty = complete_with("db", Vec::new(), completion("db"));
     let reason = Failure::new(FailureKind::Fatal, "SOURCE_EMPTY", "it wrote no artifact");
     working(PAIR).when(empty).then([failed("db", reason), begun("site")]);
 }
@@ -69,7 +69,7 @@ fn a_participant_without_an_artifact_has_failed() {
 fn a_warning_is_carried_and_fails_its_participant_only_in_a_strict_run() {
     let mut left_out = completion("db");
     left_out.warnings.add("/etc/shadow: permission denied");
-    let with_warning = RunCommand::Complete { artifacts: vec![artifact("db", "db")], completed: left_out.clone() };
+    let with_warning = complete_with("db", vec![artifact("db", "db")], left_out.clone());
     let run = working(PAIR).when(with_warning.clone()).then([
         stored("db"),
         RunEvent::ParticipantCompleted(left_out),
@@ -88,7 +88,7 @@ fn a_warning_is_carried_and_fails_its_participant_only_in_a_strict_run() {
 /// Whether a completion of `site` with `artifacts` fails for a name, after `db` gave `db.lz4` and `db.index`.
 fn taken(artifacts: Vec<ArtifactStoredV1>) -> bool {
     let second = working(PAIR).and([stored("db"), completed("db"), begun("site")]);
-    let run = second.when(RunCommand::Complete { artifacts, completed: completion("site") }).granted();
+    let run = second.when(complete_with("site", artifacts, completion("site"))).granted();
     let site = &run.state().participants()[1];
     assert_eq!(run.state().participants()[0].status, ParticipantStatus::Completed, "the first one's stays good");
     site.failure.as_ref().is_some_and(|failure| failure.code == "ARTIFACT_NAME_TAKEN")
@@ -112,7 +112,7 @@ fn a_file_name_is_used_once_in_a_run_without_regard_to_case() {
 
 #[test]
 fn the_artifact_of_another_participant_is_refused() {
-    let foreign = RunCommand::Complete { artifacts: vec![artifact("site", "site")], completed: completion("db") };
+    let foreign = complete_with("db", vec![artifact("site", "site")], completion("db"));
     working(PAIR).when(foreign).refused(Refusal::Invalid("an artifact given by db is not one of db".into()));
 }
 
@@ -121,7 +121,9 @@ fn only_a_participant_at_work_can_progress_complete_or_fail() {
     for who in ["site", "nobody"] {
         working(PAIR).when(complete(who)).refused(Refusal::OutOfOrder);
         working(PAIR).when(fail(who, FailureKind::Fatal)).refused(Refusal::OutOfOrder);
-        working(PAIR).when(RunCommand::Progress(progress(who, 1, 2))).refused(Refusal::OutOfOrder);
+        working(PAIR)
+            .when(RunCommand::Progress { of: FIRST, progress: progress(who, 1, 2) })
+            .refused(Refusal::OutOfOrder);
     }
     let after = working(PAIR).when(complete("db")).granted();
     after.clone().when(complete("db")).refused(Refusal::OutOfOrder);
@@ -132,7 +134,7 @@ fn only_a_participant_at_work_can_progress_complete_or_fail() {
 fn progress_is_recorded_as_it_comes() {
     let step = progress("db", 50, 100);
     let run = working(PAIR)
-        .when(RunCommand::Progress(step.clone()))
+        .when(RunCommand::Progress { of: FIRST, progress: step.clone() })
         .then_do([RunEvent::ParticipantProgressed(step.clone())], []);
     assert_eq!(run.state().participants()[0].progress, Some(step));
 }
@@ -190,14 +192,22 @@ fn texts_from_outside_are_cut_to_what_an_event_holds() {
     let full = ParticipantCompletedV1 { files: u64::MAX, warnings: many.clone(), notes: many, ..completion("db") };
     let decisions = [
         queued(PAIR).when(RunCommand::Cancel { reason: long.clone() }),
-        working(PAIR).when(RunCommand::Fail { participant: name("db"), failure: huge.clone() }),
-        working(PAIR).when(RunCommand::Complete { artifacts: vec![artifact("db", "db")], completed: full }),
+        working(PAIR).when(RunCommand::Fail {
+            participant: name("db"),
+            of: FIRST,
+            failure: huge.clone(),
+            output: "o".repeat(99_999),
+            may_retry: false,
+        }),
+        working(PAIR).when(complete_with("db", vec![artifact("db", "db")], full)),
         sealing(PAIR).when(RunCommand::DirectoryLost(huge.clone())),
         sealing(PAIR).when(RunCommand::SealFoundDamage(vec![(name("db"), huge)])),
         sealing(PAIR).and([interrupted("")]).when(recover(Found::Nowhere)),
-        working(PAIR)
-            .and([stored("db"), completed("db"), begun("site")])
-            .when(RunCommand::Recover { found: Found::Running, broken: vec![(name("db"), long)] }),
+        working(PAIR).and([stored("db"), completed("db"), begun("site")]).when(RunCommand::Recover {
+            found: Found::Running,
+            broken: vec![(name("db"), long)],
+            taken_over: Timestamp(0),
+        }),
     ];
     for then in decisions {
         for event in then.decision().as_ref().expect("granted") {

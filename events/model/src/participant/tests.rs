@@ -1,0 +1,183 @@
+//! The rules of a participant's supervision, each as given / when / then.
+
+use super::*;
+use crate::given::{Given, given};
+
+fn run(counter: u32) -> RunId {
+    RunId::new(Timestamp(0), counter)
+}
+
+fn work(counter: u32, attempt: u32) -> Work {
+    Work { run_id: run(counter), attempt, try_number: 1 }
+}
+
+fn start(counter: u32, attempt: u32) -> ParticipantCommand {
+    ParticipantCommand::Start { participant: "db".parse().expect("a name"), work: work(counter, attempt) }
+}
+
+fn done(counter: u32) -> ParticipantCommand {
+    ParticipantCommand::Completed(work(counter, 1))
+}
+
+fn fail(counter: u32, failure: &Failure) -> ParticipantCommand {
+    ParticipantCommand::Failed { work: work(counter, 1), failure: failure.clone() }
+}
+
+fn started(counter: u32, attempt: u32) -> ParticipantEvent {
+    let participant = "db".parse().expect("a name");
+    ParticipantEvent::WorkStarted(WorkStartedV1 { participant, run_id: run(counter), attempt, try_number: 1 })
+}
+
+fn abandoned(counter: u32, attempt: u32) -> ParticipantEvent {
+    ParticipantEvent::AttemptAbandoned(AttemptAbandonedV1 { run_id: run(counter), attempt })
+}
+
+fn completed(counter: u32) -> ParticipantEvent {
+    ParticipantEvent::WorkCompleted(WorkCompletedV1 { run_id: run(counter) })
+}
+
+fn failed(counter: u32, failure: &Failure) -> ParticipantEvent {
+    ParticipantEvent::WorkFailed(WorkFailedV1 { run_id: run(counter), failure: failure.clone() })
+}
+
+fn quarantined() -> ParticipantEvent {
+    ParticipantEvent::Quarantined(ParticipantQuarantinedV1 { failures: QUARANTINE_AFTER })
+}
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, "CODE", "it did not work")
+}
+
+fn at_work() -> Given<Participant> {
+    given([started(1, 1)])
+}
+
+/// One that failed so often that it is in quarantine, and is at work for one more run.
+fn in_quarantine() -> Given<Participant> {
+    let bad = failure(FailureKind::Retryable);
+    let failures = (1..=QUARANTINE_AFTER).flat_map(|counter| [started(counter, 1), failed(counter, &bad)]);
+    given(failures.chain([quarantined(), started(9, 1)]))
+}
+
+#[test]
+fn it_works_for_one_run_and_is_free_again() {
+    let free = given::<Participant>([])
+        .when(start(1, 1))
+        .then_do([started(1, 1)], [ParticipantEffect::Drive(work(1, 1))])
+        .when(done(1))
+        .then_do([completed(1)], []);
+    let free = free.state();
+    assert_eq!((free.at_work(), free.last_good()), (None, Some((run(1), Timestamp(0)))));
+    assert_eq!(free.standing(), Standing::Idle);
+}
+
+#[test]
+fn the_same_work_is_not_begun_beside_itself() {
+    at_work().when(start(1, 1)).refused(ParticipantRefusal::AtWork(run(1)));
+}
+
+#[test]
+fn work_that_a_dead_process_left_is_abandoned_by_the_next() {
+    for next in [start(1, 2), start(2, 1)] {
+        let ParticipantCommand::Start { work, .. } = next.clone() else { panic!("a start") };
+        let begun = started(work.run_id.counter(), work.attempt);
+        let run = at_work().when(next).then_do([abandoned(1, 1), begun], [ParticipantEffect::Drive(work.clone())]);
+        assert_eq!(run.state().at_work(), Some(&work));
+    }
+    at_work().when(ParticipantCommand::Abandon).then_do([abandoned(1, 1)], []);
+    given::<Participant>([]).when(ParticipantCommand::Abandon).then_do([], []);
+}
+
+#[test]
+fn the_processes_of_its_work_are_known_until_it_ends() {
+    let child = ChildV1 { child_id: Uuid::from_u128(7), group: 4711, started: 99, boot_id: Uuid::nil() };
+    let event = ParticipantEvent::ChildStarted(ChildStartedV1 { run_id: run(1), child });
+    let with_child = at_work().when(ParticipantCommand::ChildStarted { work: work(1, 1), child }).then([event.clone()]);
+    assert_eq!(with_child.state().children(), [child]);
+    for end in [done(1), fail(1, &failure(FailureKind::Fatal)), ParticipantCommand::Abandon] {
+        assert_eq!(with_child.clone().when(end).granted().state().children(), []);
+    }
+    let late = ParticipantCommand::ChildStarted { work: work(1, 2), child };
+    at_work().when(late).refused(ParticipantRefusal::NotAtWork);
+    let full = at_work().and(vec![event; MAX_CHILDREN]);
+    let more = ParticipantCommand::ChildStarted { work: work(1, 1), child };
+    full.when(more).refused(ParticipantRefusal::TooManyChildren);
+}
+
+#[test]
+fn failures_in_a_row_are_counted_until_it_is_good_once() {
+    let bad = failure(FailureKind::Fatal);
+    let mut state = at_work();
+    for counter in 2..5 {
+        state = state
+            .when(fail(counter - 1, &bad))
+            .then_do([failed(counter - 1, &bad)], [])
+            .when(start(counter, 1))
+            .then([started(counter, 1)]);
+    }
+    let bad_state = state.state();
+    assert_eq!((bad_state.failures_in_a_row(), bad_state.last_failure()), (3, Some((&bad, Timestamp(0)))));
+    let good = state.when(done(4)).then([completed(4)]);
+    assert_eq!((good.state().failures_in_a_row(), good.state().last_failure()), (0, None));
+}
+
+#[test]
+fn one_failure_too_many_in_a_row_puts_it_into_quarantine() {
+    let bad = failure(FailureKind::Timeout);
+    let mut state = at_work();
+    for counter in 1..QUARANTINE_AFTER {
+        state = state.when(fail(counter, &bad)).then([failed(counter, &bad)]).and([started(counter + 1, 1)]);
+    }
+    let state = state.when(fail(QUARANTINE_AFTER, &bad)).then([failed(QUARANTINE_AFTER, &bad), quarantined()]);
+    assert_eq!(state.state().standing(), Standing::Quarantined);
+    let again = state.and([started(9, 1)]).when(fail(9, &bad)).then([failed(9, &bad)]);
+    assert!(again.state().is_quarantined(), "and it stays there");
+}
+
+#[test]
+fn quarantine_ends_with_a_good_run_or_when_somebody_says_so() {
+    let lifted = |reason: &str| ParticipantEvent::QuarantineLifted(QuarantineLiftedV1 { reason: reason.into() });
+    let by_run = in_quarantine().when(done(9)).then([completed(9), lifted(&format!("it was good in run {}", run(9)))]);
+    assert_eq!((by_run.state().standing(), by_run.state().failures_in_a_row()), (Standing::Idle, 0));
+    let lift = ParticipantCommand::LiftQuarantine { reason: "asked".into() };
+    let by_hand = in_quarantine().when(lift.clone()).then_do([lifted("asked")], []);
+    assert!(!by_hand.state().is_quarantined());
+    by_hand.when(lift).refused(ParticipantRefusal::NotQuarantined);
+}
+
+#[test]
+fn being_told_to_stop_or_losing_its_process_is_no_failure_of_its_own() {
+    let stop = failure(FailureKind::Cancelled);
+    let run = at_work().when(fail(1, &stop)).then([failed(1, &stop)]);
+    assert_eq!((run.state().failures_in_a_row(), run.state().last_failure()), (0, None));
+    assert_eq!(at_work().and([abandoned(1, 1)]).state().failures_in_a_row(), 0);
+}
+
+#[test]
+fn what_does_not_return_is_stuck_and_nothing_is_begun_until_it_does() {
+    let late = failure(FailureKind::Timeout);
+    let stuck = ParticipantEvent::WorkStuck(WorkStuckV1 { run_id: run(1), failure: late.clone() });
+    let say = ParticipantCommand::Stuck { work: work(1, 1), failure: late };
+    let state = at_work().when(say.clone()).then_do([stuck], []);
+    assert_eq!((state.state().standing(), state.state().failures_in_a_row()), (Standing::Stuck, 1));
+    state.clone().when(say).then_do([], []);
+    state.clone().when(start(2, 1)).refused(ParticipantRefusal::Stuck(run(1)));
+    // Whatever it says when it comes back, it comes too late.
+    let returned = ParticipantEvent::WorkReturned(WorkReturnedV1 { run_id: run(1) });
+    for answer in [done(1), fail(1, &failure(FailureKind::Fatal))] {
+        let back = state.clone().when(answer).then_do([returned.clone()], []);
+        assert_eq!((back.state().standing(), back.state().last_good()), (Standing::Idle, None));
+    }
+    state.when(ParticipantCommand::Abandon).then([abandoned(1, 1)]).when(start(2, 1)).then([started(2, 1)]);
+}
+
+#[test]
+fn an_answer_of_other_work_is_refused() {
+    let bad = failure(FailureKind::Fatal);
+    for state in [given::<Participant>([]), at_work(), given([started(1, 1), started(1, 2)])] {
+        let other = Work { try_number: 2, ..work(1, 1) };
+        state.clone().when(ParticipantCommand::Completed(other.clone())).refused(ParticipantRefusal::NotAtWork);
+        let late = ParticipantCommand::Failed { work: other, failure: bad.clone() };
+        state.when(late).refused(ParticipantRefusal::NotAtWork);
+    }
+}

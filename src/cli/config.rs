@@ -1,0 +1,195 @@
+//! The configuration the commands go by, and `config check`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::args::ConfigCommand;
+use super::exit::{CliError, CliResult, Exit};
+use super::output::{self, Output, counted};
+use crate::config::{Config, ConfigError, Finding, OnCrash, ParticipantConfig, Severity, Source};
+
+/// Longest text in the column of what a participant takes.
+const MAX_TAKES: usize = 60;
+
+/// Where the configuration lies that goes for a home.
+pub(super) fn default_place(home: &Path) -> PathBuf {
+    home.join("config.toml")
+}
+
+/// The configuration that was given, else the home's own where it has one, else the defaults.
+pub(super) fn load(given: Option<&Path>, home: &Path) -> Result<Config, CliError> {
+    match given {
+        Some(path) => Config::read(path).map_err(|error| invalid(&error)),
+        None => match Config::read(&default_place(home)) {
+            Err(ConfigError::Missing { .. }) => Ok(Config::default()),
+            read => read.map_err(|error| invalid(&error)),
+        },
+    }
+}
+
+/// A configuration that cannot be used, as an error of the command line.
+pub(super) fn invalid(error: &ConfigError) -> CliError {
+    let next = match error {
+        ConfigError::Invalid { .. } => "Correct the file; `holdfast config check` tells whether all is well.",
+        _ => "",
+    };
+    CliError::new(Exit::Usage, error.code(), error, next)
+}
+
+pub(super) fn run(command: &ConfigCommand, given: Option<&Path>, home: &Path, output: Output) -> CliResult {
+    let ConfigCommand::Check { file } = command;
+    let default = default_place(home);
+    check(file.as_deref().or(given).unwrap_or(&default), home, output)
+}
+
+fn check(file: &Path, home: &Path, output: Output) -> CliResult {
+    let config = match Config::read(file) {
+        Ok(config) => config,
+        Err(ConfigError::Invalid { problems, .. }) if output.json => {
+            let problems = problems
+                .iter()
+                .map(|problem| json!({ "line": problem.line, "column": problem.column, "message": problem.message }));
+            let problems: Vec<Value> = problems.collect();
+            output
+                .value(&json!({ "ok": false, "path": file, "problems": problems, "exit_code": Exit::Usage as u8 }))?;
+            return Ok(Exit::Usage);
+        }
+        Err(error) => return Err(invalid(&error)),
+    };
+    let findings = config.look(file, home);
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let exit = match (errors, warnings) {
+        (0, 0) => Exit::Good,
+        (0, _) => Exit::Warnings,
+        _ => Exit::Usage,
+    };
+    output.value(&as_json(file, &config, &findings, exit))?;
+    output.result(as_text(&config, &findings))?;
+    let participants = counted(config.participants.len() as u64, "participant");
+    let ends = [counted(errors, "error"), counted(warnings, "warning")].join(", ");
+    output.line(format!("\n{}: {participants}, {ends}", file.display()))?;
+    Ok(exit)
+}
+
+fn as_text(config: &Config, findings: &[Finding]) -> String {
+    let (pipeline, runs) = (&config.pipeline, &config.runs);
+    let workers = match pipeline.workers {
+        0 => "a CPU worker a core".to_owned(),
+        workers => counted(workers as u64, "CPU worker"),
+    };
+    let crash = match runs.on_crash {
+        OnCrash::Resume => {
+            format!("resumed within {}, at most {} attempts", duration(runs.resume_within), runs.max_attempts)
+        }
+        OnCrash::Fail => "failed".to_owned(),
+    };
+    let free = match config.space.min_free {
+        0 => String::new(),
+        bytes => format!("; a run leaves {} of the disk free", output::size(bytes)),
+    };
+    let mut lines = vec![
+        format!("compression {}, {workers}, {} at work at a time", pipeline.compression, runs.max_parallel),
+        format!("an interrupted run is {crash}{free}"),
+    ];
+    if !config.participants.is_empty() {
+        let header = ["PARTICIPANT", "KIND", "CRITICAL", "AFTER", "TRIES", "PREFLIGHT", "TIMEOUT", "STALL", "TAKES"];
+        let rows: Vec<Vec<String>> = config.participants.iter().map(row).collect();
+        lines.extend([String::new(), output::table(&header, &rows)]);
+    }
+    if !findings.is_empty() {
+        lines.push(String::new());
+    }
+    for finding in findings {
+        let name = finding.participant.as_ref().map_or(String::new(), |name| format!("{name}: "));
+        lines.push(format!("{}: {name}{}", word(finding.severity), finding.message));
+    }
+    lines.join("\n")
+}
+
+fn row(participant: &ParticipantConfig) -> Vec<String> {
+    let descriptor = &participant.descriptor;
+    let limit = |deadline: Option<Duration>| deadline.map_or("none".to_owned(), duration);
+    let after = descriptor.depends_on.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let all = match &participant.source {
+        Source::Files(files) => {
+            let paths = files.spec.paths.iter().map(|path| path.to_string_lossy());
+            paths.collect::<Vec<_>>().join(" ")
+        }
+        Source::Command(command) => command.command.argv.join(" "),
+    };
+    let printable = output::printable(all.as_bytes());
+    let mut takes: String = printable.chars().take(MAX_TAKES).collect();
+    if takes.len() < printable.len() {
+        takes.push('…');
+    }
+    vec![
+        descriptor.name.to_string(),
+        descriptor.kind.clone(),
+        if descriptor.critical { "yes" } else { "no" }.to_owned(),
+        if after.is_empty() { "-".to_owned() } else { after },
+        descriptor.max_tries.to_string(),
+        limit(descriptor.deadlines.preflight),
+        limit(descriptor.deadlines.write),
+        limit(descriptor.deadlines.stall),
+        takes,
+    ]
+}
+
+/// A duration as the configuration may spell it: `1h 30m`.
+fn duration(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |span| format!("{span:#}"))
+}
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}
+
+fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Value {
+    let participants: Vec<Value> = config.participants.iter().map(participant_json).collect();
+    let findings = findings.iter().map(|finding| {
+        let (severity, participant) = (word(finding.severity), &finding.participant);
+        json!({ "severity": severity, "participant": participant, "message": finding.message })
+    });
+    let runs = &config.runs;
+    json!({
+        "ok": exit != Exit::Usage,
+        "path": file,
+        "pipeline": { "compression": config.pipeline.compression, "workers": config.pipeline.workers },
+        "runs": {
+            "max_parallel": runs.max_parallel,
+            "max_attempts": runs.max_attempts,
+            "resume_within_seconds": runs.resume_within.as_secs_f64(),
+            "on_crash": match runs.on_crash { OnCrash::Resume => "resume", OnCrash::Fail => "fail" },
+            "max_tries": runs.max_tries,
+            "retry_delay_seconds": runs.retry_delay.as_secs_f64(),
+        },
+        "space": { "min_free_bytes": config.space.min_free },
+        "participants": participants,
+        "findings": findings.collect::<Vec<_>>(),
+        "exit_code": exit as u8,
+    })
+}
+
+fn participant_json(participant: &ParticipantConfig) -> Value {
+    let descriptor = &participant.descriptor;
+    let seconds = |deadline: Option<Duration>| deadline.map(|deadline| deadline.as_secs_f64());
+    json!({
+        "name": descriptor.name,
+        "kind": descriptor.kind,
+        "critical": descriptor.critical,
+        "depends_on": descriptor.depends_on,
+        "max_tries": descriptor.max_tries,
+        "retry_delay_seconds": descriptor.retry_delay.as_secs_f64(),
+        "preflight_timeout_seconds": seconds(descriptor.deadlines.preflight),
+        "timeout_seconds": seconds(descriptor.deadlines.write),
+        "stall_timeout_seconds": seconds(descriptor.deadlines.stall),
+        "digest": descriptor.digest,
+    })
+}

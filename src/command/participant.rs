@@ -1,0 +1,93 @@
+//! A command as a participant: its output is an artifact, and its `restore` takes the artifact back.
+
+use std::io::{self, Read};
+
+use holdfast_actors::ports::Stop;
+use holdfast_model::ids::ArtifactName;
+use serde::{Deserialize, Serialize};
+
+use super::child::{Call, Finished};
+use super::error::CommandError;
+use super::launch::Launcher;
+use super::program::could_run;
+use super::spec::CommandSpec;
+use crate::participant::{Artifacts, Participant, ParticipantError, Preflight};
+
+/// The commands of a participant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandDefinition {
+    /// Its output is the artifact.
+    pub command: CommandSpec,
+    /// The artifact's name, for example `site.sql`.
+    pub artifact: ArtifactName,
+    /// Whether no output at all is a good answer.
+    #[serde(default)]
+    pub allow_empty: bool,
+    /// Run before: fails where the command could not work. Its output is ignored.
+    #[serde(default)]
+    pub preflight: Option<CommandSpec>,
+    /// Takes the artifact back on its standard input.
+    #[serde(default)]
+    pub restore: Option<CommandSpec>,
+}
+
+/// A participant that is a command.
+#[derive(Debug, Clone)]
+pub struct CommandParticipant {
+    definition: CommandDefinition,
+    launcher: Launcher,
+}
+
+impl CommandParticipant {
+    /// A participant of these commands, started through `launcher`.
+    #[must_use]
+    pub fn new(definition: CommandDefinition, launcher: Launcher) -> Self {
+        Self { definition, launcher }
+    }
+}
+
+impl Participant for CommandParticipant {
+    /// Runs the preflight command; without one, sees that the command's program can be found and executed, its folder entered and
+    /// its secrets read.
+    fn preflight(&self, check: &Preflight) -> Result<(), ParticipantError> {
+        could_run(&self.definition.command).map_err(|error| error.said(&[]))?;
+        let Some(spec) = &self.definition.preflight else { return Ok(()) };
+        let stopped = || check.stopped();
+        let call = Call::new(spec, &self.launcher).stopped_by(&stopped);
+        match check.admit() {
+            Some(admit) => call.admitted_by(&**admit).take(&mut io::sink()),
+            None => call.take(&mut io::sink()),
+        }
+        .map(drop)
+    }
+
+    fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
+        let surroundings = artifacts.surroundings().clone();
+        let mut sink = artifacts.create(self.definition.artifact.as_str())?;
+        let stopped = || surroundings.stop.requested();
+        let finished = Call::new(&self.definition.command, &self.launcher)
+            .stopped_by(&stopped)
+            .admitted_by(&*surroundings.admit)
+            .variable("HOLDFAST_RUN_ID", surroundings.work.run_id.to_string())
+            .variable("HOLDFAST_PARTICIPANT", surroundings.participant.as_str())
+            .take(&mut sink)?;
+        if finished.bytes == 0 && !self.definition.allow_empty {
+            return Err(CommandError::Empty.said(&finished.said));
+        }
+        sink.finish()
+    }
+}
+
+/// Runs a `restore` command with the artifact's content as its input.
+///
+/// # Errors
+/// As [`Call::feed`]. What the command has done until then cannot be undone from here.
+pub fn feed(
+    restore: &CommandSpec,
+    launcher: &Launcher,
+    source: &mut dyn Read,
+    stop: &Stop,
+) -> Result<Finished, ParticipantError> {
+    Call::new(restore, launcher).stopped_by(&|| stop.requested()).feed(source)
+}

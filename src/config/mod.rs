@@ -1,0 +1,141 @@
+//! The configuration file: TOML, every key optional but those without which a participant is none.
+//!
+//! Unknown keys and wrong values are refused, all of a file at once, each with its line, its key and what is allowed. A
+//! configuration says what programs are run, so one that others may write is refused too. Nothing is looked up on the
+//! machine while it is read: a folder that is not there is told by the run, not by every command.
+
+mod error;
+mod file;
+mod machine;
+mod participant;
+mod section;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod together;
+mod values;
+
+use std::path::Path;
+
+use holdfast_model::run::MAX_PARTICIPANTS;
+use toml::de::{DeTable, DeValue};
+
+use self::error::Problems;
+pub use self::error::{ConfigError, Problem};
+pub use self::machine::{Finding, Severity};
+#[cfg(test)]
+pub(crate) use self::participant::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
+pub use self::participant::{ParticipantConfig, Source};
+use self::section::Section;
+pub use self::settings::{OnCrash, PipelineConfig, RunsConfig, SpaceConfig};
+
+/// All settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// How bytes are moved.
+    pub pipeline: PipelineConfig,
+    /// How runs go.
+    pub runs: RunsConfig,
+    /// What stays free.
+    pub space: SpaceConfig,
+    /// Who takes part in a full run, in the order of the file, which is the order they work in. At most
+    /// [`MAX_PARTICIPANTS`]; their names and the names of their files are unique without regard to case.
+    pub participants: Vec<ParticipantConfig>,
+}
+
+/// The parts of the file.
+const PARTS: [&str; 4] = ["pipeline", "runs", "space", "participant"];
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&file::read(path)?, path)
+    }
+
+    /// Reads a configuration from its text. `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with all that is wrong.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut problems = Problems::default();
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let mut last = None;
+        for error in &errors {
+            // The rest of a line that is no TOML is mostly told for no reason of its own.
+            let line = text.get(..error.span().unwrap_or_default().start).map(|before| before.matches('\n').count());
+            if last.replace(line) == Some(line) {
+                continue;
+            }
+            problems.add_syntax(text, error.span().unwrap_or_default(), error.message().replace('\n', ", "));
+        }
+        // What a text that is no TOML means is a guess; only what is surely wrong is told.
+        let config = if errors.is_empty() { Self::of(document.get_ref(), &mut problems) } else { Self::default() };
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        Err(ConfigError::Invalid { path: path.to_owned(), problems: problems.told(text) })
+    }
+
+    fn of(document: &DeTable<'_>, problems: &mut Problems) -> Self {
+        for (key, _) in document {
+            if !PARTS.contains(&key.get_ref().as_ref()) {
+                problems.add_key(key.span(), unknown_part(key.get_ref()));
+            }
+        }
+        let mut config = Self::default();
+        if let Some(mut section) = part(document, "pipeline", problems) {
+            config.pipeline = PipelineConfig::read(&mut section);
+        }
+        if let Some(mut section) = part(document, "runs", problems) {
+            config.runs = RunsConfig::read(&mut section);
+        }
+        if let Some(mut section) = part(document, "space", problems) {
+            config.space = SpaceConfig::read(&mut section);
+        }
+        config.participants = participants(document, &config, problems);
+        config
+    }
+}
+
+fn part<'a, 'p>(document: &'a DeTable<'a>, key: &str, problems: &'p mut Problems) -> Option<Section<'a, 'p>> {
+    Section::of(document.get(key)?, &format!("a part [{key}]"), problems)
+}
+
+fn participants(document: &DeTable<'_>, config: &Config, problems: &mut Problems) -> Vec<ParticipantConfig> {
+    let Some(value) = document.get("participant") else { return Vec::new() };
+    let Some(list) = value.get_ref().as_array() else {
+        let message = match value.get_ref() {
+            DeValue::Table(_) => "each participant is written [[participant]], with two brackets".to_owned(),
+            other => values::needed("[[participant]], with two brackets,", other),
+        };
+        problems.add(value.span(), message);
+        return Vec::new();
+    };
+    if let Some(above) = list.get(MAX_PARTICIPANTS) {
+        problems.add(above.span(), format!("there are {}: {MAX_PARTICIPANTS} participants at most", list.len()));
+        return Vec::new();
+    }
+    let mut drafted = Vec::with_capacity(list.len());
+    for (index, value) in list.iter().enumerate() {
+        if let Some(mut section) = Section::of(value, "[[participant]]", problems) {
+            drafted.push(participant::read(&mut section, index + 1, &config.runs));
+        }
+    }
+    together::check(&drafted, config.pipeline.compression, problems);
+    drafted.into_iter().filter_map(|one| one.config).collect()
+}
+
+fn unknown_part(key: &str) -> String {
+    let meant = match section::closest(key, &PARTS) {
+        Some("participant") => ": did you mean [[participant]]?",
+        Some("pipeline") => ": did you mean [pipeline]?",
+        Some("runs") => ": did you mean [runs]?",
+        Some("space") => ": did you mean [space]?",
+        _ => ";",
+    };
+    let key = key.escape_debug();
+    format!("there is no part `{key}`{meant} the parts are [pipeline], [runs], [space] and [[participant]]")
+}

@@ -1,0 +1,131 @@
+//! `[pipeline]`, `[runs]` and `[space]`.
+
+use std::time::Duration;
+
+use super::section::Section;
+use super::values;
+use crate::pipeline::Compression;
+
+/// `[pipeline]`: how bytes are moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PipelineConfig {
+    /// `lz4`, `zstd:N`, `gzip:N`, `brotli:N` or `none`.
+    pub compression: Compression,
+    /// CPU workers; 0 for one a core.
+    pub workers: usize,
+}
+
+impl PipelineConfig {
+    pub(crate) const KEYS: [&str; 2] = ["compression", "workers"];
+
+    pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
+        section.allow("[pipeline]", &Self::KEYS, |_| None);
+        let default = Self::default();
+        Self {
+            compression: section.read_or("compression", default.compression, |value| {
+                let text = values::text(value, "a compression as \"lz4\" or \"zstd:3\"")?;
+                text.parse().map_err(|error: crate::pipeline::InvalidCompression| error.to_string())
+            }),
+            workers: section.read_or("workers", default.workers, |value| values::whole(value, 0..=256)),
+        }
+    }
+}
+
+/// What becomes of a run that an earlier process left in the middle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnCrash {
+    /// The next start goes on with it.
+    #[default]
+    Resume,
+    /// It failed.
+    Fail,
+}
+
+/// `[runs]`: how runs go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunsConfig {
+    /// Participants at work at a time.
+    pub max_parallel: usize,
+    /// How many processes may work on a run, one after the other.
+    pub max_attempts: u32,
+    /// How long after an interruption a run is still resumed.
+    pub resume_within: Duration,
+    /// What becomes of a run that an earlier process left in the middle.
+    pub on_crash: OnCrash,
+    /// Tries of a participant within one attempt, the first included, where it does not say so itself.
+    pub max_tries: u32,
+    /// The pause before the second try, where the participant does not say so itself; it doubles with each further one.
+    pub retry_delay: Duration,
+}
+
+impl Default for RunsConfig {
+    fn default() -> Self {
+        Self {
+            max_parallel: 4,
+            max_attempts: 3,
+            resume_within: Duration::from_secs(6 * 3600),
+            on_crash: OnCrash::Resume,
+            max_tries: 3,
+            retry_delay: Duration::from_secs(5),
+        }
+    }
+}
+
+impl RunsConfig {
+    /// How many processes may work on a run, one after the other: where a crash is to fail it, one.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        match self.on_crash {
+            OnCrash::Resume => self.max_attempts,
+            OnCrash::Fail => 1,
+        }
+    }
+
+    pub(crate) const KEYS: [&str; 6] =
+        ["max_parallel", "max_attempts", "resume_within", "on_crash", "max_tries", "retry_delay"];
+
+    pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
+        section.allow("[runs]", &Self::KEYS, |_| None);
+        let default = Self::default();
+        Self {
+            max_parallel: section.read_or("max_parallel", default.max_parallel, |value| values::whole(value, 1..=64)),
+            max_attempts: section.read_or("max_attempts", default.max_attempts, |value| values::whole(value, 1..=100)),
+            resume_within: section.read_or("resume_within", default.resume_within, values::duration),
+            on_crash: section.read_or("on_crash", default.on_crash, |value| {
+                match values::text(value, "\"resume\" or \"fail\"")? {
+                    "resume" => Ok(OnCrash::Resume),
+                    "fail" => Ok(OnCrash::Fail),
+                    other => Err(format!("{other:?} is not known: \"resume\" or \"fail\"")),
+                }
+            }),
+            max_tries: max_tries(section, default.max_tries),
+            retry_delay: retry_delay(section, default.retry_delay),
+        }
+    }
+}
+
+/// `max_tries`, here or of a participant.
+pub(super) fn max_tries(section: &mut Section<'_, '_>, default: u32) -> u32 {
+    section.read_or("max_tries", default, |value| values::whole(value, 1..=10))
+}
+
+/// `retry_delay`, here or of a participant.
+pub(super) fn retry_delay(section: &mut Section<'_, '_>, default: Duration) -> Duration {
+    section.read_or("retry_delay", default, values::pause)
+}
+
+/// `[space]`: what stays free.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpaceConfig {
+    /// Free room of home's file system that no run begins to use, in bytes.
+    pub min_free: u64,
+}
+
+impl SpaceConfig {
+    pub(crate) const KEYS: [&str; 1] = ["min_free"];
+
+    pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
+        section.allow("[space]", &Self::KEYS, |_| None);
+        Self { min_free: section.read_or("min_free", 0, values::size) }
+    }
+}
