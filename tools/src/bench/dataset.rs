@@ -201,3 +201,52 @@ fn words(random: &mut Random, count: usize) -> Vec<String> {
     let mut syllable = || SYLLABLES.get(random.below(24) as usize).copied().unwrap_or_default();
     (0..count).map(|number| (0..2 + number % 3).map(|_| syllable()).collect()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::copy;
+
+    /// All files below a folder, by path.
+    fn contents(dir: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+        let mut found = std::collections::BTreeMap::new();
+        let mut open = vec![dir.to_owned()];
+        while let Some(folder) = open.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else {
+                    found.insert(path.strip_prefix(dir).unwrap().to_owned(), std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn it_is_the_same_each_time_and_as_large_as_it_says() {
+        let temp = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| temp.path().join(name));
+        let made = make(&first, 0.002).unwrap();
+        make(&second, 0.002).unwrap();
+        let found = contents(&first);
+        assert!(found == contents(&second));
+        assert_eq!(made.files, found.len() as u64);
+        assert_eq!(made.bytes, found.values().map(|bytes| bytes.len() as u64).sum::<u64>());
+        assert!(made.bytes.abs_diff(3_528_000) < 200_000, "{made:?}");
+    }
+
+    #[test]
+    fn a_copy_has_the_same_files_with_their_times() {
+        let temp = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| temp.path().join(name));
+        make(&from, 0.002).unwrap();
+        copy::run(&from, &to, 2).unwrap();
+        assert!(contents(&from) == contents(&to));
+        let times = |dir: &Path| -> Vec<_> {
+            contents(dir).keys().map(|path| dir.join(path).metadata().unwrap().modified().unwrap()).collect()
+        };
+        assert_eq!(times(&from), times(&to));
+    }
+}

@@ -203,6 +203,11 @@ impl BenchArgs {
         if self.wants(Part::Parallel) {
             report.parallel = parallel::run(&on_volume, rounds, &say)?;
         }
+        // The largest inputs need the room.
+        drop(volume);
+        if needs_data && on_volume.data.exists() {
+            std::fs::remove_dir_all(&on_volume.data).context("cannot remove the data set")?;
+        }
         if self.wants(Part::Memory) {
             report.memory = memory::run(&beside_volume, self.size, &say)?;
         }

@@ -183,3 +183,66 @@ fn targets_part(out: &mut String, report: &Report) -> Written {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::dataset::Made;
+    use crate::bench::measure::Taken;
+    use crate::bench::surroundings::Surroundings;
+
+    fn report() -> Report {
+        let taken = |wall| Taken { wall, cpu: wall * 1.9, peak: 1495.2, sync: 12.34 };
+        let mut runs = Runs::default();
+        for task in Task::ALL {
+            for (number, contender) in (1_u32..).zip(Contender::ALL) {
+                let series = Series(vec![taken(123.4 * f64::from(number)), taken(150.0), taken(1.0)]);
+                runs.taken.insert((task, contender), series);
+                runs.stored.insert(contender, 835_000_000);
+            }
+        }
+        Report {
+            rounds: 3,
+            surroundings: Surroundings {
+                processor: "Some Processor 9999X".into(),
+                cores: 2,
+                memory: 24_105,
+                kernel: "6.18.44".into(),
+                load: "12.34 12.34 12.34".into(),
+                file_system: "ext4, a volume of its own in a file".into(),
+                programs: vec!["restic 0.14.0".into(), "borg 1.2.4".into()],
+            },
+            load_after: "12.34 12.34 12.34".into(),
+            data: Some(Made { files: 37_004, bytes: 1_764_000_000 }),
+            log: None,
+            runs: Some(runs),
+            memory: Vec::new(),
+            parallel: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn lines_fit_a_screen() {
+        let text = text(&report());
+        let long: Vec<_> = text.lines().filter(|line| line.chars().count() > 110).collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
+
+    #[test]
+    fn a_ratio_is_of_medians_and_says_how_far_rounds_lie_apart() {
+        let text = text(&report());
+        let restic = text.lines().find(|line| line.starts_with("restic ") && line.contains("835")).unwrap();
+        // 123.4 by 150: of holdfast's 123.4, 150 and 1 against 617, 150 and 1.
+        assert!(restic.ends_with("0.82 (0.20 … 1.00)"), "{restic}");
+    }
+
+    #[test]
+    fn targets_say_whether_they_are_reached() {
+        let text = text(&report());
+        let verdict = |what: &str| text.lines().find(|line| line.starts_with(what)).unwrap().to_owned();
+        assert!(verdict("first backup: speed / restic").ends_with("1.22  NOT reached"), "{text}");
+        assert!(verdict("restore: time / plain parallel copy").ends_with("0.82  reached"), "{text}");
+        assert!(verdict("peak memory").ends_with("1495.20  NOT reached"), "{text}");
+        assert!(!text.contains("replay"), "there is no figure for it");
+    }
+}

@@ -15,6 +15,7 @@ const SIZE: u64 = 20_000_000_000;
 
 /// A mounted file system in a file; unmounted when this is dropped.
 pub(super) struct Volume {
+    image: PathBuf,
     mounted: PathBuf,
 }
 
@@ -38,7 +39,7 @@ impl Volume {
         // From now on it goes when it is unmounted.
         let detached = said(Command::new("losetup").args(["--detach", device.trim()]));
         result.and(detached)?;
-        Ok(Some(Self { mounted }))
+        Ok(Some(Self { image, mounted }))
     }
 
     /// Its top folder.
@@ -51,6 +52,9 @@ impl Drop for Volume {
     fn drop(&mut self) {
         if let Err(error) = said(Command::new("umount").arg(&self.mounted)) {
             eprintln!("{} is still mounted: {error:#}", self.mounted.display());
+        }
+        if let Err(error) = std::fs::remove_file(&self.image) {
+            eprintln!("{} cannot be removed: {error}", self.image.display());
         }
     }
 }
