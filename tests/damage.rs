@@ -1,4 +1,4 @@
-//! What is not as it was recorded is never called good: `verify` names it, `restore` and `dump` refuse before they write.
+//! What is not as it was recorded is never called good: `verify` names it, `restore` and `dump` refuse and leave nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -131,7 +131,7 @@ fn verify_finds_every_damage_and_names_the_file() {
 }
 
 #[test]
-fn restore_and_dump_refuse_a_damaged_run_before_they_write() {
+fn restore_refuses_a_damaged_run_and_leaves_nothing() {
     let seed = seed();
     let rounds = if long() { 40 } else { 2 };
     for compression in ["lz4", "none"] {
@@ -147,8 +147,13 @@ fn restore_and_dump_refuse_a_damaged_run_before_they_write() {
             let restore = home.holdfast(["restore", "latest", "--target", "place/out"]).run();
 
             restore.expect(4);
-            assert!(!home.beside("place").exists(), "something was made before the damage was found: {restore}");
-            assert_eq!(events(&home), before, "a restore that did not begin is not recorded");
+            assert!(!home.beside("place").exists(), "something of what was made ready is left: {restore}");
+            // What shows only in the bytes themselves is found while they are made ready: the restore has begun.
+            let recorded = events(&home).split_off(before.len());
+            let of_restore = |event: &&serde_json::Value| event["type"].as_str().unwrap().starts_with("Restore");
+            let types: Vec<_> =
+                recorded.iter().filter(of_restore).map(|event| event["type"].as_str().unwrap()).collect();
+            assert!(types.is_empty() || types == ["RestoreRequested", "RestoreFailed"], "{types:?}");
         });
     }
 }

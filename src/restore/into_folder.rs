@@ -14,6 +14,7 @@ use super::apart::{self, Tops};
 use super::error::RestoreError;
 use super::source::{Form, RunSource};
 use super::streams;
+use super::write_behind::WriteBehind;
 use crate::files::{self, ExtractOptions, FilesError, Observer, Plan, RawPath, Selection, Step, Summary};
 
 /// Conflicts looked for before a restore is refused.
@@ -111,7 +112,11 @@ impl IntoFolder {
         }
         if request.paths.is_empty() {
             for part in &parts {
-                source.reader(&part.artifact)?.check_stored(&mut |_| {})?;
+                // Into a new folder all of it is checked while it is made ready, before anything is put in place.
+                let reader = source.reader(&part.artifact)?;
+                if !fresh {
+                    reader.check_stored(&mut |_| {})?;
+                }
                 if observer.cancelled() {
                     return Err(FilesError::Cancelled.into());
                 }
@@ -148,23 +153,39 @@ impl Prepared<'_> {
     /// [`RestoreError`].
     pub fn run(self, observer: &dyn Observer, ready: &mut dyn FnMut(&Restored)) -> Result<Restored, RestoreError> {
         let Some(staging) = &self.staging else {
-            return self
-                .extract(&self.request.target, observer)
-                .and_then(|restored| sync(&self.request.target, restored));
+            return self.extract_durably(&self.request.target, observer);
         };
         let target = &self.request.target;
         let parent = durable::parent(target);
+        let made = missing(parent);
         std::fs::create_dir_all(parent).map_err(failed("make", parent))?;
         std::fs::create_dir(staging).map_err(failed("make", staging))?;
         let restored = self
-            .extract(staging, observer)
-            .and_then(|restored| sync(staging, restored))
+            .extract_durably(staging, observer)
+            .map_err(|error| self.cause(error))
             .inspect(|restored| ready(restored))
             .and_then(|restored| put_in_place(staging, target).map(|()| restored));
         if restored.is_err() {
             let _ = std::fs::remove_dir_all(staging);
+            // Those that somebody else uses meanwhile stay.
+            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
         }
         restored
+    }
+
+    /// Why making ready failed. Damage shows in many ways, as a second file of a name or a folder that cannot be made: where
+    /// the artifact is not as recorded, that is the reason.
+    fn cause(&self, error: RestoreError) -> RestoreError {
+        if error.is_damage() || error.is_cancelled() || !self.request.paths.is_empty() {
+            return error;
+        }
+        let check =
+            |part: &Part| self.source.reader(&part.artifact)?.check_stored(&mut |_| {}).map_err(RestoreError::from);
+        self.parts.iter().find_map(|part| check(part).err().filter(RestoreError::is_damage)).unwrap_or(error)
+    }
+
+    fn extract_durably(&self, folder: &Path, observer: &dyn Observer) -> Result<Restored, RestoreError> {
+        WriteBehind::run(folder, observer, failed("sync", folder), |observer| self.extract(folder, observer))
     }
 
     fn extract(&self, folder: &Path, observer: &dyn Observer) -> Result<Restored, RestoreError> {
@@ -284,11 +305,13 @@ fn refuse_conflicts(
     Err(RestoreError::Conflicts { target: target.clone(), count, first: first.clone() })
 }
 
-/// Everything restored is on stable storage before it is called so.
-fn sync(folder: &Path, restored: Restored) -> Result<Restored, RestoreError> {
-    let file = std::fs::File::open(folder).map_err(failed("open", folder))?;
-    rustix::fs::syncfs(&file).map_err(|errno| failed("sync", folder)(errno.into()))?;
-    Ok(restored)
+/// The folders down to `folder` that are not there, the lowest first.
+fn missing(folder: &Path) -> Vec<PathBuf> {
+    folder
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .map(Path::to_owned)
+        .collect()
 }
 
 /// Renames what was made ready to the target. Into a folder that was there each of its top names is a step of its own. Repeated
@@ -320,6 +343,6 @@ fn rename(from: &Path, to: &Path) -> Result<(), RestoreError> {
     Ok(())
 }
 
-fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RestoreError + use<'a> {
+fn failed<'a>(doing: &'static str, path: &'a Path) -> impl Fn(io::Error) -> RestoreError + use<'a> {
     move |source| RestoreError::Target { doing, path: path.to_owned(), source }
 }

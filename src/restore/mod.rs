@@ -1,7 +1,8 @@
 //! From a run back into the world: listing it, reading one file of it, restoring it into a folder or into its participant.
 //!
-//! Nothing is written before the run's artifacts, or of a part its index, have been read again and are as recorded. Into a target
-//! that holds nothing, everything is made ready beside it and renamed into place at the end: all or nothing.
+//! Into a target that holds nothing, everything is made ready beside it while the artifacts' hashes are taken again, and renamed
+//! into place at the end where all are as recorded: all or nothing. Into one that holds something, nothing is written before the
+//! artifacts, or of a part its frames, have been read again and are as recorded.
 
 mod apart;
 mod error;
@@ -9,6 +10,7 @@ mod in_place;
 mod into_folder;
 mod source;
 mod streams;
+mod write_behind;
 
 pub use error::RestoreError;
 pub use in_place::{Admit, InPlace};

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod arrows;
+mod bench;
 
 /// Tools of those who develop and operate Holdfast.
 #[derive(Debug, Parser)]
@@ -23,6 +24,16 @@ enum Tool {
         #[arg(long, value_name = "DIR", default_value = ".")]
         root: PathBuf,
     },
+    /// Measure speed and memory beside other programs and print one table; `tools/bench` installs what it needs and calls this
+    Bench(bench::BenchArgs),
+    /// Make the data set of `bench`
+    BenchData(bench::DataArgs),
+    /// Copy a tree, to be measured
+    #[command(hide = true)]
+    BenchCopy(bench::CopyArgs),
+    /// Do one thing with an event log, to be measured
+    #[command(hide = true)]
+    BenchLog(bench::LogArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -40,5 +51,9 @@ fn main() -> anyhow::Result<ExitCode> {
             );
             Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Tool::Bench(args) => args.run().map(|()| ExitCode::SUCCESS),
+        Tool::BenchData(args) => args.run().map(|()| ExitCode::SUCCESS),
+        Tool::BenchCopy(args) => args.run().map(|()| ExitCode::SUCCESS),
+        Tool::BenchLog(args) => args.run().map(|()| ExitCode::SUCCESS),
     }
 }
