@@ -168,7 +168,8 @@ fn a_command_that_is_ended_never_takes_half_of_its_input_for_all() {
 
 #[test]
 fn a_killed_restore_is_settled_by_the_next_start() {
-    let home = backed_up("restore = 'head -c 10 > part; setsid bash -c \"echo \\$\\$ > pids; exec sleep 1000\" & wait'");
+    let home =
+        backed_up("restore = 'head -c 10 > part; setsid bash -c \"echo \\$\\$ > pids; exec sleep 1000\" & wait'");
     let mut pipe = pids(&home);
     let restore = home.holdfast(RESTORE).spawn();
     let pid = pid(&mut pipe);
