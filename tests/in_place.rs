@@ -62,8 +62,9 @@ fn last_of_restore(home: &Home) -> Value {
 fn the_command_takes_all_of_the_artifact() {
     let home = backed_up("restore = 'cat > taken; echo \"$HOLDFAST_PARTICIPANT $HOLDFAST_RUN_ID\" >&2'");
     let run = home.newest_run();
-    let summary = home.holdfast(["--json"]).args(RESTORE).run();
-    let summary = summary.expect(0).summary();
+    let finished = home.holdfast(["--json"]).args(RESTORE).run();
+    let summary = finished.expect(0).summary();
+    assert_eq!(finished.err(), "", "with --json all is on standard output");
     assert_eq!(fs::read(home.beside("taken")).unwrap(), fs::read(home.beside("rows")).unwrap());
     assert_eq!((&summary["participant"], &summary["artifact"]), (&"db".into(), &"shop.dump".into()), "{summary}");
     assert_eq!(text(&summary["output"]), format!("db {run}\n"));

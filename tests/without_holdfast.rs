@@ -67,6 +67,25 @@ fn tar_alone_gives_an_uncompressed_tree_back() {
 }
 
 #[test]
+fn a_command_s_output_comes_back_by_its_compressor_alone() {
+    need("lz4", "lz4");
+    let home = Home::new();
+    let rows: String = (0..200_000).map(|row| format!("INSERT INTO shop VALUES ({row});\n")).collect();
+    fs::write(home.beside("rows"), &rows).unwrap();
+    let folder = home.beside("");
+    let config = format!(
+        "[[participant]]\nname = 'db'\nkind = 'command'\nartifact = 'shop.sql'\ncommand = ['cat', '{}/rows']\n",
+        folder.display()
+    );
+    fs::write(home.beside("config.toml"), config).unwrap();
+    home.holdfast(["backup", "--config", "config.toml"]).run().expect(0);
+    let folder = home.run_dir("latest");
+    let back = home.command("lz4", ["-dc", "shop.sql.lz4"]).current_dir(&folder).run();
+    assert!(back.expect(0).out() == rows);
+    home.command("sha256sum", ["--strict", "-c", "SHA256SUMS"]).current_dir(&folder).run().expect(0);
+}
+
+#[test]
 fn sha256sum_checks_a_run_and_finds_a_changed_byte() {
     let home = Home::new();
     small_tree(&home.beside("source"));
@@ -137,7 +156,9 @@ fn the_manifest_is_json_that_says_all_of_the_run() {
         assert_eq!(manifest[*field], shown[*field], "{field}");
     }
     let participant = &manifest["participants"][0];
-    for field in ["name", "critical", "ok", "status", "started_at", "finished_at", "error", "warnings", "artifacts"] {
+    for field in
+        ["name", "kind", "critical", "ok", "status", "started_at", "finished_at", "error", "warnings", "artifacts"]
+    {
         assert!(!participant[field].is_null(), "the participant has no {field}: {participant}");
     }
     let artifact = &participant["artifacts"][0];

@@ -73,7 +73,8 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
         "participant": participant, "artifact": artifact, "bytes": bytes, "output": said_text(&finished),
         "seconds": took, "exit_code": Exit::Good as u8,
     }))?;
-    said(&said_text(&finished), "  ").for_each(|line| context.output.note(line));
+    // With JSON it stands in the value.
+    said(&said_text(&finished), "  ").filter(|_| !context.output.json).for_each(|line| context.output.note(line));
     context.output.line(format!(
         "restored {artifact} ({}) of run {run_id} into participant {participant} in {}, every byte verified",
         size(bytes),

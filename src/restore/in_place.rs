@@ -78,7 +78,7 @@ impl<'a> InPlace<'a> {
         let stopped = || observer.cancelled();
         let call = Call::new(self.spec, launcher)
             .stopped_by(&stopped)
-            .variable("HOLDFAST_RUN_ID", self.source.run_id())
+            .variable("HOLDFAST_RUN_ID", self.source.run_id().to_string())
             .variable("HOLDFAST_PARTICIPANT", self.artifact.participant.as_str());
         let finished = match admit {
             Some(admit) => call.admitted_by(admit).feed(&mut content),
