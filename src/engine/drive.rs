@@ -175,7 +175,7 @@ impl Drivers {
         let result = match thread {
             Ok(_) => {
                 let credits = self.pipeline.credits();
-                Watch { job: &job, living: &living, deadlines, credits }.to_its_end(answered).await
+                Watch { job: &job, living: &living, deadlines, credits }.until_its_end(answered).await
             }
             Err(error) => {
                 let text = format!("no thread for its code: {error}");
@@ -313,7 +313,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn to_its_end(
+    async fn until_its_end(
         self,
         mut answered: oneshot::Receiver<Result<(), ParticipantError>>,
     ) -> Result<(), WorkFailure> {
