@@ -314,7 +314,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     async fn to_its_end(
-        self,
+        &self,
         mut answered: oneshot::Receiver<Result<(), ParticipantError>>,
     ) -> Result<(), WorkFailure> {
         let mut tick = tokio::time::interval(TICK);

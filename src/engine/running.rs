@@ -51,14 +51,11 @@ impl Parts {
     fn end(self) -> oneshot::Receiver<()> {
         let (ended, wait) = oneshot::channel();
         let parts = Arc::new(Mutex::new(Some((self, ended))));
-        let end = {
-            let parts = parts.clone();
-            move || {
-                let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some((parts, ended)) = parts {
-                    parts.end_now();
-                    let _ = ended.send(());
-                }
+        let end = move || {
+            let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some((parts, ended)) = parts {
+                parts.end_now();
+                let _ = ended.send(());
             }
         };
         // Where there is no thread for it, it ends here: the home must not be given back while the actors are at work.
