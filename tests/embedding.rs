@@ -210,7 +210,7 @@ fn a_module_that_comes_late_is_waited_for() {
     interrupted(&home, module("late"));
     let engine = builder(&home).late_registration(DEADLINE).start_blocking().unwrap();
     let handle = engine.handle().resumed()[0].clone();
-    wait_until(&engine, &handle, |run| of(run, "late").status == ParticipantStatus::Running);
+    wait_until(&engine, &handle, |run| (run.attempt(), of(run, "late").status) == (2, ParticipantStatus::Running));
     engine.handle().register(registered(module("late"), good)).unwrap();
     let twice = engine.handle().register(registered(module("LATE"), good)).unwrap_err();
     assert_eq!(twice.code(), "PARTICIPANT_TWICE");
@@ -238,7 +238,7 @@ fn a_run_that_waits_for_a_module_can_be_cancelled() {
     interrupted(&home, module("gone"));
     let engine = builder(&home).late_registration(Duration::from_secs(3600)).start_blocking().unwrap();
     let handle = engine.handle().resumed()[0].clone();
-    wait_until(&engine, &handle, |run| of(run, "gone").status == ParticipantStatus::Running);
+    wait_until(&engine, &handle, |run| (run.attempt(), of(run, "gone").status) == (2, ParticipantStatus::Running));
     engine.cancel(handle.run_id, "it will not come").unwrap();
     let run = end(&engine, handle);
     assert_eq!(run.outcome(), Some(Outcome::Cancelled));

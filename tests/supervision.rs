@@ -317,7 +317,7 @@ fn the_names_of_the_run_itself_are_taken() {
 fn a_name_that_two_participants_take_belongs_to_the_first() {
     let home = Home::new();
     let first = Door::default();
-    let (waiting, opening) = (first.clone(), first.clone());
+    let (waiting, opening) = (first.clone(), first);
     let engine = builder(&home)
         .participant_with(module("first"), move |artifacts: &mut Artifacts| {
             let mut sink = artifacts.create("accounts.snapshot")?;

@@ -287,6 +287,12 @@ impl Holdfast {
         Events::new(Subscription::new(self.shared.world.log.clone(), from))
     }
 
+    /// The position of the last event that is durable.
+    #[must_use]
+    pub fn head(&self) -> Position {
+        self.shared.world.log.head()
+    }
+
     /// How far a run has come, until its end.
     #[must_use]
     pub fn progress_updates(&self, run: RunHandle) -> ProgressUpdates {

@@ -19,6 +19,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// All events of the log from a position on, and then those that come. A slow reader costs the engine nothing.
 ///
+/// It ends with the engine. What was recorded by then and not read is there after the next start, from [`Events::position`] on; a reader
+/// that is to see all of it before goes on to [`Holdfast::head`].
+///
 /// ```
 /// use holdfast::engine::{Backup, Holdfast};
 /// use holdfast::model::ids::Position;

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use holdfast::engine::{Backup, Holdfast, RunHandle};
+use holdfast::engine::{Backup, Events, Holdfast, RunHandle};
 use holdfast::model::ids::Position;
 use holdfast::model::run::RunStatus;
 use holdfast::participant::Descriptor;
 use tokio::runtime::Handle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 mod accounts;
 mod audit;
@@ -97,7 +98,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         .participant_with(Descriptor::new("audit")?.optional(), audit.participant(Handle::current()))
         .start()
         .await?;
-    let events = tokio::spawn(print_events(engine.clone()));
+    let (shown, mut is_shown) = watch::channel(Position::START);
+    tokio::spawn(print_events(engine.events(Position::START), shown));
     let work = tokio::spawn(keep_books(accounts, audit));
 
     tokio::select! {
@@ -105,9 +107,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
         result = work => result??,
         result = tokio::signal::ctrl_c() => result?,
     }
+    let head = engine.head();
+    timeout(Duration::from_secs(10), is_shown.wait_for(|shown| *shown >= head))
+        .await
+        .context("events are not read")??;
     engine.stop().await;
-    // They end with the engine.
-    events.await?;
     Ok(())
 }
 
@@ -144,12 +148,11 @@ async fn follow(engine: &Holdfast, run: RunHandle) -> anyhow::Result<()> {
 }
 
 /// Prints every event of the log, those of earlier processes too, until the engine is stopped.
-async fn print_events(engine: Holdfast) {
-    let mut events = engine.events(Position::START);
-    drop(engine);
+async fn print_events(mut events: Events, shown: watch::Sender<Position>) {
     while let Ok(batch) = events.next(100).await {
         for event in batch {
             println!("event {} {} {}", event.position, event.stream, event.event_type);
+            shown.send_replace(event.position);
         }
     }
 }
