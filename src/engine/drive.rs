@@ -313,13 +313,8 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-<<<<<<< HEAD
     async fn until_its_end(
-        self,
-=======
-    async fn to_its_end(
         &self,
->>>>>>> w-embed
         mut answered: oneshot::Receiver<Result<(), ParticipantError>>,
     ) -> Result<(), WorkFailure> {
         let mut tick = tokio::time::interval(TICK);
