@@ -11,10 +11,12 @@ mod drive;
 mod error;
 mod ledger;
 mod manifest;
+mod plan;
 mod registry;
 mod request;
 mod restores;
 mod running;
+mod settle;
 mod subscribe;
 mod view;
 
@@ -28,37 +30,33 @@ use actix::Addr;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{Reserve, World};
 pub use holdfast_actors::root::RunHandle;
-use holdfast_actors::root::{ForParticipant, ForRestore, ForRun, NextOpenRun, RequestRun, ResumeRuns, Root};
+use holdfast_actors::root::{ForRestore, ForRun, NextOpenRun, RequestRun, Root};
+use holdfast_log::Subscription;
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::space::Ballast;
-use holdfast_log::{DurableLog, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
-use holdfast_model::history::History;
 use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId, StreamId, Version};
-use holdfast_model::participant::{ChildV1, ParticipantCommand};
+use holdfast_model::participant::ParticipantCommand;
 use holdfast_model::progress::{Counts, Progress};
 use holdfast_model::restore::RestoreCommand;
-use holdfast_model::run::{
-    Found, NewParticipant, NewRun, Retained, Run, RunCommand, RunRequestedV1, RunType, RunVerifiedV1,
-};
+use holdfast_model::run::{NewRun, Retained, Run, RunCommand, RunRequestedV1, RunVerifiedV1};
 use tokio::sync::watch;
 
 pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
 pub(crate) use self::manifest::artifact as recorded;
+pub(crate) use self::plan::configured;
 pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
-use self::request::What;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 use self::running::{Parts, Running};
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
-use crate::command::{self, CommandParticipant, Launcher};
-use crate::config::{Config, ParticipantConfig, Source};
+use crate::command::Launcher;
+use crate::config::Config;
 pub use crate::participant::FilesDefinition;
-use crate::participant::{FilesParticipant, Participant, digest};
 use crate::pipeline::Pipeline;
 use crate::storage::Storage;
 
@@ -119,7 +117,7 @@ impl Holdfast {
     /// [`EngineError`]; the home is then as it was, but for what opening the log repaired.
     pub async fn start(root: &Path, start: Start) -> Result<Self, EngineError> {
         let data_plane = tokio::runtime::Handle::current();
-        let registry = participants(&start, root)?;
+        let registry = plan::participants(&start, root)?;
         let root = root.to_owned();
         let opening = start.clone();
         let opened = tokio::task::spawn_blocking(move || ledger::open(&root, &opening)).await;
@@ -153,7 +151,7 @@ impl Holdfast {
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
         let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner });
-        let settled = settle(&root, &opened.home, &log, &opened.history, &start).await;
+        let settled = settle::settle(&root, &opened.home, &log, &opened.history, &start).await;
         let (resumed, settled) = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -214,7 +212,7 @@ impl Holdfast {
     /// # Errors
     /// [`EngineError`] where it was refused or could not be recorded.
     pub async fn back_up(&self, backup: Backup) -> Result<RunHandle, EngineError> {
-        let (run_type, participants) = self.planned(&backup.what)?;
+        let (run_type, participants) = plan::of(&backup.what, &self.shared.registry.all(), &self.shared.config.runs)?;
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let config = &self.shared.config;
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
@@ -235,50 +233,13 @@ impl Holdfast {
         Ok(self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??)
     }
 
-    fn planned(&self, what: &What) -> Result<(RunType, Vec<NewParticipant>), EngineError> {
-        let all = self.shared.registry.all();
-        match what {
-            What::Files(name, definition) => {
-                let participant = self.ad_hoc(name, definition)?;
-                Ok((RunType::Full, vec![participant]))
-            }
-            What::All if all.is_empty() => Err(EngineError::NoParticipants),
-            What::All => Ok((RunType::Full, all.iter().map(by_digest).collect())),
-            What::Named(names) => {
-                let is = |name: &ParticipantName| all.iter().any(|one| one.descriptor.name == *name);
-                let unknown: Vec<_> = names.iter().filter(|name| !is(name)).map(ToString::to_string).collect();
-                if !unknown.is_empty() || names.is_empty() {
-                    let known = all.iter().map(|one| one.descriptor.name.to_string()).collect();
-                    return Err(EngineError::UnknownParticipant { unknown, known });
-                }
-                let named = all.iter().filter(|one| names.contains(&one.descriptor.name));
-                Ok((RunType::Scoped, named.map(by_digest).collect()))
-            }
-        }
-    }
-
-    fn ad_hoc(&self, name: &ParticipantName, definition: &FilesDefinition) -> Result<NewParticipant, EngineError> {
-        let definition = serde_json::to_string(definition).map_err(|error| EngineError::Thread(error.to_string()))?;
-        let runs = &self.shared.config.runs;
-        Ok(NewParticipant {
-            name: name.clone(),
-            kind: FilesDefinition::KIND.into(),
-            critical: true,
-            definition_sha256: digest(&definition),
-            definition,
-            depends_on: Vec::new(),
-            max_tries: runs.max_tries,
-            retry_delay_ms: millis(runs.retry_delay),
-        })
-    }
-
     /// Ends a participant's quarantine.
     ///
     /// # Errors
     /// [`EngineError`] where it is not in quarantine, or the end could not be recorded.
     pub async fn lift_quarantine(&self, participant: &ParticipantName, reason: &str) -> Result<(), EngineError> {
         let command = ParticipantCommand::LiftQuarantine { reason: reason.into() };
-        for_participant(&self.shared.root, participant, command, &self.shared.origin).await
+        settle::for_participant(&self.shared.root, participant, command, &self.shared.origin).await
     }
 
     /// All events of the log from `from` on, and then those that come.
@@ -425,107 +386,6 @@ impl Holdfast {
             }
         }
     }
-}
-
-/// The participants of the configuration, then those of the application.
-fn participants(start: &Start, home: &Path) -> Result<Registry, EngineError> {
-    let commands = start.config.participants.iter().any(|one| matches!(one.source, Source::Command(_)));
-    let launcher = match &start.launcher {
-        Some(launcher) => launcher.clone(),
-        None if commands => return Err(EngineError::NoLauncher),
-        None => Launcher::this_program(),
-    };
-    let configured = configured(&start.config, home, &launcher).into_iter();
-    Registry::new(configured.chain(start.participants.clone()).collect(), start.late_registration)
-        .map_err(EngineError::ParticipantTwice)
-}
-
-/// The participants of a configuration. `home` is never part of what they take.
-pub(crate) fn configured(config: &Config, home: &Path, launcher: &Launcher) -> Vec<Registered> {
-    let registered = |one: &ParticipantConfig| {
-        let code: Arc<dyn Participant> = match &one.source {
-            Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.to_owned())),
-            Source::Command(definition) => Arc::new(CommandParticipant::new(definition.clone(), launcher.clone())),
-        };
-        Registered { descriptor: one.descriptor.clone(), code }
-    };
-    config.participants.iter().map(registered).collect()
-}
-
-/// A participant that the configuration or the application defines: the run records its digest.
-fn by_digest(participant: &Registered) -> NewParticipant {
-    let descriptor = &participant.descriptor;
-    NewParticipant {
-        name: descriptor.name.clone(),
-        kind: descriptor.kind.clone(),
-        critical: descriptor.critical,
-        definition: String::new(),
-        definition_sha256: descriptor.digest,
-        depends_on: descriptor.depends_on.clone(),
-        max_tries: descriptor.max_tries,
-        retry_delay_ms: millis(descriptor.retry_delay),
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Ends what a dead process had started for a participant and left running: nothing is begun beside it.
-async fn end_left_over(participant: &ParticipantName, child: ChildV1) -> Result<(), EngineError> {
-    let ended = tokio::task::spawn_blocking(move || command::end_left_over(&child)).await;
-    let ended = ended.map_err(|panic| EngineError::Thread(panic.to_string()))?;
-    let ended = ended.map_err(|source| EngineError::LeftOver { participant: participant.clone(), source })?;
-    tracing::info!(%participant, group = child.group, ?ended, "looked for what an earlier process had left running");
-    Ok(())
-}
-
-async fn for_participant(
-    root: &Addr<Root>,
-    participant: &ParticipantName,
-    command: ParticipantCommand,
-    origin: &Origin,
-) -> Result<(), EngineError> {
-    let message = ForParticipant { participant: participant.clone(), command, origin: origin.clone() };
-    Ok(root.send(message).await.map_err(|_| EngineError::Stopped)??)
-}
-
-/// How long a start waits for a deletion it goes on with.
-const DELETION: Duration = Duration::from_secs(5);
-
-/// Settles what a process before left half-done: deletions, restores, and, where asked, runs.
-async fn settle(
-    root: &Addr<Root>,
-    home: &Home,
-    log: &DurableLog,
-    history: &History,
-    start: &Start,
-) -> Result<(Vec<RunHandle>, Vec<String>), EngineError> {
-    for entry in history.deleting() {
-        let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
-        let command = RunCommand::Recover { found: Found::Published, broken: Vec::new(), taken_over };
-        let message = ForRun { run_id: entry.run_id, command, origin: start.origin.clone() };
-        match root.send(message).await.map_err(|_| EngineError::Stopped)? {
-            Ok(mut handle) => {
-                // A command that ends at once would take the actors away before they could record it.
-                let settled = handle.watch.wait_for(|run| run.retained() != Retained::Deleting);
-                let _ = tokio::time::timeout(DELETION, settled).await;
-            }
-            Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
-        }
-    }
-    for (name, participant) in history.participants().iter().filter(|(_, one)| one.at_work().is_some()) {
-        for child in participant.children() {
-            end_left_over(name, *child).await?;
-        }
-        for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
-    }
-    let restores = restores::settle(root, home, log, history, &start.origin).await;
-    if !start.resume {
-        return Ok((Vec::new(), restores));
-    }
-    let open = history.open().map(|entry| entry.run_id).collect();
-    Ok((root.send(ResumeRuns(open)).await.map_err(|_| EngineError::Stopped)??, restores))
 }
 
 /// The ballast as the actors' port.

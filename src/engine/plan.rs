@@ -1,0 +1,106 @@
+//! Who takes part: what the configuration and the application define, and what a run records of it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_model::ids::ParticipantName;
+use holdfast_model::run::{NewParticipant, RunType};
+
+use super::registry::{Registered, Registry};
+use super::request::What;
+use super::{EngineError, Start};
+use crate::command::{CommandParticipant, Launcher};
+use crate::config::{Config, ParticipantConfig, RunsConfig, Source};
+use crate::participant::{FilesDefinition, FilesParticipant, Participant, digest};
+
+/// The participants of a run that is asked for: `all` are those there are.
+///
+/// # Errors
+/// [`EngineError`] where there is none, or not one that is named.
+pub(super) fn of(
+    what: &What,
+    all: &[Registered],
+    runs: &RunsConfig,
+) -> Result<(RunType, Vec<NewParticipant>), EngineError> {
+    match what {
+        What::Files(name, definition) => {
+            let participant = ad_hoc(name, definition, runs)?;
+            Ok((RunType::Full, vec![participant]))
+        }
+        What::All if all.is_empty() => Err(EngineError::NoParticipants),
+        What::All => Ok((RunType::Full, all.iter().map(by_digest).collect())),
+        What::Named(names) => {
+            let is = |name: &ParticipantName| all.iter().any(|one| one.descriptor.name == *name);
+            let unknown: Vec<_> = names.iter().filter(|name| !is(name)).map(ToString::to_string).collect();
+            if !unknown.is_empty() || names.is_empty() {
+                let known = all.iter().map(|one| one.descriptor.name.to_string()).collect();
+                return Err(EngineError::UnknownParticipant { unknown, known });
+            }
+            let named = all.iter().filter(|one| names.contains(&one.descriptor.name));
+            Ok((RunType::Scoped, named.map(by_digest).collect()))
+        }
+    }
+}
+
+fn ad_hoc(
+    name: &ParticipantName,
+    definition: &FilesDefinition,
+    runs: &RunsConfig,
+) -> Result<NewParticipant, EngineError> {
+    let definition = serde_json::to_string(definition).map_err(|error| EngineError::Thread(error.to_string()))?;
+    Ok(NewParticipant {
+        name: name.clone(),
+        kind: FilesDefinition::KIND.into(),
+        critical: true,
+        definition_sha256: digest(&definition),
+        definition,
+        depends_on: Vec::new(),
+        max_tries: runs.max_tries,
+        retry_delay_ms: millis(runs.retry_delay),
+    })
+}
+
+/// The participants of the configuration, then those of the application.
+pub(super) fn participants(start: &Start, home: &Path) -> Result<Registry, EngineError> {
+    let commands = start.config.participants.iter().any(|one| matches!(one.source, Source::Command(_)));
+    let launcher = match &start.launcher {
+        Some(launcher) => launcher.clone(),
+        None if commands => return Err(EngineError::NoLauncher),
+        None => Launcher::this_program(),
+    };
+    let configured = configured(&start.config, home, &launcher).into_iter();
+    Registry::new(configured.chain(start.participants.clone()).collect(), start.late_registration)
+        .map_err(EngineError::ParticipantTwice)
+}
+
+/// The participants of a configuration. `home` is never part of what they take.
+pub(crate) fn configured(config: &Config, home: &Path, launcher: &Launcher) -> Vec<Registered> {
+    let registered = |one: &ParticipantConfig| {
+        let code: Arc<dyn Participant> = match &one.source {
+            Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.to_owned())),
+            Source::Command(definition) => Arc::new(CommandParticipant::new(definition.clone(), launcher.clone())),
+        };
+        Registered { descriptor: one.descriptor.clone(), code }
+    };
+    config.participants.iter().map(registered).collect()
+}
+
+/// A participant that the configuration or the application defines: the run records its digest.
+fn by_digest(participant: &Registered) -> NewParticipant {
+    let descriptor = &participant.descriptor;
+    NewParticipant {
+        name: descriptor.name.clone(),
+        kind: descriptor.kind.clone(),
+        critical: descriptor.critical,
+        definition: String::new(),
+        definition_sha256: descriptor.digest,
+        depends_on: descriptor.depends_on.clone(),
+        max_tries: descriptor.max_tries,
+        retry_delay_ms: millis(descriptor.retry_delay),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,73 @@
+//! What a start does about what an earlier process left half-done, before anything else begins.
+
+use std::time::Duration;
+
+use actix::Addr;
+use holdfast_actors::root::{ForParticipant, ForRun, ResumeRuns, Root, RunHandle};
+use holdfast_log::DurableLog;
+use holdfast_log::home::Home;
+use holdfast_model::codec::Origin;
+use holdfast_model::history::History;
+use holdfast_model::ids::ParticipantName;
+use holdfast_model::participant::{ChildV1, ParticipantCommand};
+use holdfast_model::run::{Found, Retained, RunCommand};
+
+use super::{EngineError, Start, SystemClock, restores};
+use crate::command;
+
+/// Ends what a dead process had started for a participant and left running: nothing is begun beside it.
+async fn end_left_over(participant: &ParticipantName, child: ChildV1) -> Result<(), EngineError> {
+    let ended = tokio::task::spawn_blocking(move || command::end_left_over(&child)).await;
+    let ended = ended.map_err(|panic| EngineError::Thread(panic.to_string()))?;
+    let ended = ended.map_err(|source| EngineError::LeftOver { participant: participant.clone(), source })?;
+    tracing::info!(%participant, group = child.group, ?ended, "looked for what an earlier process had left running");
+    Ok(())
+}
+
+pub(super) async fn for_participant(
+    root: &Addr<Root>,
+    participant: &ParticipantName,
+    command: ParticipantCommand,
+    origin: &Origin,
+) -> Result<(), EngineError> {
+    let message = ForParticipant { participant: participant.clone(), command, origin: origin.clone() };
+    Ok(root.send(message).await.map_err(|_| EngineError::Stopped)??)
+}
+
+/// How long a start waits for a deletion it goes on with.
+const DELETION: Duration = Duration::from_secs(5);
+
+/// Settles what a process before left half-done: deletions, restores, and, where asked, runs.
+pub(super) async fn settle(
+    root: &Addr<Root>,
+    home: &Home,
+    log: &DurableLog,
+    history: &History,
+    start: &Start,
+) -> Result<(Vec<RunHandle>, Vec<String>), EngineError> {
+    for entry in history.deleting() {
+        let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
+        let command = RunCommand::Recover { found: Found::Published, broken: Vec::new(), taken_over };
+        let message = ForRun { run_id: entry.run_id, command, origin: start.origin.clone() };
+        match root.send(message).await.map_err(|_| EngineError::Stopped)? {
+            Ok(mut handle) => {
+                // A command that ends at once would take the actors away before they could record it.
+                let settled = handle.watch.wait_for(|run| run.retained() != Retained::Deleting);
+                let _ = tokio::time::timeout(DELETION, settled).await;
+            }
+            Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
+        }
+    }
+    for (name, participant) in history.participants().iter().filter(|(_, one)| one.at_work().is_some()) {
+        for child in participant.children() {
+            end_left_over(name, *child).await?;
+        }
+        for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
+    }
+    let restores = restores::settle(root, home, log, history, &start.origin).await;
+    if !start.resume {
+        return Ok((Vec::new(), restores));
+    }
+    let open = history.open().map(|entry| entry.run_id).collect();
+    Ok((root.send(ResumeRuns(open)).await.map_err(|_| EngineError::Stopped)??, restores))
+}
