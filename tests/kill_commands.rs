@@ -124,6 +124,37 @@ impl Scene {
     }
 }
 
+/// A scene whose backup was killed while the slow command was at work.
+fn killed_at_work() -> Scene {
+    let scene = Scene::new();
+    let mut run = scene.program("backup").spawn();
+    run.wait_for_json("the slow command's first half", |line| {
+        let participants = line["progress"]["participants"].as_array();
+        participants.is_some_and(|all| all.iter().any(|one| one["name"] == "slow" && one["bytes_done"] == 21))
+    });
+    assert_eq!(run.kill().signal(), Some(9));
+    scene
+}
+
+impl Scene {
+    fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(&self.config, text.replace(from, to)).unwrap();
+    }
+
+    /// The participant of the newest run, after a resume that fails.
+    fn resumed_in_vain(&self, name: &str) -> serde_json::Value {
+        self.program("resume").run().expect(1);
+        let run = self.home.show(&self.home.newest_run());
+        assert_eq!(run["status"], "failed", "{run}");
+        self.expect_nothing_running();
+        expect_nothing_to_resume(&self.home);
+        let all = run["participants"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{run}")).clone()
+    }
+}
+
 fn lines(range: std::ops::RangeInclusive<u32>) -> String {
     range.map(|number| format!("{number}\n")).collect()
 }
@@ -165,6 +196,37 @@ fn a_run_of_five_participants_killed_at_each_fault_point_comes_to_its_end() {
     let resumed = resumed.into_inner().unwrap();
     println!("{resumed} of {} were resumed", places.len());
     assert!(resumed * 2 > places.len(), "most points lie within the run: {resumed} of {}", places.len());
+}
+
+#[test]
+fn a_participant_that_is_configured_otherwise_or_gone_fails_a_run_that_is_resumed() {
+    need("flock", "util-linux");
+    let changed = killed_at_work();
+    changed.edit("seq 11 20", "seq 11 30");
+    let slow = changed.resumed_in_vain("slow");
+    assert!(text(&slow["error"]).contains("DEFINITION_CHANGED"), "{slow}");
+
+    let gone = killed_at_work();
+    gone.edit("name = \"slow\"", "name = \"quick\"");
+    let slow = gone.resumed_in_vain("slow");
+    assert!(text(&slow["error"]).contains("PARTICIPANT_MISSING"), "{slow}");
+}
+
+#[test]
+fn where_a_crash_is_to_fail_a_run_the_next_start_fails_it_and_leaves_nothing_running() {
+    need("flock", "util-linux");
+    let scene = Scene::new();
+    scene.edit("[runs]\n", "[runs]\non_crash = \"fail\"\n");
+    let mut run = scene.program("backup").spawn();
+    run.wait_for_json("somebody at work", |line| line["event"]["type"] == "ParticipantStarted");
+    assert_eq!(run.kill().signal(), Some(9));
+    scene.program("resume").run().expect(1);
+    let run = scene.home.show(&scene.home.newest_run());
+    assert_eq!(run["status"], "failed");
+    assert!(text(&run["error_summary"]).contains("interrupted in attempt 1 of 1"), "{run}");
+    scene.expect_nothing_running();
+    scene.program("backup").run().expect(0);
+    scene.expect_good();
 }
 
 #[test]

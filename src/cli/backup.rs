@@ -227,6 +227,7 @@ async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> Resu
                 if changed.is_ok() {
                     let run = watch.borrow_and_update().clone();
                     display.events(engine, run_id)?;
+                    display.tries(&run);
                     display.progress(&engine.progress(&run));
                 }
             }

@@ -1,13 +1,15 @@
 //! How a run's progress is shown: a bar on a terminal, a line a phase elsewhere, JSON lines for programs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use holdfast_model::ids::{RunId, Version};
+use holdfast_model::ids::{ParticipantName, RunId, Version};
 use holdfast_model::progress::{Phase, Progress};
+use holdfast_model::run::{Run, Try};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::CliError;
-use super::output::{Output, counted, seconds, size};
+use super::output::{Output, counted, printable, seconds, size};
 use crate::engine::Holdfast;
 
 pub(super) struct Display {
@@ -17,6 +19,8 @@ pub(super) struct Display {
     last: Option<Progress>,
     /// The last event shown.
     shown: Version,
+    /// Participants whose last failed try was shown, and which that was.
+    failed_tries: BTreeMap<ParticipantName, Try>,
     /// Whether whoever read the output has gone away. The run goes on: it is not for them alone.
     unheard: bool,
 }
@@ -30,7 +34,7 @@ impl Display {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { out, bar, phase: None, last: None, shown: Version::NONE, unheard: false }
+        Self { out, bar, phase: None, last: None, shown: Version::NONE, failed_tries: BTreeMap::new(), unheard: false }
     }
 
     /// Shows what was recorded of the run since the last time.
@@ -43,6 +47,24 @@ impl Display {
             self.say(&serde_json::json!({ "message_type": "event", "event": event }));
         }
         Ok(())
+    }
+
+    /// Says which tries failed that there will be another one of.
+    pub(super) fn tries(&mut self, run: &Run) {
+        for participant in run.participants().iter().filter(|participant| participant.retry_at.is_some()) {
+            let of = Try { attempt: run.attempt(), number: participant.tries };
+            let Some(failure) = participant.failure.as_ref() else { continue };
+            if self.out.json || self.failed_tries.insert(participant.name.clone(), of) == Some(of) {
+                continue;
+            }
+            let (name, max) = (&participant.name, participant.max_tries);
+            let reason = printable(failure.to_string().as_bytes());
+            let line = format!("{name}: try {} of {max} failed, and is made again soon: {reason}", of.number);
+            match &self.bar {
+                Some(bar) => bar.suspend(|| self.out.note(line)),
+                None => self.out.note(line),
+            }
+        }
     }
 
     /// Shows how far the run is.
