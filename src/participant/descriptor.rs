@@ -62,7 +62,7 @@ impl Descriptor {
     /// A critical participant of the application's own, with the default deadlines and three tries.
     ///
     /// # Errors
-    /// [`InvalidName`]: a name is 1 to 48 of `[A-Za-z0-9._-]`, beginning with a letter, a digit or `_`.
+    /// [`InvalidName`]: a name is 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter, a digit or `_`.
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         Ok(Self {
             name: name.parse()?,
