@@ -9,7 +9,7 @@ use holdfast_model::event::ParticipantEvent;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RunId, StreamId};
 use holdfast_model::participant::{
-    Participant, ParticipantCommand, ParticipantEffect, ParticipantRefusal, Standing, Work,
+    ChildV1, Participant, ParticipantCommand, ParticipantEffect, ParticipantRefusal, Standing, Work,
 };
 use holdfast_model::progress::Counts;
 use holdfast_model::run::{ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant, Try};
@@ -50,7 +50,7 @@ impl ParticipantRole {
         Self { name, world, live, assignment: None, next: None }
     }
 
-    fn job(&self, assignment: &Assignment, me: &Addr<ParticipantActor>) -> Job {
+    fn job(&self, assignment: &Assignment, left_over: Vec<ChildV1>, me: &Addr<ParticipantActor>) -> Job {
         let assign = &assignment.assign;
         let report = Arc::new(Report::new(self.world.clock.clone(), self.recorder(assign)));
         if let Ok(mut live) = self.live.lock() {
@@ -62,6 +62,7 @@ impl ParticipantRole {
             compression: assign.compression.clone(),
             report,
             stop: assignment.stop.clone(),
+            left_over,
             admit: self.admitter(assign, me),
             stuck: {
                 let (me, work) = (me.clone(), assign.work.clone());
@@ -119,12 +120,12 @@ impl Role for ParticipantRole {
         StreamId::participant(&self.name)
     }
 
-    fn act(&mut self, effect: ParticipantEffect, _state: &Participant, me: &Addr<ParticipantActor>) {
+    fn act(&mut self, effect: ParticipantEffect, state: &Participant, me: &Addr<ParticipantActor>) {
         let ParticipantEffect::Drive(work) = effect;
         let Some(assignment) = self.assignment.as_ref().filter(|assignment| assignment.assign.work == work) else {
             return;
         };
-        let driven = self.world.participants.drive(self.job(assignment, me));
+        let driven = self.world.participants.drive(self.job(assignment, state.children().to_vec(), me));
         let (me, live, name) = (me.clone(), self.live.clone(), self.name.clone());
         self.world.data_plane.spawn(async move {
             let result = driven.await;
@@ -145,6 +146,10 @@ impl Role for ParticipantRole {
                 ParticipantEvent::WorkStuck(stuck) => {
                     if let Some(assignment) = &self.assignment {
                         assignment.assign.answer(Err(stuck.failure.clone().into()), false);
+                    }
+                    // Whoever waits for its end waits no longer.
+                    if let Some(next) = self.next.take() {
+                        refuse(&next, state);
                     }
                 }
                 ParticipantEvent::WorkReturned(_) => self.assignment = None,
@@ -276,10 +281,6 @@ impl Handler<WorkOverdue> for ParticipantActor {
         let command = ParticipantCommand::Stuck { work: message.work, failure: message.failure };
         let origin = assignment.assign.origin.clone();
         ctx.address().do_send(Command::<Participant> { command, origin });
-        // Whoever waits for its end waits no longer.
-        if let Some(next) = self.role.next.take() {
-            ctx.address().do_send(next);
-        }
     }
 }
 

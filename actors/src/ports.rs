@@ -77,6 +77,8 @@ pub struct Job {
     pub report: Arc<Report>,
     /// Whether it should stop.
     pub stop: Stop,
+    /// Processes of earlier tries that are not known to be gone: they end before this one begins.
+    pub left_over: Vec<ChildV1>,
     /// Records a process that was started for it, before that becomes the command it is for. Blocks: not to be called on the data
     /// plane's own threads.
     pub admit: Admit,
@@ -120,6 +122,8 @@ pub trait Participants: Send + Sync {
     /// Lets one write. The answer comes when its code has returned, also when it panicked or was stopped, and then
     /// nothing of it is left in the run directory.
     fn drive(&self, job: Job) -> PortFuture<Result<Written, WorkFailure>>;
+    /// Stops what still writes for a run, and answers once it has returned, or is given up.
+    fn stop(&self, run_id: RunId) -> PortFuture<()>;
 }
 
 /// Room that is kept for the log on a full disk.

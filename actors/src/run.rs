@@ -191,11 +191,13 @@ impl Handler<Turn> for RunActor {
             me.do_send(Command::<Run> { command: RunCommand::Start, origin });
             return;
         };
-        let inspected = self.world().backups.inspect(Arc::new(self.state.clone()));
         let (world, run_id) = (self.world().clone(), self.role.run_id);
+        let run = Arc::new(self.state.clone());
         let data_plane = world.data_plane.clone();
         data_plane.spawn(async move {
-            let inspection = match inspected.await {
+            // Where only the actor died, code may be at work for it in this process: nobody writes while it is looked at.
+            world.participants.stop(run_id).await;
+            let inspection = match world.backups.inspect(run).await {
                 Ok(inspection) => inspection,
                 // The run stays open: the next start looks again.
                 Err(failure) => {

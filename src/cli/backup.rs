@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use holdfast_actors::root::RunHandle;
 use holdfast_model::ids::ParticipantName;
-use holdfast_model::run::{Run, RunStatus};
+use holdfast_model::run::{ParticipantStatus, Run, RunStatus};
 
 use super::args::BackupArgs;
 use super::bar::Display;
 use super::exit::{CliError, CliResult, Exit};
+use super::interrupts::Interrupts;
 use super::output::{Output, counted, exit_of, printable, seconds, size};
 use super::participants::unknown_participant;
 use super::{Context, absolute, errors};
@@ -40,6 +41,7 @@ pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
     note_same_disk(context, &engine, args);
     let resumed = engine.resumed().to_vec();
     let result = async {
+        let mut ended_badly = false;
         for handle in resumed {
             context.output.note(format!("first going on with run {}, which was interrupted", handle.run_id));
             let followed = follow(context, &engine, handle).await?;
@@ -48,11 +50,18 @@ pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
             }
             // How an old run ends must not keep the new one from being made.
             if let Err(error) = summarise(context, &followed) {
-                context.output.note(error.to_string());
+                ended_badly = true;
+                context.output.alert(error.to_string());
             }
         }
         let handle = engine.back_up(backup).await.map_err(errors::engine)?;
-        summarise(context, &follow(context, &engine, handle).await?)
+        let followed = follow(context, &engine, handle).await?;
+        let summary = summarise(context, &followed);
+        tell_quarantine(context, &engine, &followed);
+        match summary {
+            Ok(Exit::Good) if ended_badly => Ok(Exit::Warnings),
+            summary => summary,
+        }
     }
     .await;
     engine.stop().await;
@@ -252,23 +261,17 @@ struct Followed {
     interrupted: bool,
 }
 
-/// Ctrl-C and a polite request to end are the same wish.
-struct Interrupts {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Interrupts {
-    fn new() -> Result<Self, CliError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|error| CliError::failed("SIGNALS", error));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+/// Says which participants of the run are in quarantine: they are tried once a run, and that is easily taken for bad luck.
+fn tell_quarantine(context: &Context, engine: &Holdfast, followed: &Followed) {
+    for participant in followed.run.participants().iter().filter(|one| one.status != ParticipantStatus::Completed) {
+        let name = &participant.name;
+        let Ok(state) = engine.participant(name) else { continue };
+        if state.is_quarantined() {
+            context.output.alert(format!(
+                "{name} failed {} times in a row and is in quarantine: each run tries it once, until it is good or \
+                 `holdfast participants reset {name}`",
+                state.failures_in_a_row()
+            ));
         }
     }
 }
@@ -277,7 +280,7 @@ impl Interrupts {
 fn said(out: Output, output: &str) {
     let lines: Vec<_> = output.lines().collect();
     let shown = lines.get(lines.len().saturating_sub(SAID)..).unwrap_or_default();
-    shown.iter().for_each(|line| out.note(format!("  | {}", printable(line.as_bytes()))));
+    shown.iter().for_each(|line| out.alert(format!("  | {}", printable(line.as_bytes()))));
 }
 
 fn summarise(context: &Context, followed: &Followed) -> CliResult {
@@ -306,7 +309,7 @@ fn summarise(context: &Context, followed: &Followed) -> CliResult {
         }
     }
     for participant in view.participants.iter().filter(|one| !one.ok && !one.error.is_empty()) {
-        out.note(format!("{} {}: {}", participant.name, participant.status, printable(participant.error.as_bytes())));
+        out.alert(format!("{} {}: {}", participant.name, participant.status, printable(participant.error.as_bytes())));
         said(out, &participant.output);
     }
     let id = &view.run_id;
@@ -321,18 +324,22 @@ fn summarise(context: &Context, followed: &Followed) -> CliResult {
                 _ => format!("{id} --accept-incomplete --target ./out"),
             };
             out.line(format!(
-                "run {id} {}{warned}: {}, {} → {} in {}, verified. Restore: holdfast restore {restore}",
+                "run {id} {}{warned}: {}{} → {} in {}, verified. Restore: holdfast restore {restore}",
                 view.status.as_str(),
-                counted(run.files(), "file"),
+                if run.files() > 0 { format!("{}, ", counted(run.files(), "file")) } else { String::new() },
                 size(view.size_bytes),
                 size(view.stored_bytes),
                 seconds(took),
             ))?;
         }
         status => {
-            let reason = printable(view.error_summary.as_bytes());
+            // The status says already that it was cancelled.
+            let reason = view.error_summary.strip_prefix("cancelled: ").unwrap_or(&view.error_summary);
+            let reason = printable(reason.as_bytes());
             let next = match status {
-                RunStatus::Cancelled => "Nothing of it can be restored; start it again when it suits.".to_owned(),
+                RunStatus::Cancelled => format!(
+                    "What was whole by then: holdfast restore {id} --accept-incomplete. Start it again when it suits."
+                ),
                 _ => format!("`holdfast show {id}` says more."),
             };
             return Err(CliError::new(

@@ -169,8 +169,8 @@ pub(super) fn open(
     accept_incomplete: bool,
 ) -> Result<RunSource, CliError> {
     let view = context.view()?;
-    let run = runs::find(&view, run, context.output)?;
     let participant = self::participant(participant)?;
+    let run = runs::find_with(&view, run, participant.as_ref(), context.output)?;
     RunSource::open(view.home(), &run, participant.as_ref(), accept_incomplete).map_err(errors::restore)
 }
 

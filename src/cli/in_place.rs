@@ -120,6 +120,11 @@ impl Record {
             Err(error @ EngineError::Owner(OwnerError::Held { .. })) => return Err(errors::engine(error)),
             Err(error) => return unrecorded(error.to_string()),
         };
+        if engine.unended().contains(participant) {
+            let left = engine.settled().join("; ");
+            engine.stop().await;
+            return Err(CliError::new(Exit::Busy, "COMMAND_NOT_ENDED", left, "End it, then restore again."));
+        }
         let claim = RestoreClaim::take(engine.home(), restore_id).and_then(|claim| {
             claim.note(&RestoreOutcome::InPlace { participant: participant.clone(), child: None })?;
             Ok(Arc::new(claim))

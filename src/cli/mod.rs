@@ -10,6 +10,7 @@ mod errors;
 mod exit;
 mod in_place;
 mod init;
+mod interrupts;
 mod log;
 mod output;
 mod participants;

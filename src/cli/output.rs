@@ -41,6 +41,13 @@ impl Output {
         }
     }
 
+    /// Writes to standard error what somebody has to see to; `--quiet` does not take it away. With `--json` it is in the values.
+    pub(super) fn alert(self, text: impl AsRef<str>) {
+        if !self.json {
+            let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+        }
+    }
+
     /// Whether a progress bar has somewhere to be drawn.
     pub(super) fn has_terminal(self) -> bool {
         !self.json && !self.quiet && io::stderr().is_terminal()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_actors::ports::Stop;
 use holdfast_model::ids::ParticipantName;
 use holdfast_model::participant::{Participant, Standing};
+use holdfast_model::run::RunStatus;
 
 use super::args::{ParticipantsArgs, ParticipantsCommand};
 use super::exit::{CliError, CliResult, Exit};
@@ -30,6 +31,8 @@ struct Row {
     descriptor: Option<Descriptor>,
     restore_supported: bool,
     state: Participant,
+    /// What became of the last run it was good in.
+    last_good_run: Option<&'static str>,
 }
 
 fn rows(context: &Context) -> Result<(Vec<Row>, bool), CliError> {
@@ -47,9 +50,26 @@ fn rows(context: &Context) -> Result<(Vec<Row>, bool), CliError> {
                 Source::Command(definition) => definition.restore.is_some(),
             },
             state: known.remove(&one.descriptor.name).unwrap_or_default(),
+            last_good_run: None,
         })
         .collect();
-    rows.extend(known.into_iter().map(|(name, state)| Row { name, descriptor: None, restore_supported: false, state }));
+    rows.extend(known.into_iter().map(|(name, state)| Row {
+        name,
+        descriptor: None,
+        restore_supported: false,
+        state,
+        last_good_run: None,
+    }));
+    if let Some(view) = &view {
+        for row in &mut rows {
+            let entry = row.state.last_good().and_then(|(run, _)| view.history().run(run));
+            row.last_good_run = entry.map(|entry| match entry.outcome {
+                _ if entry.deleted => "deleted",
+                Some(outcome) => RunStatus::from(outcome).as_str(),
+                None => "open",
+            });
+        }
+    }
     Ok((rows, view.is_some_and(|view| view.owned())))
 }
 
@@ -63,7 +83,7 @@ fn list(context: &Context) -> CliResult {
         out.line("no participants: `holdfast init` writes a configuration")?;
     } else {
         let cells: Vec<_> = rows.iter().map(|row| row.cells(owned)).collect();
-        out.result(table(&["PARTICIPANT", "KIND", "", "STATE", "FAILURES", "LAST GOOD RUN", "LAST FAILURE"], &cells))?;
+        out.result(table(&["PARTICIPANT", "KIND", "", "STATE", "FAILURES", "LAST GOOD", "LAST FAILURE"], &cells))?;
     }
     Ok(Exit::Good)
 }
@@ -81,14 +101,23 @@ impl Row {
         }
     }
 
+    /// A run in which it was good may have failed for another one, or be gone.
+    fn last_good_run_is(&self) -> String {
+        match self.last_good_run {
+            None | Some("completed") => String::new(),
+            Some(status) => format!(" ({status})"),
+        }
+    }
+
     fn cells(&self, owned: bool) -> Vec<String> {
         let weight = match &self.descriptor {
             Some(descriptor) if descriptor.critical => "critical",
             Some(_) => "optional",
             None => "not configured",
         };
-        let good =
-            self.state.last_good().map_or("never".to_owned(), |(run, at)| format!("{run}, {}", time(at.seconds())));
+        let good = self.state.last_good().map_or("never".to_owned(), |(run, at)| {
+            format!("{}, run {run}{}", time(at.seconds()), self.last_good_run_is())
+        });
         let failure = self
             .state
             .last_failure()
@@ -130,6 +159,7 @@ impl Row {
             "failures": self.state.failures_in_a_row(),
             "last_run": self.state.last_run(),
             "last_good_run": last_good_run,
+            "last_good_run_status": self.last_good_run.unwrap_or_default(),
             "last_good_at": last_good_at.map_or(0, |at| at.seconds()),
             "last_error": last_error.map(ToString::to_string).unwrap_or_default(),
             "last_failed_at": last_failed_at.map_or(0, |at| at.seconds()),

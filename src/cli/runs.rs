@@ -1,6 +1,8 @@
 //! `runs` and `show`.
 
-use holdfast_model::run::{Run, RunStatus, RunView, Stage};
+use holdfast_model::history::RunEntry;
+use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::run::{Outcome, Run, RunStatus, RunView, Stage};
 
 use super::args::{RunArg, RunsArgs, ShowArgs};
 use super::exit::{CliError, CliResult, Exit};
@@ -10,9 +12,35 @@ use crate::engine::HomeView;
 
 /// The run an argument means. For `latest` a note says which newer ones were passed over.
 pub(super) fn find(view: &HomeView, run: RunArg, out: Output) -> Result<Run, CliError> {
-    let run_id = match run {
-        RunArg::Id(run_id) => run_id,
-        RunArg::Latest => {
+    find_with(view, run, None, out)
+}
+
+/// The newest completed run in which a participant is good, however many others took part.
+fn latest_of(view: &HomeView, participant: &ParticipantName) -> Result<Option<RunId>, CliError> {
+    let completed = |entry: &&RunEntry| !entry.deleted && entry.outcome == Some(Outcome::Completed);
+    for entry in view.history().newest_first().filter(completed) {
+        let run = view.run(entry.run_id).map_err(errors::view)?;
+        if run.good_artifacts().any(|artifact| artifact.participant == *participant) {
+            return Ok(Some(entry.run_id));
+        }
+    }
+    Ok(None)
+}
+
+/// The same; `latest` of a participant is the newest run that has it.
+pub(super) fn find_with(
+    view: &HomeView,
+    run: RunArg,
+    participant: Option<&ParticipantName>,
+    out: Output,
+) -> Result<Run, CliError> {
+    let of_participant = match (run, participant) {
+        (RunArg::Latest, Some(participant)) => latest_of(view, participant)?,
+        _ => None,
+    };
+    let run_id = match (run, of_participant) {
+        (RunArg::Id(run_id), _) | (RunArg::Latest, Some(run_id)) => run_id,
+        (RunArg::Latest, None) => {
             let (latest, passed) = view.history().latest();
             let Some(latest) = latest else {
                 return Err(CliError::new(
@@ -27,7 +55,7 @@ pub(super) fn find(view: &HomeView, run: RunArg, out: Output) -> Result<Run, Cli
                 let more = if passed.len() > newer.len() { ", …" } else { "" };
                 let passed_over = counted(passed.len() as u64, "newer run");
                 out.note(format!(
-                    "latest is {}; passed over {passed_over} that did not complete: {}{more}",
+                    "latest is {}; passed over {passed_over} that did not complete or took a part only: {}{more}",
                     latest.run_id,
                     newer.join(", ")
                 ));
@@ -90,7 +118,12 @@ fn cells(row: &RunView, files: u64) -> Vec<String> {
         0 => row.status.as_str().to_owned(),
         _ => format!("{} (!)", row.status.as_str()),
     };
-    let what = if row.error_summary.is_empty() { names.join(", ") } else { printable(row.error_summary.as_bytes()) };
+    let scope = if row.requested_participants.is_empty() { "" } else { "only " };
+    let what = if row.error_summary.is_empty() {
+        format!("{scope}{}", names.join(", "))
+    } else {
+        printable(row.error_summary.as_bytes())
+    };
     vec![
         row.run_id.clone(),
         status,
@@ -136,6 +169,7 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     if row.status == RunStatus::Interrupted {
         field("next", "`holdfast resume` goes on with it".into());
     }
+    field("type", format!("{}, {}", row.run_type.as_str(), row.trigger.as_str()));
     field("requested", format!("{} by {}", time(run.requested_at().seconds()), row.requested_by));
     field("started", time(row.started_at));
     field("finished", time(row.finished_at));

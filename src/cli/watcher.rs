@@ -7,25 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::Exit;
+use super::interrupts::Interrupts;
 use super::output::counted;
 use crate::files::Observer;
 
 /// Asks the restore to stop at the first signal, and ends the process at the second.
 pub(super) async fn cancel_on_signal(watcher: Arc<Watcher>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let Ok(mut interrupts) = Interrupts::new() else { return };
+    interrupts.next().await;
     watcher.cancelled.store(true, Ordering::Release);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    interrupts.next().await;
     // The second one stops at once; the next start takes away what is left.
     std::process::exit(i32::from(Exit::Cancelled as u8));
 }

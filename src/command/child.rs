@@ -92,7 +92,7 @@ impl<'a> Call<'a> {
 
     fn run(&self, stream: Stream<'_>) -> Result<Finished, ParticipantError> {
         let nothing = |error: CommandError| error.said(&[]);
-        let secrets = Secrets::read(&self.spec.env_file).map_err(nothing)?;
+        let secrets = Secrets::read(&self.spec.env_file).map_err(nothing)?.and_named(&self.spec.env);
         let mut running = self.start(stream.direction(), &secrets).map_err(nothing)?;
         let mut carry = Carry::new(&secrets);
         let connected = match stream {
@@ -111,8 +111,8 @@ impl<'a> Call<'a> {
         if ended_by_us {
             ask_to_end(&running, &mut carry);
         }
-        // One that ended by itself may have left a service running; one that we end, or that left its output to others, may not.
-        let wide = ended_by_us || matches!(result, Err(CommandError::OutputHeld { .. }));
+        // One that was good may have left a service running; one that failed is run again, and nothing of it may be beside that.
+        let wide = result.is_err();
         if let Err(error) = running.end(wide) {
             result = Err(error);
         }

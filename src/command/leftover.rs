@@ -55,13 +55,18 @@ fn end_all(mut belongs: impl FnMut(&Process, &[Process]) -> io::Result<bool>) ->
     loop {
         let all = Process::all()?;
         let mut dying = Vec::new();
+        // One that cannot be killed keeps none of the others alive.
+        let mut unkillable = None;
         for process in all.iter().filter(|process| process.pid != getpid() && !process.zombie) {
             if belongs(process, &all)? {
-                dying.extend(process.kill()?);
+                match process.kill() {
+                    Ok(killed) => dying.extend(killed),
+                    Err(error) => unkillable = Some(error),
+                }
             }
         }
         if dying.is_empty() {
-            return Ok(ended);
+            return unkillable.map_or(Ok(ended), Err);
         }
         for pidfd in dying {
             if !ended_by(&pidfd, until)? {

@@ -60,6 +60,7 @@ impl Participant for CommandParticipant {
             None => call.take(&mut io::sink()),
         }
         .map(drop)
+        .map_err(|error| error.of("its preflight"))
     }
 
     fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {

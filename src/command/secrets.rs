@@ -15,7 +15,12 @@ use super::error::CommandError;
 /// Variables with secret values.
 pub(super) struct Secrets {
     values: Vec<(String, Vec<u8>)>,
+    /// Values that were not read from a file and are hidden for their variables' names.
+    named: Vec<Vec<u8>>,
 }
+
+/// A variable whose name has one of these holds a secret, wherever its value stands.
+const TELLING: [&str; 6] = ["PASS", "PWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"];
 
 impl Secrets {
     /// Longest value in bytes.
@@ -30,7 +35,15 @@ impl Secrets {
             Ok(value) => Ok((variable.clone(), value)),
             Err(reason) => Err(CommandError::Secret { variable: variable.clone(), path: path.clone(), reason }),
         };
-        Ok(Self { values: files.iter().map(value).collect::<Result<_, _>>()? })
+        Ok(Self { values: files.iter().map(value).collect::<Result<_, _>>()?, named: Vec::new() })
+    }
+
+    /// Also those of `variables` whose names say that they are secret.
+    pub(super) fn and_named(mut self, variables: &BTreeMap<String, String>) -> Self {
+        let telling = |name: &str| TELLING.iter().any(|part| name.to_ascii_uppercase().contains(part));
+        let named = variables.iter().filter(|(name, _)| telling(name));
+        self.named.extend(named.map(|(_, value)| value.clone().into_bytes()));
+        self
     }
 
     /// The variables.
@@ -43,8 +56,11 @@ impl Secrets {
         self.hidden().map(<[u8]>::len).max().unwrap_or(0)
     }
 
+    /// Each value, and each line of one: a program may say them one by one.
     fn hidden(&self) -> impl Iterator<Item = &[u8]> {
-        self.values.iter().map(|(_, value)| value.as_slice()).filter(|value| value.len() >= Self::LEAST_HIDDEN)
+        let all = self.values.iter().map(|(_, value)| value).chain(&self.named);
+        let lines = all.flat_map(|value| std::iter::once(value.as_slice()).chain(value.split(|&byte| byte == b'\n')));
+        lines.filter(|value| value.len() >= Self::LEAST_HIDDEN)
     }
 
     /// `text` without its first `doubtful` bytes, and with every value in it replaced; values that overlap as one.
@@ -74,7 +90,10 @@ impl Secrets {
 
     #[cfg(test)]
     pub(super) fn of(values: &[&str]) -> Self {
-        Self { values: values.iter().map(|value| (String::new(), value.as_bytes().to_vec())).collect() }
+        Self {
+            values: values.iter().map(|value| (String::new(), value.as_bytes().to_vec())).collect(),
+            named: Vec::new(),
+        }
     }
 }
 
@@ -130,6 +149,10 @@ mod tests {
         assert_eq!(redacted(&["aaaa"], "aaaaaa."), "***.");
         assert_eq!(redacted(&["pass", "password"], "password pass"), "*** ***");
         assert_eq!(redacted(&[], "text"), "text");
+        assert_eq!(redacted(&["first line\nsecond line"], "> second line"), "> ***");
+        let named = [("DB_PASSWORD".to_owned(), "hunter22".to_owned()), ("PGHOST".to_owned(), "/run/db".to_owned())];
+        let secrets = Secrets::of(&[]).and_named(&named.into_iter().collect());
+        assert_eq!(secrets.redacted(b"hunter22 at /run/db", 0), b"*** at /run/db");
     }
 
     #[test]

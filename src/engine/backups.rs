@@ -43,6 +43,11 @@ impl Directories {
         Ok(directory)
     }
 
+    /// The home's ownership, kept while the answer lives; `None` once it was given back.
+    pub(super) fn owner(&self) -> Option<Arc<Owner>> {
+        self.owner.upgrade()
+    }
+
     fn forget(&self, run_id: RunId) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&run_id);
     }

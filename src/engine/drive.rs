@@ -14,12 +14,14 @@ use holdfast_actors::ports::{Job, Participants, PortFuture, Stop, WorkFailure, W
 use holdfast_log::home::Home;
 use holdfast_log::space;
 use holdfast_model::failure::{Failure, FailureKind};
-use holdfast_model::ids::{ArtifactName, ParticipantName};
+use holdfast_model::ids::{ArtifactName, ParticipantName, RunId};
+use holdfast_model::participant::{ChildV1, NOT_ENDED};
 use holdfast_model::run::{ArtifactStoredV1, RunParticipant, StoredFileV1};
 use tokio::sync::{oneshot, watch};
 
 use super::backups::{Directories, failure as storage_failure};
 use super::registry::{Registered, Registry};
+use crate::command;
 use crate::participant::{
     Artifacts, Deadlines, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError,
     Preflight, Pulse, Surroundings, lock,
@@ -51,6 +53,7 @@ struct Population {
 /// Code of a participant that has not returned.
 #[derive(Clone)]
 struct Living {
+    run_id: RunId,
     stop: Stop,
     pulse: Arc<Pulse>,
     grace: Duration,
@@ -87,6 +90,17 @@ impl Participants for Drivers {
     fn drive(&self, job: Job) -> PortFuture<Result<Written, WorkFailure>> {
         let drivers = self.clone();
         Box::pin(async move { drivers.drive_now(job).await })
+    }
+
+    fn stop(&self, run_id: RunId) -> PortFuture<()> {
+        let living: Vec<_> = self.population().by_name.values().filter(|one| one.run_id == run_id).cloned().collect();
+        Box::pin(async move {
+            living.iter().for_each(Living::stop);
+            for one in living {
+                let grace = one.grace;
+                one.gone(grace).await;
+            }
+        })
     }
 }
 
@@ -130,6 +144,7 @@ impl Drivers {
             () = stopped(&job.stop) => return Err(cancelled().into()),
         };
         self.wait_for_earlier(&job.participant.name).await?;
+        end_left_over(&job.left_over).await?;
         let unknown = |error: crate::pipeline::InvalidCompression| {
             Failure::new(FailureKind::Fatal, "COMPRESSION_INVALID", error.to_string())
         };
@@ -157,7 +172,14 @@ impl Drivers {
         let (returned, is_returned) = watch::channel(false);
         let (answer, answered) = oneshot::channel();
         let deadlines = registered.descriptor.deadlines;
-        let living = Living { stop: job.stop.clone(), pulse, grace: deadlines.grace, returned: is_returned, steps };
+        let living = Living {
+            run_id: job.work.run_id,
+            stop: job.stop.clone(),
+            pulse,
+            grace: deadlines.grace,
+            returned: is_returned,
+            steps,
+        };
         let code = registered.code.clone();
         let name = job.participant.name.clone();
         {
@@ -252,7 +274,13 @@ impl Drivers {
             given.unfinished.iter().cloned().chain(given.stored.iter().map(|(_, stored)| stored.file.clone())).collect()
         };
         let (directories, run_id) = (self.directories.clone(), job.work.run_id);
-        let discard = move || directories.run(run_id).and_then(|directory| directory.discard(&files));
+        // Code that outlived the engine has no part in a home that may be somebody else's.
+        let Some(owner) = directories.owner() else { return };
+        let discard = move || {
+            let discarded = directories.run(run_id).and_then(|directory| directory.discard(&files));
+            drop(owner);
+            discarded
+        };
         // What cannot be removed now is before the run is sealed, and never named in its manifest.
         if let Ok(Err(error)) = tokio::task::spawn_blocking(discard).await {
             tracing::warn!(%run_id, %error, "what a failed participant wrote cannot be removed yet");
@@ -336,7 +364,7 @@ impl Watch<'_> {
         match tokio::time::timeout(self.deadlines.grace, &mut answered).await {
             // It may have been quicker than the wish; a deadline is one.
             Ok(Ok(Ok(()))) if overdue.kind == FailureKind::Cancelled => Ok(()),
-            Ok(result) => Err(WorkFailure { failure: overdue, output: output(result) }),
+            Ok(result) => Err(told(overdue, result)),
             Err(_) => {
                 // What it holds is not missed by the others.
                 let _lent = self.credits.lend();
@@ -351,9 +379,10 @@ impl Watch<'_> {
     fn alive(&self, step: Step) -> Result<(), Failure> {
         let silent = self.living.pulse.silent_for();
         match self.deadlines.stall {
-            Some(limit) if silent > limit && matches!(step, Step::Write(_)) => {
-                Err(overdue("PARTICIPANT_STALLED", format!("nothing came from it for {limit:?}")))
-            }
+            Some(limit) if silent > limit && matches!(step, Step::Write(_)) => Err(overdue(
+                "PARTICIPANT_STALLED",
+                format!("nothing came from it for {limit:?}: see to it, or raise its stall_timeout"),
+            )),
             _ => Ok(()),
         }
     }
@@ -369,9 +398,10 @@ fn in_time(deadlines: Deadlines, step: Step) -> Result<(), Failure> {
             _ => Ok(()),
         },
         Step::Write(since) => match deadlines.write {
-            Some(limit) if since.elapsed() > limit => {
-                Err(overdue("PARTICIPANT_TIMEOUT", format!("it took longer than {limit:?}")))
-            }
+            Some(limit) if since.elapsed() > limit => Err(overdue(
+                "PARTICIPANT_TIMEOUT",
+                format!("it took longer than {limit:?}: see to it, or raise its timeout"),
+            )),
             _ => Ok(()),
         },
     }
@@ -379,6 +409,34 @@ fn in_time(deadlines: Deadlines, step: Step) -> Result<(), Failure> {
 
 fn overdue(code: &str, text: String) -> Failure {
     Failure::new(FailureKind::Timeout, code, text)
+}
+
+/// Processes of earlier tries that could not be ended then: where they still cannot, nothing is begun beside them.
+async fn end_left_over(children: &[ChildV1]) -> Result<(), Failure> {
+    for child in children.iter().copied() {
+        let ended = tokio::task::spawn_blocking(move || command::end_left_over(&child)).await;
+        let error = match ended {
+            Ok(Ok(_)) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        let text = format!(
+            "what an earlier try started (process group {}) still runs and cannot be ended: {error}",
+            child.group
+        );
+        return Err(Failure::new(FailureKind::Fatal, NOT_ENDED, text));
+    }
+    Ok(())
+}
+
+/// The failure of a try that was told to stop: the reason for that, but where something is left that does not end.
+fn told(overdue: Failure, result: Result<Result<(), ParticipantError>, oneshot::error::RecvError>) -> WorkFailure {
+    match result {
+        Ok(Err(error)) if error.failure().code == NOT_ENDED => {
+            WorkFailure { failure: error.failure().clone(), output: error.output().to_owned() }
+        }
+        result => WorkFailure { failure: overdue, output: output(result) },
+    }
 }
 
 /// A try that has returned by itself.

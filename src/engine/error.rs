@@ -79,14 +79,6 @@ pub enum EngineError {
          with command::launch_if_asked, or the path of the holdfast program)"
     )]
     NoLauncher,
-    /// What a dead process had started cannot be ended.
-    #[error("a command that an earlier process started for {participant} still runs and cannot be ended: {source}")]
-    LeftOver {
-        /// For whom.
-        participant: ParticipantName,
-        /// Why.
-        source: std::io::Error,
-    },
     /// A full run was asked for, and there is no participant.
     #[error("there is no participant to back up: configure one, or register one")]
     NoParticipants,
@@ -121,7 +113,6 @@ impl EngineError {
             EngineError::ParticipantTwice(_) => "PARTICIPANT_TWICE",
             EngineError::UnknownParticipant { .. } => "UNKNOWN_PARTICIPANT",
             EngineError::NoLauncher => "NO_LAUNCHER",
-            EngineError::LeftOver { .. } => "COMMAND_LEFT_OVER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",
         }

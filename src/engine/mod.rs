@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::Addr;
+use holdfast_actors::event_sourced::replay;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{Reserve, World};
 pub use holdfast_actors::root::RunHandle;
@@ -36,7 +37,7 @@ use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::space::Ballast;
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId, StreamId, Version};
-use holdfast_model::participant::ParticipantCommand;
+use holdfast_model::participant::{Participant, ParticipantCommand};
 use holdfast_model::progress::{Counts, Progress};
 use holdfast_model::restore::RestoreCommand;
 use holdfast_model::run::{NewRun, Retained, Run, RunCommand, RunRequestedV1, RunVerifiedV1};
@@ -52,6 +53,7 @@ use self::registry::Registry;
 pub use self::request::Backup;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 use self::running::{Parts, Running};
+use self::settle::Settled;
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
 use crate::command::Launcher;
@@ -99,8 +101,7 @@ struct Shared {
     live: LiveCounts,
     registry: Registry,
     last_counter: AtomicU32,
-    resumed: Vec<RunHandle>,
-    settled: Vec<String>,
+    settled: Settled,
     running: Mutex<Option<Running>>,
 }
 
@@ -148,11 +149,12 @@ impl Holdfast {
         let live = LiveCounts::default();
         let control_plane = control_plane::ControlPlane::start(world.clone(), live.clone(), start.origin.clone())?;
         let root = control_plane.root().clone();
+        stop_when_lost(&world, &drivers);
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
         let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner });
         let settled = settle::settle(&root, &opened.home, &log, &opened.history, &start).await;
-        let (resumed, settled) = match settled {
+        let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {
                 running.end().await;
@@ -168,7 +170,6 @@ impl Holdfast {
             live,
             registry,
             last_counter: AtomicU32::new(opened.history.highest_counter()),
-            resumed,
             settled,
             running: Mutex::new(Some(running)),
         };
@@ -184,13 +185,19 @@ impl Holdfast {
     /// The runs it found open and resumes, the oldest first.
     #[must_use]
     pub fn resumed(&self) -> &[RunHandle] {
-        &self.shared.resumed
+        &self.shared.settled.resumed
     }
 
-    /// What became of the restores it found interrupted, a line each.
+    /// What became of the restores it found interrupted, and what else there was to settle, a line each.
     #[must_use]
     pub fn settled(&self) -> &[String] {
-        &self.shared.settled
+        &self.shared.settled.told
+    }
+
+    /// Participants of which a process before has left something running that could not be ended. Their next try looks again.
+    #[must_use]
+    pub fn unended(&self) -> &[ParticipantName] {
+        &self.shared.settled.unended
     }
 
     /// Registers another participant, for runs from now on and for one that goes on and waits for it.
@@ -231,6 +238,15 @@ impl Holdfast {
         };
         let request = RequestRun { run, origin: self.shared.origin.clone() };
         Ok(self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??)
+    }
+
+    /// How a participant stands, as its recorded history says.
+    ///
+    /// # Errors
+    /// [`EngineError::View`] where the log cannot be read.
+    pub fn participant(&self, name: &ParticipantName) -> Result<Participant, EngineError> {
+        let stream = StreamId::participant(name);
+        Ok(replay::<Participant>(&*self.shared.world.log, &stream).map_err(ViewError::from)?.0)
     }
 
     /// Ends a participant's quarantine.
@@ -367,13 +383,18 @@ impl Holdfast {
         running.end().await;
     }
 
+    /// Why nothing can be recorded any more, once that is so.
+    fn lost(&self) -> watch::Receiver<Option<String>> {
+        self.shared.world.lost.subscribe()
+    }
+
     async fn for_run(&self, run_id: RunId, command: RunCommand) -> Result<RunHandle, EngineError> {
         let message = ForRun { run_id, command, origin: self.shared.origin.clone() };
         Ok(self.shared.root.send(message).await.map_err(|_| EngineError::Stopped)??)
     }
 
     async fn wait_until(&self, mut handle: RunHandle, done: impl Fn(&Run) -> bool) -> Result<Arc<Run>, EngineError> {
-        let mut lost = self.shared.world.lost.subscribe();
+        let mut lost = self.lost();
         tokio::select! {
             biased;
             run = handle.watch.wait_for(|run| done(run)) => match run {
@@ -386,6 +407,16 @@ impl Holdfast {
             }
         }
     }
+}
+
+/// Where nothing can be recorded any more, nobody works on for a record that never comes.
+fn stop_when_lost(world: &World, drivers: &drive::Drivers) {
+    let (mut lost, drivers) = (world.lost.subscribe(), drivers.clone());
+    world.data_plane.spawn(async move {
+        if lost.wait_for(Option::is_some).await.is_ok() {
+            drivers.stop_all().await;
+        }
+    });
 }
 
 /// The ballast as the actors' port.

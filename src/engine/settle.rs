@@ -15,11 +15,15 @@ use holdfast_model::run::{Found, Retained, RunCommand};
 use super::{EngineError, Start, SystemClock, restores};
 use crate::command;
 
-/// Ends what a dead process had started for a participant and left running: nothing is begun beside it.
-async fn end_left_over(participant: &ParticipantName, child: ChildV1) -> Result<(), EngineError> {
+/// Ends what a dead process had started for a participant and left running: nothing is begun beside it. What cannot be ended is that
+/// participant's trouble alone: its next try looks again, and fails where it is still there.
+async fn end_left_over(participant: &ParticipantName, child: ChildV1) -> Result<(), String> {
     let ended = tokio::task::spawn_blocking(move || command::end_left_over(&child)).await;
-    let ended = ended.map_err(|panic| EngineError::Thread(panic.to_string()))?;
-    let ended = ended.map_err(|source| EngineError::LeftOver { participant: participant.clone(), source })?;
+    let ended = ended.map_err(|panic| panic.to_string())?;
+    let ended = ended.map_err(|error| {
+        let group = child.group;
+        format!("a command that an earlier process started for {participant} (process group {group}) still runs and cannot be ended: {error}")
+    })?;
     tracing::info!(%participant, group = child.group, ?ended, "looked for what an earlier process had left running");
     Ok(())
 }
@@ -37,6 +41,16 @@ pub(super) async fn for_participant(
 /// How long a start waits for a deletion it goes on with.
 const DELETION: Duration = Duration::from_secs(5);
 
+/// What a start found and did.
+pub(super) struct Settled {
+    /// Runs that it goes on with.
+    pub(super) resumed: Vec<RunHandle>,
+    /// What else there was, a line each.
+    pub(super) told: Vec<String>,
+    /// Participants of which something still runs that could not be ended.
+    pub(super) unended: Vec<ParticipantName>,
+}
+
 /// Settles what a process before left half-done: deletions, restores, and, where asked, runs.
 pub(super) async fn settle(
     root: &Addr<Root>,
@@ -44,7 +58,7 @@ pub(super) async fn settle(
     log: &DurableLog,
     history: &History,
     start: &Start,
-) -> Result<(Vec<RunHandle>, Vec<String>), EngineError> {
+) -> Result<Settled, EngineError> {
     for entry in history.deleting() {
         let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
         let command = RunCommand::Recover { found: Found::Published, broken: Vec::new(), taken_over };
@@ -58,16 +72,25 @@ pub(super) async fn settle(
             Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
         }
     }
-    for (name, participant) in history.participants().iter().filter(|(_, one)| one.at_work().is_some()) {
+    let (mut left, mut unended) = (Vec::new(), Vec::new());
+    for (name, participant) in history.participants() {
         for child in participant.children() {
-            end_left_over(name, *child).await?;
+            if let Err(what) = end_left_over(name, *child).await {
+                left.push(what);
+                unended.push(name.clone());
+            }
         }
-        for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
+        if participant.at_work().is_some() {
+            for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
+        }
     }
-    let restores = restores::settle(root, home, log, history, &start.origin).await;
+    left.iter().for_each(|what| tracing::error!("{what}"));
+    let mut told = restores::settle(root, home, log, history, &start.origin).await;
+    told.extend(left);
     if !start.resume {
-        return Ok((Vec::new(), restores));
+        return Ok(Settled { resumed: Vec::new(), told, unended });
     }
     let open = history.open().map(|entry| entry.run_id).collect();
-    Ok((root.send(ResumeRuns(open)).await.map_err(|_| EngineError::Stopped)??, restores))
+    let resumed = root.send(ResumeRuns(open)).await.map_err(|_| EngineError::Stopped)??;
+    Ok(Settled { resumed, told, unended })
 }

@@ -122,7 +122,7 @@ impl ProgressUpdates {
         Self { engine, watch: run.watch, tick: None, last: None, ended: false }
     }
 
-    /// The next one; `None` after the end, and where the engine was stopped.
+    /// The next one; `None` after the end, and where the engine was stopped or can record nothing any more.
     pub async fn next(&mut self) -> Option<Progress> {
         let tick = self.tick.get_or_insert_with(|| {
             let mut tick = tokio::time::interval(PAUSE);
@@ -130,6 +130,7 @@ impl ProgressUpdates {
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             tick
         });
+        let mut lost = self.engine.lost();
         while !self.ended {
             let phase = self.last.as_ref().map(|last| last.phase);
             tokio::select! {
@@ -137,6 +138,7 @@ impl ProgressUpdates {
                 other = self.watch.wait_for(|run| run.id().is_some() && phase.is_some_and(|phase| phase != Progress::phase(run))) => {
                     self.ended = other.is_err();
                 }
+                _ = lost.wait_for(Option::is_some) => self.ended = true,
             }
             let run = self.watch.borrow().clone();
             if run.id().is_none() {

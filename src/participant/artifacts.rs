@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_actors::ports::Stop;
 use holdfast_actors::report::Report;
-use holdfast_model::failure::{Failure, Warnings};
+use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{ArtifactName, ParticipantName};
 use holdfast_model::participant::{ChildV1, Work};
+use holdfast_model::run::MAX_ARTIFACTS;
 
 use super::error::ParticipantError;
 use super::pulse::Pulse;
@@ -63,7 +64,7 @@ pub(crate) struct Given {
 ///     }
 ///     sink.finish()?;
 ///
-///     // As many artifacts as it likes, one after the other.
+///     // Up to a hundred artifacts, one after the other.
 ///     let mut sink = artifacts.create("people.schema")?;
 ///     sink.write_all(b"a name a row")?;
 ///     sink.finish()
@@ -93,9 +94,16 @@ impl Artifacts {
     /// regard to case. One artifact is written at a time: finish it before the next.
     ///
     /// # Errors
-    /// A name that is not legal or used already, an artifact that is still open, or a disk that refuses.
+    /// A name that is not legal or used already, an artifact that is still open, more than [`MAX_ARTIFACTS`], a stop, or a disk that refuses.
     pub fn create(&mut self, logical_name: &str) -> Result<ArtifactSink, ParticipantError> {
         let all = &self.surroundings;
+        if all.stop.requested() {
+            return Err(ParticipantError::new(FailureKind::Cancelled, "CANCELLED", "it was told to stop"));
+        }
+        if lock(&self.given).stored.len() >= MAX_ARTIFACTS {
+            let message = format!("it writes more than {MAX_ARTIFACTS} artifacts: put several into one");
+            return Err(ParticipantError::fatal("TOO_MANY_ARTIFACTS", message));
+        }
         if let Some(open) = lock(&self.given).unfinished.first() {
             let message = format!("the artifact {open} is still open: finish it before {logical_name:?} is begun");
             return Err(ParticipantError::fatal("ARTIFACT_OPEN", message));

@@ -45,6 +45,14 @@ impl ParticipantError {
         self
     }
 
+    /// The same, of a part of the work: `its preflight`.
+    #[must_use]
+    pub(crate) fn of(mut self, part: &str) -> Self {
+        let failure = self.failure;
+        self.failure = Failure::new(failure.kind, &failure.code, format!("{part}: {}", failure.message));
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn failure(&self) -> &Failure {

@@ -14,7 +14,7 @@ use super::error::PipelineError;
 /// Makes temp names differ, so that a writer that outlived its time never removes a later one's file.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A file under a temp name beside its target: `.<name>.<number>.tmp`. Dropped before [`Staged::keep`], it is removed.
+/// A file under a temp name beside its target: `.<name>.<process>-<number>.tmp`. Dropped before [`Staged::keep`], it is removed.
 #[derive(Debug)]
 pub(crate) struct Staged {
     file: File,
@@ -33,7 +33,7 @@ impl Staged {
             return Err(PipelineError::Exists { path: target });
         }
         loop {
-            let at = dir.join(format!(".{name}.{}.tmp", NEXT.fetch_add(1, Ordering::Relaxed)));
+            let at = dir.join(format!(".{name}.{}-{}.tmp", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&at) {
                 Ok(file) => return Ok(Self { file, at, target, reserve, kept: false }),
                 // What a dead process left; its owner sweeps it.

@@ -170,10 +170,11 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, StorageError> {
     Ok(names)
 }
 
-/// The name that a file would have got, of the temp name `.<name>.<number>.tmp` of an artifact writer.
+/// The name that a file would have got, of the temp name `.<name>.<process>-<number>.tmp` of an artifact writer.
 fn unnamed(name: &str) -> Option<&str> {
     let (target, number) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
-    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(target)
+    let counted = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+    (!number.is_empty() && number.bytes().all(counted)).then_some(target)
 }
 
 #[cfg(test)]
@@ -183,6 +184,7 @@ mod tests {
     #[test]
     fn a_temp_name_says_whose_it_is() {
         assert_eq!(unnamed(".a.lz4.12.tmp"), Some("a.lz4"));
+        assert_eq!(unnamed(".a.lz4.4711-12.tmp"), Some("a.lz4"));
         assert_eq!(unnamed(".a.lz4.b.lz4.3.tmp"), Some("a.lz4.b.lz4"));
         for name in ["a.lz4.12.tmp", ".a.lz4.tmp", ".a.lz4.12", ".a.lz4.x1.tmp", ".tmp", "."] {
             assert_eq!(unnamed(name), None, "{name}");

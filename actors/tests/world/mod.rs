@@ -242,6 +242,10 @@ impl Backups for Ports {
 }
 
 impl Participants for Ports {
+    fn stop(&self, _run_id: RunId) -> PortFuture<()> {
+        Box::pin(async {})
+    }
+
     fn drive(&self, job: Job) -> PortFuture<Result<Written, WorkFailure>> {
         let name = job.participant.name.clone();
         self.call(&format!("drive {name}"));

@@ -10,7 +10,7 @@ use crate::codec::Envelope;
 use crate::event::{Event, RestoreEvent, RunEvent};
 use crate::ids::{ParticipantName, Position, RestoreId, RunId};
 use crate::participant::Participant;
-use crate::run::Outcome;
+use crate::run::{Outcome, RunType};
 
 /// What is known of a run without folding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct RunEntry {
     pub run_id: RunId,
     /// The position of its request: the order of runs.
     pub requested: Position,
+    /// Whether it took some of the participants only.
+    pub scoped: bool,
     /// How it ended; `None` while it is open.
     pub outcome: Option<Outcome>,
     /// Whether its directory has been, or is being, deleted.
@@ -51,6 +53,7 @@ impl History {
                     RunEntry {
                         run_id: request.run_id,
                         requested: envelope.position,
+                        scoped: request.run_type == RunType::Scoped,
                         outcome: None,
                         deleted: false,
                         deleting: false,
@@ -127,17 +130,15 @@ impl History {
         self.runs.get(self.places.get(&id)?)
     }
 
-    /// The newest completed run that is kept, and the newer ones that were passed over for it, the newest first.
+    /// The newest completed run that is kept, and the newer ones that were passed over for it, the newest first. A scoped run is passed
+    /// over for a full one: it holds a part of what the other does.
     #[must_use]
     pub fn latest(&self) -> (Option<&RunEntry>, Vec<&RunEntry>) {
-        let mut passed = Vec::new();
-        for entry in self.newest_first().filter(|entry| !entry.deleted) {
-            if entry.outcome == Some(Outcome::Completed) {
-                return (Some(entry), passed);
-            }
-            passed.push(entry);
-        }
-        (None, passed)
+        let kept = || self.newest_first().filter(|entry| !entry.deleted);
+        let completed = |entry: &&RunEntry| entry.outcome == Some(Outcome::Completed);
+        let latest = kept().filter(completed).find(|entry| !entry.scoped).or_else(|| kept().find(completed));
+        let passed = kept().take_while(|entry| latest.is_none_or(|latest| entry.run_id != latest.run_id));
+        (latest, passed.collect())
     }
 }
 
@@ -170,8 +171,7 @@ mod tests {
     use crate::ids::{StreamId, Timestamp, Version};
     use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV1};
     use crate::run::{
-        RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunPublishedV1, RunRequestedV1, RunType,
-        Trigger,
+        RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunPublishedV1, RunRequestedV1, Trigger,
     };
     use crate::system::HomeCreatedV1;
 
@@ -209,9 +209,17 @@ mod tests {
         }
 
         fn requested(&mut self, counter: u32) -> &mut Self {
+            self.asked(counter, RunType::Full)
+        }
+
+        fn requested_some(&mut self, counter: u32) -> &mut Self {
+            self.asked(counter, RunType::Scoped)
+        }
+
+        fn asked(&mut self, counter: u32, run_type: RunType) -> &mut Self {
             let request = RunRequestedV1 {
                 run_id: id(counter),
-                run_type: RunType::Full,
+                run_type,
                 trigger: Trigger::Manual,
                 compression: "lz4".into(),
                 strict: false,
@@ -241,6 +249,16 @@ mod tests {
         assert_eq!(log.latest(), (Some(2), vec![5, 4, 3]));
         log.published(5, Outcome::Completed);
         assert_eq!(log.latest(), (Some(5), vec![]));
+    }
+
+    #[test]
+    fn a_scoped_run_is_latest_only_where_there_is_no_full_one() {
+        let mut log = Log::default();
+        log.requested(1).published(1, Outcome::Completed).requested_some(2).published(2, Outcome::Completed);
+        assert_eq!(log.latest(), (Some(1), vec![2]));
+        let mut log = Log::default();
+        log.requested_some(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Failed);
+        assert_eq!(log.latest(), (Some(1), vec![2]));
     }
 
     #[test]

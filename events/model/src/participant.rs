@@ -160,7 +160,8 @@ impl Participant {
         self.at_work.as_ref()
     }
 
-    /// Processes that were started for the work it is at.
+    /// Processes that were started for it and are not known to be gone: of the work it is at, and of earlier work that could not be
+    /// ended. Whoever begins new work ends them first.
     #[must_use]
     pub fn children(&self) -> &[ChildV1] {
         &self.children
@@ -274,13 +275,12 @@ pub enum ParticipantRefusal {
     /// It is not in quarantine.
     #[error("the participant is not in quarantine")]
     NotQuarantined,
-    /// More processes than are kept in mind for one try.
-    #[error("the participant starts more than {MAX_CHILDREN} processes in one try")]
-    TooManyChildren,
 }
 
-/// Most processes of one try.
+/// Most processes that are kept in mind; beyond that the oldest are forgotten.
 pub const MAX_CHILDREN: usize = 64;
+/// The code of a failure after which a process is left that could not be ended.
+pub const NOT_ENDED: &str = "COMMAND_NOT_ENDED";
 
 impl Aggregate for Participant {
     type Command = ParticipantCommand;
@@ -297,9 +297,6 @@ impl Aggregate for Participant {
             ParticipantCommand::Start { participant, work } => self.start(participant, &work),
             ParticipantCommand::ChildStarted { work, child } => {
                 self.is_at(&work)?;
-                if self.children.len() >= MAX_CHILDREN {
-                    return Err(ParticipantRefusal::TooManyChildren);
-                }
                 Ok(vec![ParticipantEvent::ChildStarted(ChildStartedV1 { run_id: work.run_id, child })])
             }
             ParticipantCommand::Completed(work) | ParticipantCommand::Failed { work, .. } if self.stuck => {
@@ -346,18 +343,23 @@ impl Aggregate for Participant {
                     Some(Work { run_id: started.run_id, attempt: started.attempt, try_number: started.try_number });
             }
             ParticipantEvent::ChildStarted(started) => {
-                if self.children.len() < MAX_CHILDREN {
-                    self.children.push(started.child);
+                if self.children.len() >= MAX_CHILDREN {
+                    self.children.remove(0);
                 }
+                self.children.push(started.child);
             }
             ParticipantEvent::WorkCompleted(completed) => {
                 self.leave();
+                self.children.clear();
                 self.failures_in_a_row = 0;
                 self.last_failure = None;
                 self.last_good = Some((completed.run_id, moment.time));
             }
             ParticipantEvent::WorkFailed(failed) => {
                 self.leave();
+                if failed.failure.code != NOT_ENDED {
+                    self.children.clear();
+                }
                 self.failed(&failed.failure, moment.time);
             }
             ParticipantEvent::WorkStuck(stuck) => {
@@ -420,7 +422,6 @@ impl Participant {
     fn leave(&mut self) {
         self.at_work = None;
         self.stuck = false;
-        self.children.clear();
     }
 
     /// Being told to stop is no fault of the participant's.

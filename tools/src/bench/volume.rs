@@ -30,7 +30,10 @@ impl Volume {
         }
         let (image, mounted) = (dir.join("volume.img"), dir.join("volume"));
         let file = std::fs::File::create(&image).context("cannot make the file of a volume")?;
-        file.set_len((SIZE as f64 * size) as u64 + 1_000_000_000).context("cannot make the file of a volume")?;
+        // Taken as a whole at once: whoever wrote to a part of it first would pay for finding it room.
+        let length = (SIZE as f64 * size) as u64 + 1_000_000_000;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length)
+            .context("there is no room for the file of a volume")?;
         std::fs::create_dir(&mounted).context("cannot make the folder of a volume")?;
         said(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         // Without a second copy of everything in the page cache.

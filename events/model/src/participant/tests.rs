@@ -94,14 +94,22 @@ fn the_processes_of_its_work_are_known_until_it_ends() {
     let event = ParticipantEvent::ChildStarted(ChildStartedV1 { run_id: run(1), child });
     let with_child = at_work().when(ParticipantCommand::ChildStarted { work: work(1, 1), child }).then([event.clone()]);
     assert_eq!(with_child.state().children(), [child]);
-    for end in [done(1), fail(1, &failure(FailureKind::Fatal)), ParticipantCommand::Abandon] {
+    for end in [done(1), fail(1, &failure(FailureKind::Fatal))] {
         assert_eq!(with_child.clone().when(end).granted().state().children(), []);
+    }
+    // What could not be ended, and what a dead process left, is looked for again.
+    let not_ended = Failure::new(FailureKind::Fatal, NOT_ENDED, "it does not end");
+    for end in [fail(1, &not_ended), ParticipantCommand::Abandon] {
+        let left = with_child.clone().when(end).granted().when(start(2, 1)).granted();
+        assert_eq!(left.state().children(), [child]);
+        assert_eq!(left.when(done(2)).granted().state().children(), []);
     }
     let late = ParticipantCommand::ChildStarted { work: work(1, 2), child };
     at_work().when(late).refused(ParticipantRefusal::NotAtWork);
     let full = at_work().and(vec![event; MAX_CHILDREN]);
-    let more = ParticipantCommand::ChildStarted { work: work(1, 1), child };
-    full.when(more).refused(ParticipantRefusal::TooManyChildren);
+    let more = ChildV1 { group: 1, ..child };
+    let full = full.when(ParticipantCommand::ChildStarted { work: work(1, 1), child: more }).granted();
+    assert_eq!((full.state().children().len(), full.state().children().last()), (MAX_CHILDREN, Some(&more)));
 }
 
 #[test]

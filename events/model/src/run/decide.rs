@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_DEFINITION, MAX_DEPENDENCIES, MAX_KIND, MAX_OUTPUT,
-    MAX_PARTICIPANTS, MAX_REQUEST_EVENTS, NewParticipant, NewRun, Outcome, ParticipantCancelledV1,
+    ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_ARTIFACTS, MAX_DEFINITION, MAX_DEPENDENCIES, MAX_KIND,
+    MAX_OUTPUT, MAX_PARTICIPANTS, MAX_REQUEST_EVENTS, NewParticipant, NewRun, Outcome, ParticipantCancelledV1,
     ParticipantCompletedV1, ParticipantDueV1, ParticipantFailedV2, ParticipantPlannedV2, ParticipantSkippedV1,
     ParticipantStartedV1, ParticipantStatus, ParticipantTryFailedV1, RESERVED_FILES, Refusal, Retained, Run,
     RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteFailedV1, RunDeleteRequestedV1, RunDeletedV1,
@@ -238,6 +238,8 @@ impl Run {
         let strict = self.request.as_ref().is_some_and(|request| request.strict);
         let refusal = if artifacts.is_empty() {
             Some(("SOURCE_EMPTY", "it wrote no artifact".to_owned()))
+        } else if artifacts.len() > MAX_ARTIFACTS {
+            Some(("TOO_MANY_ARTIFACTS", format!("it wrote more than {MAX_ARTIFACTS} artifacts: put several into one")))
         } else if let Some(taken) = self.taken(&participant.name, &artifacts) {
             Some((
                 "ARTIFACT_NAME_TAKEN",

@@ -38,6 +38,8 @@ pub const MAX_REQUEST_EVENTS: usize = 256;
 
 /// Most participants one can wait for.
 pub const MAX_DEPENDENCIES: usize = 50;
+/// Most artifacts of one participant: all of them are recorded in one commit.
+pub const MAX_ARTIFACTS: usize = 100;
 /// Most of a program's output that is recorded with its failure, in bytes.
 pub const MAX_OUTPUT: usize = 4096;
 

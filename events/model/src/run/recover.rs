@@ -56,7 +56,11 @@ impl Run {
         } else if let Some(reason) = self.too_late(now) {
             Some(reason)
         } else if self.attempt >= max_attempts {
-            Some(("ATTEMPTS_EXHAUSTED", format!("interrupted in attempt {} of {max_attempts}", self.attempt)))
+            let text = match max_attempts {
+                1 => "interrupted, and not resumed: on_crash or max_attempts allow one attempt".to_owned(),
+                _ => format!("interrupted in attempt {} of {max_attempts}", self.attempt),
+            };
+            Some(("ATTEMPTS_EXHAUSTED", text))
         } else {
             None
         };

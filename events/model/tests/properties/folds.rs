@@ -116,7 +116,6 @@ proptest! {
             let begun = |event: &ParticipantEvent| matches!(event, ParticipantEvent::WorkStarted(_));
             prop_assert!(!events.iter().any(begun) || participant.at_work().is_some());
             prop_assert!(before.at_work().is_none() || !matches!(events.first(), Some(first) if begun(first)));
-            prop_assert!(participant.at_work().is_some() || participant.children().is_empty());
             prop_assert_eq!(participant.effects(&events).len(), events.iter().filter(|event| begun(event)).count());
             all.extend(events);
         }
