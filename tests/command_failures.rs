@@ -184,3 +184,69 @@ fn a_cancelled_run_ends_its_commands_with_all_they_started() {
     let free = home.command("flock", ["-n", &lock.display().to_string(), "true"]).run();
     free.expect(0);
 }
+
+#[test]
+fn a_terminal_that_goes_away_cancels_and_an_ignored_hang_up_does_not() {
+    let home = Home::new();
+    let file = home.beside("holdfast.toml");
+    let lock = home.beside("lock");
+    let script =
+        format!("exec 9>>{}; flock -n 9; echo begun; read -r _ < {}", lock.display(), home.beside("go").display());
+    fs::write(
+        &file,
+        format!("[[participant]]\nname = 'waits'\nkind = 'command'\nshell = true\ncommand = \"{script}\"\n"),
+    )
+    .unwrap();
+    home.command("mkfifo", [home.beside("go")]).run().expect(0);
+    let begun = |line: &Value| line["progress"]["bytes_done"].as_u64().is_some_and(|bytes| bytes > 0);
+
+    let mut backup = home.holdfast(["--json", "backup", "--config"]).arg(&file).spawn();
+    backup.wait_for_json("the command at work", begun);
+    backup.signal(rustix::process::Signal::HUP);
+    backup.wait().expect(130);
+    assert_eq!(home.show(&home.newest_run())["status"], "cancelled");
+    home.command("flock", ["-n", &lock.display().to_string(), "true"]).run().expect(0);
+
+    // As `nohup` starts it. The shell becomes the program, so the signal is the program's.
+    let program =
+        format!("trap '' HUP; exec {} --json backup --config {}", env!("CARGO_BIN_EXE_holdfast"), file.display());
+    let mut backup = home.command("sh", ["-c", &program]).spawn();
+    backup.wait_for_json("the command at work", begun);
+    backup.signal(rustix::process::Signal::HUP);
+    fs::write(home.beside("go"), "\n").unwrap();
+    backup.wait().expect(0);
+}
+
+#[test]
+fn what_failed_is_told_to_whoever_asked_for_errors_only() {
+    let home = Home::new();
+    let file = home.beside("holdfast.toml");
+    let config = "[[participant]]\nname = 'good'\nkind = 'command'\ncommand = ['seq', '3']\n\
+                  [[participant]]\nname = 'bad'\nkind = 'command'\ncritical = false\nmax_tries = 1\nshell = true\n\
+                  command = 'echo the server is away >&2; exit 1'\n";
+    fs::write(&file, config).unwrap();
+    let backup = home.holdfast(["--quiet", "backup", "--config"]).arg(&file).run();
+    backup.expect(3);
+    assert_eq!(backup.out(), "", "{backup}");
+    assert!(backup.err().contains("bad failed") && backup.err().contains("the server is away"), "{backup}");
+
+    // A scoped run is not the latest backup of all, but it is that of its participant.
+    let full = home.newest_run();
+    fs::write(&file, config.replace("exit 1", "exit 0")).unwrap();
+    // Nothing at all is no answer of an optional one either.
+    home.holdfast(["backup", "--config"]).arg(&file).run().expect(3);
+    fs::write(&file, config.replace("exit 1", "echo fine")).unwrap();
+    let backup = |args: &[&str]| home.holdfast(args).arg("--config").arg(&file).run();
+    backup(&["backup"]).expect(0);
+    let all = home.newest_run();
+    backup(&["backup", "--participant", "good"]).expect(0);
+    let scoped = home.newest_run();
+    assert_eq!(home.show("latest")["run_id"], all.as_str());
+    assert_eq!(home.show(&scoped)["requested_participants"], serde_json::json!(["good"]));
+    let listed = home.holdfast(["show", "latest"]).run();
+    assert!(listed.err().contains(&scoped), "the command says what it passed over: {listed}");
+    let target = home.beside("out");
+    let restore = home.json(["restore", "latest", "--participant", "good", "--target", &target.display().to_string()]);
+    assert_eq!(restore["source_run_id"], scoped.as_str());
+    assert_ne!(full, all);
+}

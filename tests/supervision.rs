@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::engine::Backup;
 use holdfast::model::failure::FailureKind;
-use holdfast::model::run::{Outcome, ParticipantStatus, Run};
+use holdfast::model::run::{MAX_ARTIFACTS, Outcome, ParticipantStatus, Run};
 use holdfast::participant::{Artifacts, Deadlines, Descriptor, Participant, ParticipantError, Preflight};
 use holdfast::pipeline::Compression;
 
@@ -237,7 +237,7 @@ fn more_stuck_participants_than_chunks_of_memory_do_not_hold_the_others_up() {
 type Code = fn(&mut Artifacts) -> Result<(), ParticipantError>;
 
 /// Participants that break the rules of names, each with the code it fails with.
-const RULE_BREAKERS: [(&str, Code, &str); 9] = [
+const RULE_BREAKERS: [(&str, Code, &str); 10] = [
     ("nothing", |_| Ok(()), "SOURCE_EMPTY"),
     (
         "unfinished",
@@ -247,6 +247,11 @@ const RULE_BREAKERS: [(&str, Code, &str); 9] = [
             Ok(())
         },
         "ARTIFACT_UNFINISHED",
+    ),
+    (
+        "too-many",
+        |artifacts| (0..=MAX_ARTIFACTS).try_for_each(|number| write(artifacts, &format!("too-many.{number}"), b"x")),
+        "TOO_MANY_ARTIFACTS",
     ),
     ("climber", |artifacts| write(artifacts, "../climber", b"x"), "ARTIFACT_NAME_INVALID"),
     ("absolute", |artifacts| write(artifacts, "/tmp/absolute", b"x"), "ARTIFACT_NAME_INVALID"),
@@ -287,6 +292,24 @@ fn who_breaks_the_rules_of_artifacts_fails_at_the_first_try_and_leaves_nothing()
     }
     assert_eq!(run.outcome(), Some(Outcome::Partial));
     assert_eq!(expect_directory(&home, &run).into_keys().collect::<Vec<_>>(), ["good.data"]);
+    engine.stop();
+}
+
+#[test]
+fn as_many_artifacts_as_may_be_are_recorded_while_others_begin() {
+    let home = Home::new();
+    let many = |artifacts: &mut Artifacts| {
+        (0..MAX_ARTIFACTS).try_for_each(|number| write(artifacts, &format!("many.{number}"), b"x"))
+    };
+    let mut builder = builder(&home).config(config(64, 2)).participant("many", many);
+    for number in 0..64 {
+        let first = vec!["many".parse().unwrap()];
+        builder = builder.participant_with(module(&format!("after-{number}")).depends_on(first), good);
+    }
+    let engine = builder.start_blocking().unwrap();
+    let run = back_up(&engine, Backup::full());
+    assert_eq!(run.outcome(), Some(Outcome::Completed), "{}", run.error_summary());
+    assert_eq!(run.good_artifacts().count(), MAX_ARTIFACTS + 64);
     engine.stop();
 }
 
