@@ -168,12 +168,13 @@ fn a_stop_does_not_wait_for_code_that_never_returns() {
     engine.stop();
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 
+    // Not beside it: once it has found out.
+    door.open();
     let engine = builder(&home)
         .participant_with(module("deaf"), |artifacts: &mut Artifacts| write(artifacts, "deaf", b"again"))
         .start_blocking()
         .unwrap();
     let run = end(&engine, engine.handle().resumed()[0].clone());
-    door.open();
     assert_eq!((run.id(), run.outcome()), (Some(handle.run_id), Some(Outcome::Completed)));
     assert_eq!(expect_directory(&home, &run)["deaf"], b"again");
     engine.stop();
@@ -441,4 +442,42 @@ fn async_code_enters_its_runtime_from_a_participant() {
         assert_eq!(expect_directory(&home, &run)["async.data"].len(), 1000);
         engine.stop().await;
     });
+}
+
+#[test]
+fn code_that_an_engine_left_behind_is_never_run_beside_itself_by_the_next() {
+    let home = Home::new();
+    let (door, calls) = (Door::default(), Count::default());
+    let start = || {
+        let (door, calls) = (door.clone(), calls.clone());
+        let stays = module("stays").deadlines(Deadlines { grace: SOON, ..patient() }).tries(1, SOON);
+        let code = move |artifacts: &mut Artifacts| {
+            calls.up();
+            door.pass();
+            good(artifacts)
+        };
+        builder(&home).participant_with(stays, code).start_blocking().unwrap()
+    };
+    let first = start();
+    first.back_up(Backup::full()).unwrap();
+    door.wait_for(1);
+    first.stop();
+
+    let second = start();
+    let resumed = second.handle().resumed()[0].clone();
+    let run = end(&second, resumed);
+    assert_eq!(came_to(&run, "stays"), (ParticipantStatus::Failed, "PARTICIPANT_STUCK", 1));
+    assert_eq!(calls.get(), 1);
+    door.open();
+    wait_until_returned(&second);
+    assert_eq!(calls.get(), 2);
+    second.stop();
+}
+
+/// Backs up until the code that was left behind has returned, and the run completes.
+fn wait_until_returned(engine: &blocking::Holdfast) {
+    let began = Instant::now();
+    while back_up(engine, Backup::full()).outcome() != Some(Outcome::Completed) {
+        assert!(began.elapsed() < DEADLINE, "it never returned");
+    }
 }

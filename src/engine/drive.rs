@@ -42,6 +42,10 @@ pub(super) struct Drivers {
     living: Arc<Mutex<Population>>,
 }
 
+/// The code that is at work, by home: an engine that was stopped may have left some behind, and the next one in this process begins
+/// nothing beside it.
+static HOMES: Mutex<BTreeMap<PathBuf, Arc<Mutex<Population>>>> = Mutex::new(BTreeMap::new());
+
 /// The code that is at work.
 #[derive(Default)]
 struct Population {
@@ -112,7 +116,11 @@ impl Drivers {
         min_free: u64,
         registry: Registry,
     ) -> Self {
-        Self { home: home.root().to_owned(), directories, pipeline, min_free, registry, living: Arc::default() }
+        let root = home.root().to_owned();
+        let key = std::fs::canonicalize(&root).unwrap_or_else(|_| root.clone());
+        let living = HOMES.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        living.lock().unwrap_or_else(PoisonError::into_inner).closed = false;
+        Self { home: root, directories, pipeline, min_free, registry, living }
     }
 
     /// Tells all code that is at work to stop, and waits for it. What is left then is told by name.
