@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use holdfast_actors::ports::{Job, Participants, PortFuture, Stop, WorkFailure, Written};
+use holdfast_actors::ports::{Job, Participants, PortFuture, WorkFailure, Written};
 use holdfast_log::home::Home;
 use holdfast_log::space;
 use holdfast_model::failure::{Failure, FailureKind};
@@ -20,16 +20,14 @@ use holdfast_model::run::{ArtifactStoredV1, RunParticipant, StoredFileV1};
 use tokio::sync::{oneshot, watch};
 
 use super::backups::{Directories, failure as storage_failure};
+use super::overseer::{Living, Step, Watch, cancelled, in_time, stopped};
 use super::registry::{Registered, Registry};
 use crate::command;
 use crate::participant::{
     Artifacts, Deadlines, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError,
     Preflight, Pulse, Surroundings, lock,
 };
-use crate::pipeline::{Credits, Pipeline, StoredArtifact};
-
-/// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(100);
+use crate::pipeline::{Pipeline, StoredArtifact};
 
 /// The drivers of every kind of participant. Clones share them.
 #[derive(Clone)]
@@ -52,42 +50,6 @@ struct Population {
     by_name: BTreeMap<ParticipantName, Living>,
     /// The engine stops: nothing more is begun.
     closed: bool,
-}
-
-/// Code of a participant that has not returned.
-#[derive(Clone)]
-struct Living {
-    run_id: RunId,
-    stop: Stop,
-    pulse: Arc<Pulse>,
-    grace: Duration,
-    /// True once nothing of a try is left to do. Whoever drives it may be gone before that.
-    returned: watch::Receiver<bool>,
-    /// Where the code stands; closed when its thread ends.
-    steps: watch::Receiver<Step>,
-}
-
-impl Living {
-    fn stop(&self) {
-        self.stop.request();
-        self.pulse.revoke();
-    }
-
-    /// Waits until it has returned; says whether it did in time.
-    async fn gone(mut self, within: Duration) -> bool {
-        let gone = async {
-            let _ = self.returned.wait_for(|returned| *returned).await;
-            let _ = self.steps.wait_for(|_| false).await;
-        };
-        tokio::time::timeout(within, gone).await.is_ok()
-    }
-}
-
-/// What a try does just now, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Preflight(Instant),
-    Write(Instant),
 }
 
 impl Participants for Drivers {
@@ -296,18 +258,6 @@ impl Drivers {
     }
 }
 
-/// Comes back when it is asked for.
-async fn stopped(stop: &Stop) {
-    let mut tick = tokio::time::interval(TICK);
-    while !stop.requested() {
-        tick.tick().await;
-    }
-}
-
-fn cancelled() -> Failure {
-    Failure::new(FailureKind::Cancelled, "CANCELLED", "it was told to stop")
-}
-
 /// One try, on its own thread. A deadline that passed while nobody looked is found here.
 fn run(
     code: &dyn Participant,
@@ -340,85 +290,6 @@ fn run(
     }
 }
 
-/// What goes by while a try is at work.
-struct Watch<'a> {
-    job: &'a Job,
-    living: &'a Living,
-    deadlines: Deadlines,
-    credits: &'a Credits,
-}
-
-impl Watch<'_> {
-    async fn until_its_end(
-        &self,
-        mut answered: oneshot::Receiver<Result<(), ParticipantError>>,
-    ) -> Result<(), WorkFailure> {
-        let mut tick = tokio::time::interval(TICK);
-        let overdue = loop {
-            tokio::select! {
-                biased;
-                result = &mut answered => return ended(result),
-                _ = tick.tick() => {}
-            }
-            if self.job.stop.requested() {
-                break cancelled();
-            }
-            let step = *self.living.steps.borrow();
-            if let Err(failure) = in_time(self.deadlines, step).and_then(|()| self.alive(step)) {
-                break failure;
-            }
-        };
-        self.living.stop();
-        match tokio::time::timeout(self.deadlines.grace, &mut answered).await {
-            // It may have been quicker than the wish; a deadline is one.
-            Ok(Ok(Ok(()))) if overdue.kind == FailureKind::Cancelled => Ok(()),
-            Ok(result) => Err(told(overdue, result)),
-            Err(_) => {
-                // What it holds is not missed by the others.
-                let _lent = self.credits.lend();
-                (self.job.stuck)(overdue.clone());
-                let result = answered.await;
-                tracing::warn!(participant = %self.job.participant.name, "it has returned after all");
-                Err(WorkFailure { failure: overdue, output: output(result) })
-            }
-        }
-    }
-
-    fn alive(&self, step: Step) -> Result<(), Failure> {
-        let silent = self.living.pulse.silent_for();
-        match self.deadlines.stall {
-            Some(limit) if silent > limit && matches!(step, Step::Write(_)) => Err(overdue(
-                "PARTICIPANT_STALLED",
-                format!("nothing came from it for {limit:?}: see to it, or raise its stall_timeout"),
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Whether a step's own deadline has not passed.
-fn in_time(deadlines: Deadlines, step: Step) -> Result<(), Failure> {
-    match step {
-        Step::Preflight(since) => match deadlines.preflight {
-            Some(limit) if since.elapsed() > limit => {
-                Err(overdue("PREFLIGHT_TIMEOUT", format!("its preflight took longer than {limit:?}")))
-            }
-            _ => Ok(()),
-        },
-        Step::Write(since) => match deadlines.write {
-            Some(limit) if since.elapsed() > limit => Err(overdue(
-                "PARTICIPANT_TIMEOUT",
-                format!("it took longer than {limit:?}: see to it, or raise its timeout"),
-            )),
-            _ => Ok(()),
-        },
-    }
-}
-
-fn overdue(code: &str, text: String) -> Failure {
-    Failure::new(FailureKind::Timeout, code, text)
-}
-
 /// Processes of earlier tries that could not be ended then: where they still cannot, nothing is begun beside them.
 async fn end_left_over(children: &[ChildV1]) -> Result<(), Failure> {
     for child in children.iter().copied() {
@@ -435,32 +306,6 @@ async fn end_left_over(children: &[ChildV1]) -> Result<(), Failure> {
         return Err(Failure::new(FailureKind::Fatal, NOT_ENDED, text));
     }
     Ok(())
-}
-
-/// The failure of a try that was told to stop: the reason for that, but where something is left that does not end.
-fn told(overdue: Failure, result: Result<Result<(), ParticipantError>, oneshot::error::RecvError>) -> WorkFailure {
-    match result {
-        Ok(Err(error)) if error.failure().code == NOT_ENDED => {
-            WorkFailure { failure: error.failure().clone(), output: error.output().to_owned() }
-        }
-        result => WorkFailure { failure: overdue, output: output(result) },
-    }
-}
-
-/// A try that has returned by itself.
-fn ended(result: Result<Result<(), ParticipantError>, oneshot::error::RecvError>) -> Result<(), WorkFailure> {
-    match result {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(WorkFailure { failure: error.failure().clone(), output: error.output().to_owned() }),
-        Err(_) => Err(Failure::new(FailureKind::Retryable, "PARTICIPANT_PANICKED", "its thread ended early").into()),
-    }
-}
-
-fn output(result: Result<Result<(), ParticipantError>, oneshot::error::RecvError>) -> String {
-    match result {
-        Ok(Err(error)) => error.output().to_owned(),
-        _ => String::new(),
-    }
 }
 
 fn panicked(name: &ParticipantName, panic: &(dyn std::any::Any + Send)) -> ParticipantError {

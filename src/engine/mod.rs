@@ -11,6 +11,7 @@ mod drive;
 mod error;
 mod ledger;
 mod manifest;
+mod overseer;
 mod plan;
 mod registry;
 mod request;
