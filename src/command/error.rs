@@ -135,7 +135,7 @@ impl CommandError {
             Self::Empty => "COMMAND_EMPTY",
             Self::StoppedReading => "COMMAND_STOPPED_READING",
             Self::Stopped => "COMMAND_STOPPED",
-            Self::NotEnded { .. } => "COMMAND_NOT_ENDED",
+            Self::NotEnded { .. } => holdfast_model::participant::NOT_ENDED,
             Self::Watch { .. } => "COMMAND_NOT_WATCHED",
             Self::Stream(error) => &error.failure().code,
         }
