@@ -239,8 +239,10 @@ fn what_failed_is_told_to_whoever_asked_for_errors_only() {
     let backup = |args: &[&str]| home.holdfast(args).arg("--config").arg(&file).run();
     backup(&["backup"]).expect(0);
     let all = home.newest_run();
-    backup(&["backup", "--participant", "good"]).expect(0);
+    let told = backup(&["backup", "--participant", "good"]);
+    told.expect(0);
     let scoped = home.newest_run();
+    assert!(told.out().contains(&format!("holdfast restore {scoped}")), "what restores it: {told}");
     assert_eq!(home.show("latest")["run_id"], all.as_str());
     assert_eq!(home.show(&scoped)["requested_participants"], serde_json::json!(["good"]));
     let listed = home.holdfast(["show", "latest"]).run();

@@ -320,6 +320,8 @@ fn summarise(context: &Context, followed: &Followed) -> CliResult {
                 warnings => format!(" with {}", counted(warnings, "warning")),
             };
             let restore = match view.status {
+                // `latest` is the newest full run.
+                RunStatus::Completed if !view.requested_participants.is_empty() => format!("{id} --target ./out"),
                 RunStatus::Completed => "latest --target ./out".to_owned(),
                 _ => format!("{id} --accept-incomplete --target ./out"),
             };
