@@ -91,6 +91,7 @@
 //! - **A participant panics, hangs or fails**: it is tried again where that may help, and fails otherwise, with the reason. The others, the
 //!   run and the process are not touched by it.
 
+pub mod api;
 pub mod blocking;
 pub mod cli;
 pub mod command;

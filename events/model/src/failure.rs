@@ -52,7 +52,7 @@ impl Failure {
 }
 
 /// What was left out of an artifact that is good otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Warnings {
     /// How many there were.
     pub count: u64,

@@ -17,5 +17,6 @@ pub mod progress;
 pub mod record;
 pub mod restore;
 pub mod run;
+mod schema;
 pub mod supervision;
 pub mod system;

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ParticipantName, Timestamp};
 use crate::run::{ParticipantStatus, Run, RunParticipant, RunStatus, RunType, Stage, Trigger, share};
 
 /// What a run is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Nothing.
@@ -49,7 +50,7 @@ pub struct Counts {
 }
 
 /// Progress of a run. Times are Unix seconds, sizes bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// Whether a run is being worked on.
     pub active: bool,
@@ -97,7 +98,7 @@ pub struct Progress {
 }
 
 /// Progress of one participant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ParticipantProgress {
     /// Its name.
     pub name: String,

@@ -9,7 +9,7 @@ use crate::failure::{Failure, Warnings};
 use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256};
 
 /// Which participants a run takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunType {
     /// All of them.
@@ -19,7 +19,7 @@ pub enum RunType {
 }
 
 /// What made a run start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     /// A person or program asked.

@@ -1,5 +1,6 @@
 //! A run as programs and people are shown it. Field names and types are the wire contract.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ArtifactStoredV1, Outcome, ParticipantStatus, Run, RunParticipant, RunType, Stage, Trigger};
@@ -7,7 +8,7 @@ use crate::failure::Warnings;
 use crate::ids::{ArtifactName, Sha256};
 
 /// Where a run stands, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
     /// Waits for its turn.
@@ -86,7 +87,7 @@ impl ParticipantStatus {
 }
 
 /// A run. Times are Unix seconds, 0 where there is none yet; sizes are bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunView {
     /// Its id.
     pub run_id: String,
@@ -132,7 +133,7 @@ pub struct RunView {
 }
 
 /// Whether the artifacts of a run are of one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConsistencyView {
     /// `concurrent`: each participant at its own time.
     pub mode: String,
@@ -141,7 +142,7 @@ pub struct ConsistencyView {
 }
 
 /// A participant of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ParticipantView {
     /// Its name.
     pub name: String,
@@ -174,7 +175,7 @@ pub struct ParticipantView {
 }
 
 /// An artifact of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactView {
     /// Its name.
     pub logical_name: String,

@@ -1,0 +1,197 @@
+//! What a command is: one type with its request, its answer and its errors.
+
+use std::any::type_name;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use holdfast_model::access::Role;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::call::Call;
+use super::error::{ApiError, ErrorCode};
+
+/// What a command does to the world, which says whether it is recorded and whether it is taken while the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It shows something. Only its refusals are recorded.
+    Read,
+    /// It changes something. It is recorded.
+    Change,
+    /// It begins work that takes its time. It is recorded, and refused while the server is about to stop.
+    Work,
+}
+
+/// Where a command may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Every door.
+    Everywhere,
+    /// Doors with a connection that stays: all but HTTP.
+    Connections,
+    /// The Unix socket and the handle: what it means depends on this machine, or is for the command line alone.
+    Local,
+}
+
+/// A command. The type is its `data`: unknown fields are ignored, what is omitted keeps its default. Its doc comment is its description.
+pub trait Command: DeserializeOwned + JsonSchema + Send + 'static {
+    /// Its name.
+    const NAME: &'static str;
+    /// Other names for it.
+    const ALIASES: &'static [&'static str] = &[];
+    /// The least role that may; `None` for everybody, known or not.
+    const ROLE: Option<Role>;
+    /// What it does to the world.
+    const KIND: Kind;
+    /// Where it may come from.
+    const REACH: Reach = Reach::Everywhere;
+    /// Errors of its own, beside those that every command may have.
+    const ERRORS: &'static [ErrorCode] = &[];
+
+    /// The answer's `data`.
+    type Answer: Serialize + JsonSchema + Send + 'static;
+
+    /// Refuses values that the types let through.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidData`], naming the field.
+    fn check(&self) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// What of the request is recorded: names and choices, never secrets and nothing long.
+    fn recorded(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Does it.
+    fn run(self, call: &Call) -> impl Future<Output = Result<Reply<Self::Answer>, ApiError>> + Send;
+}
+
+/// An answer with its status.
+#[derive(Debug)]
+pub struct Reply<T> {
+    /// 200, or 202 for what goes on.
+    pub status: u16,
+    /// The answer's `data`.
+    pub data: T,
+}
+
+impl<T> From<T> for Reply<T> {
+    fn from(data: T) -> Self {
+        Self { status: 200, data }
+    }
+}
+
+impl<T> Reply<T> {
+    /// The answer of what has begun and goes on.
+    pub fn accepted(data: T) -> Self {
+        Self { status: 202, data }
+    }
+}
+
+/// An answer as it is sent.
+pub type RawReply = Reply<Box<RawValue>>;
+pub(super) type Running = Pin<Box<dyn Future<Output = Result<RawReply, ApiError>> + Send>>;
+
+/// A request that was read and found valid.
+pub(super) struct Prepared {
+    /// What of it is recorded.
+    pub(super) recorded: Vec<(&'static str, String)>,
+    /// Does it.
+    pub(super) run: Box<dyn FnOnce(Arc<Call>) -> Running + Send>,
+}
+
+/// A command in the dispatcher's list: what is known of it without its type.
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// The least role that may; `None` for everybody.
+    pub role: Option<Role>,
+    /// What it does to the world.
+    pub kind: Kind,
+    /// Where it may come from.
+    pub reach: Reach,
+    /// Errors of its own.
+    pub errors: &'static [ErrorCode],
+    /// The schema of its `data`.
+    pub request: fn(&mut SchemaGenerator) -> Schema,
+    /// The schema of its answer's `data`.
+    pub answer: fn(&mut SchemaGenerator) -> Schema,
+    pub(super) prepare: fn(&str) -> Result<Prepared, ApiError>,
+}
+
+impl Entry {
+    /// Reads a request's `data` and checks it, and does nothing more.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidData`], naming the field.
+    pub fn check(&self, data: &str) -> Result<(), ApiError> {
+        (self.prepare)(data).map(drop)
+    }
+}
+
+/// The entry of a command.
+pub(super) const fn entry<C: Command>() -> Entry {
+    Entry {
+        name: C::NAME,
+        aliases: C::ALIASES,
+        role: C::ROLE,
+        kind: C::KIND,
+        reach: C::REACH,
+        errors: C::ERRORS,
+        request: |schemas| schemas.subschema_for::<C>(),
+        answer: |schemas| schemas.subschema_for::<C::Answer>(),
+        prepare: prepare::<C>,
+    }
+}
+
+fn prepare<C: Command>(data: &str) -> Result<Prepared, ApiError> {
+    let command: C = read(data)?;
+    command.check()?;
+    let recorded = command.recorded();
+    let run = |call: Arc<Call>| -> Running {
+        Box::pin(async move {
+            let reply = command.run(&call).await?;
+            let data = serde_json::value::to_raw_value(&reply.data).map_err(|error| {
+                tracing::error!(answer = type_name::<C::Answer>(), %error, "an answer has no JSON form");
+                ApiError::new(ErrorCode::Internal, "the answer could not be written")
+            })?;
+            Ok(Reply { status: reply.status, data })
+        })
+    };
+    Ok(Prepared { recorded, run: Box::new(run) })
+}
+
+/// Reads `data`. What is wrong is told with the field's name, as a path from the top.
+pub(super) fn read<T: DeserializeOwned>(data: &str) -> Result<T, ApiError> {
+    if !data.trim_ascii_start().starts_with('{') {
+        return Err(ApiError::field("data", "it must be a JSON object"));
+    }
+    let mut reader = serde_json::Deserializer::from_str(data);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = error.into_inner();
+        match path.as_str() {
+            // A field that is missing is named by the reason.
+            "." | "?" => match missing(&reason.to_string()) {
+                Some(field) => ApiError::field(&field, "it is required"),
+                None => ApiError::field("data", reason),
+            },
+            path => ApiError::field(path, reason),
+        }
+    })?;
+    reader.end().map_err(|error| ApiError::field("data", error))?;
+    Ok(value)
+}
+
+/// The field of serde's "missing field `name`".
+fn missing(reason: &str) -> Option<String> {
+    let rest = reason.strip_prefix("missing field `")?;
+    Some(rest.split_once('`')?.0.to_owned())
+}

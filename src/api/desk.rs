@@ -1,0 +1,122 @@
+//! What the commands of one engine share, whichever door they come by.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use uuid::Uuid;
+
+use super::record::Counts;
+
+/// Settings of the commands. They may change while the engine runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Rows of a list where nothing is asked for.
+    pub page: usize,
+    /// Rows of a list at most.
+    pub page_max: usize,
+    /// Longest answer in bytes.
+    pub answer_bytes: usize,
+    /// Whether a backup that is asked for while one is open waits for its turn; otherwise it is refused.
+    pub queueing: bool,
+    /// Wrong tokens a minute from one source that are answered as such.
+    pub guesses_per_minute: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { page: 100, page_max: 1000, answer_bytes: 10 << 20, queueing: false, guesses_per_minute: 10 }
+    }
+}
+
+/// What the commands of one engine share.
+pub struct Desk {
+    settings: RwLock<Arc<Settings>>,
+    epoch: String,
+    /// Held from the look whether a run is open until the new one is recorded.
+    pub(super) starting: Mutex<()>,
+    pub(super) counts: Counts,
+    life: Life,
+}
+
+impl Desk {
+    /// With settings to begin with.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            counts: Counts::new(settings.guesses_per_minute),
+            settings: RwLock::new(Arc::new(settings)),
+            epoch: Uuid::now_v7().simple().to_string(),
+            starting: Mutex::new(()),
+            life: Life::default(),
+        }
+    }
+
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other settings from now on.
+    pub fn set(&self, settings: Settings) {
+        self.counts.allow(settings.guesses_per_minute);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Names this process's stay: what is not in the log and was told in another epoch may be gone.
+    #[must_use]
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// How long it stays.
+    #[must_use]
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+}
+
+/// Whether the server goes on, and who is told that it does not.
+#[derive(Debug, Default)]
+pub struct Life {
+    stop: watch::Sender<Option<Duration>>,
+    server: std::sync::atomic::AtomicBool,
+}
+
+impl Life {
+    /// Says that it is a server that can be told to stop.
+    pub fn is_a_server(&self) {
+        self.server.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// Asks it to stop, with so much time for what is at work. False where what answers is no server.
+    pub fn stop(&self, grace: Duration) -> bool {
+        let server = self.server.load(std::sync::atomic::Ordering::Acquire);
+        if server {
+            self.drain(grace);
+        }
+        server
+    }
+
+    /// From now on nothing new is begun.
+    pub fn drain(&self, grace: Duration) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert(grace);
+            first
+        });
+    }
+
+    /// Whether it is about to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.stop.borrow().is_some()
+    }
+
+    /// Hears that it is to stop, and how much time there is.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Option<Duration>> {
+        self.stop.subscribe()
+    }
+}

@@ -1,0 +1,21 @@
+//! Errors of the engine as errors of commands.
+
+use super::error::{ApiError, ErrorCode};
+use crate::engine::EngineError;
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        let code = error.code();
+        let known = ErrorCode::ALL.iter().copied().find(|known| known.as_str() == code);
+        let code = known.unwrap_or(match code {
+            "BACKUP_RUN_DELETED" => ErrorCode::BackupRunNotFound,
+            "NO_PARTICIPANTS" => ErrorCode::InvalidData,
+            "RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
+            "ENGINE_STOPPED" => ErrorCode::Draining,
+            _ => ErrorCode::Internal,
+        });
+        let mut told = Self::new(code, error.to_string());
+        told.retryable = matches!(code, ErrorCode::Draining | ErrorCode::LogUnreadable);
+        told
+    }
+}

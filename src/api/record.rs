@@ -1,0 +1,181 @@
+//! Who did what: commands as events of the stream `audit`.
+//!
+//! What changes something is recorded with its outcome before it is answered. So is each refusal of somebody known, up to a rate; above
+//! it, and for strangers with wrong tokens, a minute's count is one event: nobody without a token makes the log grow.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use holdfast_model::audit::{AuditCommand, CommandOutcome, CommandRecordedV1, GuessesSummedV1, RefusalsSummedV1};
+use holdfast_model::codec::Origin;
+use holdfast_model::ids::Timestamp;
+use uuid::Uuid;
+
+use super::call::Call;
+use super::error::ApiError;
+use crate::engine::Holdfast;
+
+/// How long what is not recorded one by one is counted before its sum is.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Refusals of one principal a minute that are recorded one by one.
+const REFUSALS: u64 = 10;
+/// Sources of wrong tokens that are told apart in a minute; those above it are refused as if they had tried too often.
+const SOURCES: usize = 10_000;
+/// Sources that are named in a sum.
+const NAMED: usize = 10;
+
+/// Records a command with its outcome.
+pub(super) async fn command(
+    call: &Call,
+    outcome: CommandOutcome,
+    code: &str,
+    fields: &[(&'static str, String)],
+) -> Result<(), ApiError> {
+    let record = CommandRecordedV1 {
+        command: call.entry.name.to_owned(),
+        role: call.caller.principal.as_ref().map_or("", |principal| principal.role.as_str()).to_owned(),
+        door: call.caller.door.as_str().to_owned(),
+        source: call.caller.source.clone(),
+        outcome,
+        code: code.to_owned(),
+        fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+    };
+    Ok(call.engine.record_audit(AuditCommand::Record(record)).await?)
+}
+
+/// Records that a command was refused before it was tried, where somebody known asked for it.
+pub(super) async fn refusal(call: &Call, error: &ApiError) -> Result<(), ApiError> {
+    let Some(principal) = &call.caller.principal else { return Ok(()) };
+    let role = principal.role.as_str();
+    if !call.desk.counts.refused(&call.engine, &principal.name, role, &call.caller.source, call.entry.name) {
+        return Ok(());
+    }
+    command(call, CommandOutcome::Refused, error.code.as_str(), &[]).await
+}
+
+/// What is counted in the current minute.
+pub struct Counts {
+    allowed: AtomicU32,
+    now: Mutex<Minute>,
+}
+
+#[derive(Default)]
+struct Minute {
+    began: Option<(Instant, Timestamp)>,
+    guesses: u64,
+    sources: BTreeMap<String, u64>,
+    /// Guesses from sources there was no room for.
+    unnamed: u64,
+    refused: BTreeMap<String, Refused>,
+}
+
+struct Refused {
+    count: u64,
+    role: String,
+    source: String,
+    command: String,
+}
+
+impl Counts {
+    pub(super) fn new(allowed: u32) -> Self {
+        Self { allowed: AtomicU32::new(allowed), now: Mutex::default() }
+    }
+
+    /// Sets how many wrong tokens a minute of one source are answered as such.
+    pub(super) fn allow(&self, guesses: u32) {
+        self.allowed.store(guesses, Ordering::Relaxed);
+    }
+
+    /// Counts a wrong token.
+    ///
+    /// # Errors
+    /// How long to wait, where there were too many from there.
+    pub(super) fn guess(&self, engine: &Holdfast, source: &str) -> Result<(), Duration> {
+        let mut minute = self.minute(engine);
+        minute.guesses += 1;
+        let room = minute.sources.len() < SOURCES;
+        let tries = match minute.sources.get_mut(source) {
+            Some(tries) => {
+                *tries += 1;
+                *tries
+            }
+            None if room => {
+                minute.sources.insert(source.to_owned(), 1);
+                1
+            }
+            None => {
+                minute.unnamed += 1;
+                u64::MAX
+            }
+        };
+        if tries <= u64::from(self.allowed.load(Ordering::Relaxed)) {
+            return Ok(());
+        }
+        let passed = minute.began.map_or(Duration::ZERO, |(at, _)| at.elapsed());
+        Err(MINUTE.saturating_sub(passed))
+    }
+
+    /// Counts a refusal. Whether it is recorded by itself.
+    fn refused(&self, engine: &Holdfast, principal: &str, role: &str, source: &str, command: &str) -> bool {
+        let mut minute = self.minute(engine);
+        let refused = minute.refused.entry(principal.to_owned()).or_insert_with(|| Refused {
+            count: 0,
+            role: role.to_owned(),
+            source: String::new(),
+            command: String::new(),
+        });
+        refused.count += 1;
+        if refused.count <= REFUSALS {
+            return true;
+        }
+        source.clone_into(&mut refused.source);
+        command.clone_into(&mut refused.command);
+        false
+    }
+
+    /// The current minute, which records itself once it is over.
+    fn minute(&self, engine: &Holdfast) -> MutexGuard<'_, Minute> {
+        let mut minute = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if minute.began.is_none() {
+            minute.began = Some((Instant::now(), engine.now()));
+            let desk = std::sync::Arc::downgrade(engine.desk());
+            let weak = engine.downgrade();
+            engine.data_plane().spawn(async move {
+                tokio::time::sleep(MINUTE).await;
+                if let (Some(desk), Some(engine)) = (desk.upgrade(), weak.upgrade()) {
+                    desk.counts.record(&engine).await;
+                }
+            });
+        }
+        minute
+    }
+
+    /// Records what was counted, and begins anew. Also asked for before the engine stops.
+    pub(super) async fn record(&self, engine: &Holdfast) {
+        let minute = std::mem::take(&mut *self.now.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some((_, from)) = minute.began else { return };
+        let to = engine.now();
+        if minute.guesses > 0 {
+            let mut sources: Vec<_> = minute.sources.into_iter().collect();
+            sources.sort_by(|a, b| b.1.cmp(&a.1));
+            let more_sources = sources.len().saturating_sub(NAMED) as u64 + minute.unnamed;
+            sources.truncate(NAMED);
+            let sum = GuessesSummedV1 { from, to, count: minute.guesses, sources, more_sources };
+            keep(engine, "", AuditCommand::SumGuesses(sum)).await;
+        }
+        for (principal, refused) in minute.refused.into_iter().filter(|(_, refused)| refused.count > REFUSALS) {
+            let Refused { count, role, source, command } = refused;
+            let sum = RefusalsSummedV1 { command, role, source, from, to, count: count - REFUSALS };
+            keep(engine, &principal, AuditCommand::SumRefusals(sum)).await;
+        }
+    }
+}
+
+async fn keep(engine: &Holdfast, principal: &str, command: AuditCommand) {
+    let engine = engine.acting_for(Origin { principal: principal.to_owned(), correlation_id: Uuid::now_v7() });
+    if let Err(error) = engine.record_audit(command).await {
+        tracing::error!(%error, "what was refused in the last minute cannot be recorded");
+    }
+}
