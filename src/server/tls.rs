@@ -51,14 +51,9 @@ pub(crate) enum TlsError {
     /// Nobody is there to say the password when the server starts.
     #[error("the private key in {} is encrypted: decrypt it (`openssl pkey -in … -out …`), mode 0600", .0.display())]
     EncryptedKey(PathBuf),
-    /// It is damaged, or of a version or kind that is not supported.
-    #[error("the certificate in {} cannot be used: {source}", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: rustls::Error,
-    },
+    /// It is damaged, or of a version that nobody makes any more (RFC 5280, section 4.1.2.1).
+    #[error("the certificate in {} cannot be used: it is damaged, or not of version 3; have it issued again", .0.display())]
+    Certificate(PathBuf),
     /// It is damaged, or of a kind that is not supported.
     #[error("the private key in {} cannot be used: RSA from 2048 bits, ECDSA P-256 or P-384 or Ed25519 is needed", .0.display())]
     Key(PathBuf),
@@ -81,7 +76,7 @@ impl TlsError {
         match self {
             Self::Io { .. } | Self::NotAFile(_) | Self::TooLarge(_) => "TLS_FILE_UNREADABLE",
             Self::NotPem(_) => "TLS_FILE_NOT_PEM",
-            Self::NoCertificate(_) | Self::Certificate { .. } => "TLS_CERTIFICATE_INVALID",
+            Self::NoCertificate(_) | Self::Certificate(_) => "TLS_CERTIFICATE_INVALID",
             Self::NoKey(_) | Self::EncryptedKey(_) | Self::Key(_) => "TLS_KEY_INVALID",
             Self::Mismatch { .. } => "TLS_KEY_MISMATCH",
             Self::Setup(_) => "TLS_SETUP_FAILED",
@@ -211,7 +206,7 @@ fn read(cert_file: &Path, key_file: &Path) -> Result<CertifiedKey, TlsError> {
         Err(rustls::Error::InconsistentKeys(_)) => {
             Err(TlsError::Mismatch { cert: cert_file.to_owned(), key: key_file.to_owned() })
         }
-        Err(source) => Err(TlsError::Certificate { path: cert_file.to_owned(), source }),
+        Err(_) => Err(TlsError::Certificate(cert_file.to_owned())),
     }
 }
 
