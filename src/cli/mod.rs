@@ -17,6 +17,7 @@ mod participants;
 mod restore;
 mod runs;
 //SERVE mod serve;
+mod server_settings;
 mod verify;
 mod watcher;
 
