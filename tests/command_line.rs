@@ -213,6 +213,7 @@ fn expect_run(run: &Value) {
         ("remote_status", "text"),
         ("endpoints", "list"),
         ("locked", "truth"),
+        ("lock_reason", "text"),
         ("job", "text"),
         ("size_bytes", "number"),
         ("stored_bytes", "number"),
