@@ -240,6 +240,11 @@ impl WebSocket {
         let _ = within("sending", self.0.write_all(&frame)).await;
     }
 
+    /// Sends bytes as they are.
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
+        within("sending", self.0.write_all(bytes)).await.unwrap();
+    }
+
     pub(crate) async fn text(&mut self, text: &str) {
         self.frame(0x81, text.as_bytes()).await;
     }
