@@ -49,6 +49,8 @@ impl Scene {
         });
         let house = House::open(builder, change).await;
         let run = house.engine.back_up(holdfast::engine::Backup::full()).await.unwrap();
+        let at_work = door.clone();
+        tokio::task::spawn_blocking(move || at_work.wait_for(1)).await.unwrap();
         let mut client = house.lines().await;
         // Known from now on, so that it has a place of its own.
         let answer = client.ask(json!({ "command": "GetBackupRuns", "extID": "1", "__token": house.token })).await;
@@ -158,18 +160,14 @@ async fn deep_json_takes_no_stack() {
                 format!("{{\"command\":\"Ping\",\"extID\":{deep}}}"),
             ] {
                 browser.text(&message).await;
-                let answer = browser.message().await;
-                assert_eq!(answer["status"], 400, "{message:.60}: {answer}");
+                let status = browser.message().await["status"].clone();
+                // Depth in a field that nobody knows is only length.
+                assert!(status == 400 || (status == 200 && closed && open != "["), "{message:.60}: {status}");
             }
             let answer = http(scene.house.http(), &post("GetBackupRuns", Some(&scene.house.token), &deep)).await;
-            assert_eq!(answer.status, 400, "{answer:?}");
+            assert!(answer.status == 400 || (answer.status == 200 && closed && open != "["), "{answer:?}");
         }
     }
-    // Depth where nobody looks is only length.
-    let ignored = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    browser.text(&format!("{{\"command\":\"Ping\",\"extID\":\"1\",\"other\":{ignored}}}")).await;
-    let status = browser.message().await["status"].clone();
-    assert!(status == 200 || status == 400, "{status}");
     scene.undisturbed().await;
 }
 
@@ -235,7 +233,7 @@ async fn what_is_against_the_protocol_of_websockets_ends_the_connection() {
         (0x80, b"the end of nothing", 1002),
         (0xC1, b"a reserved bit", 1002),
         (0x83, b"a kind there is none of", 1002),
-        (0x81, b"\xff\xfe no text", 1002),
+        (0x81, b"\xff\xfe no text", 1007),
     ] {
         let mut browser = scene.house.websocket().await;
         browser.frame(first, payload).await;
@@ -340,17 +338,6 @@ async fn there_are_so_many_connections_and_the_operator_still_comes_in() {
     scene.undisturbed().await;
 }
 
-/// Sends requests and reads none of the answers, until the far side has enough.
-async fn ask_without_end(mut stream: TcpStream, mut piece: impl FnMut(usize) -> Vec<u8>) -> TcpStream {
-    for number in 0..200 {
-        let piece: Vec<u8> = (0..500).flat_map(|each| piece(number * 500 + each)).collect();
-        if within("sending, or the end of it", stream.write_all(&piece)).await.is_err() {
-            break;
-        }
-    }
-    stream
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_nothing_is_closed_and_costs_its_queue_and_no_more() {
     let scene = Scene::new(|config| {
@@ -361,31 +348,35 @@ async fn a_client_that_reads_nothing_is_closed_and_costs_its_queue_and_no_more()
     })
     .await;
     let before = resident();
-    let stream = narrow(scene.house.tcp()).await;
-    let asking =
-        ask_without_end(stream, |number| format!("{{\"command\":\"No\",\"extID\":\"{number}\"}}\n").into_bytes());
-    let stream = asking.await;
-    let mut all = Vec::new();
-    // What was on its way is still there; then it ends.
-    let _ = within("the end", BufReader::new(stream).read_to_end(&mut all)).await;
-    let answers = all.iter().filter(|byte| **byte == b'\n').count();
-    assert!(answers < 100_000, "{answers} answers were sent to one who read none");
-    println!("{answers} answers were on their way");
+    let mut stream = narrow(scene.house.tcp()).await;
+    let request = |number: usize| json!({ "command": "No", "extID": number.to_string() }).to_string();
+    // Until the far side has had enough of it.
+    let asking = async {
+        for number in 0.. {
+            if stream.write_all(format!("{}\n", request(number)).as_bytes()).await.is_err() {
+                return number;
+            }
+        }
+        0
+    };
+    let asked = within("the end of a client that reads nothing", asking).await;
     let grown = resident().saturating_sub(before);
+    println!("{asked} requests were sent, {grown} bytes more were in memory");
     assert!(grown < 64 << 20, "{grown} bytes more are in memory");
 
     let mut browser = WebSocket::narrow(scene.house.http()).await;
     browser.request(json!({ "command": "Ping", "extID": "1" })).await;
     assert_eq!(browser.message().await["status"], 200);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    // Until nobody takes what it sends, or it has sent more than anybody holds.
-    for number in 0..100_000 {
-        let request = json!({ "command": "No", "extID": number.to_string() }).to_string();
-        if tokio::time::timeout(Duration::from_secs(2), browser.text(&request)).await.is_err() {
-            break;
-        }
-        assert!(Instant::now() < deadline);
+    let grown_before = resident();
+    // Until nothing more is taken, for longer than the server has patience.
+    let mut number = 0;
+    while tokio::time::timeout(Duration::from_secs(3), browser.text(&request(number))).await.is_ok() {
+        number += 1;
+        assert!(number < 1_000_000);
     }
+    let grown = resident().saturating_sub(grown_before);
+    println!("{number} requests were sent, {grown} bytes more were in memory");
+    assert!(grown < 64 << 20, "{grown} bytes more are in memory");
     assert_eq!(browser.closed().await, Frame::Close(4008));
     scene.undisturbed().await;
 }

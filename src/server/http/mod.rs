@@ -4,7 +4,8 @@
 
 mod answer;
 mod commands;
-mod frames;
+mod incoming;
+mod outgoing;
 mod pages;
 mod ws;
 
