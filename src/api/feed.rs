@@ -103,6 +103,12 @@ impl Feed {
         Self { from, channel, source }
     }
 
+    /// Which channel.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+
     /// Where the log was when it was opened.
     #[must_use]
     pub fn from(&self) -> Position {
