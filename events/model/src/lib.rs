@@ -13,6 +13,7 @@ pub mod event;
 pub mod failure;
 #[cfg(test)]
 mod given;
+pub mod figures;
 pub mod history;
 pub mod ids;
 pub mod maintenance;
@@ -22,5 +23,6 @@ pub mod record;
 pub mod restore;
 pub mod run;
 mod schema;
+pub mod story;
 pub mod supervision;
 pub mod system;

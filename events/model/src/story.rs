@@ -12,7 +12,7 @@ use crate::event::{
     AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent,
     SystemEvent,
 };
-use crate::failure::Warnings;
+use crate::failure::{FailureKind, Warnings};
 use crate::figures::{counted, size};
 
 /// How much somebody has to care.
@@ -167,11 +167,15 @@ fn restore(event: &RestoreEvent, by: &str) -> Told {
             (Level::Info, text)
         }
         RestoreEvent::Completed(done) => {
-            let text = format!("restored: {}, {}, every byte verified", counted(done.files, "file"), size(done.bytes));
+            let files = if done.files > 0 { format!("{}, ", counted(done.files, "file")) } else { String::new() };
+            let text = format!("restored: {files}{}, every byte verified", size(done.bytes));
             match done.warnings {
                 0 => (Level::Info, text),
                 some => (Level::Warning, format!("{text}; {}", counted(some, "warning"))),
             }
+        }
+        RestoreEvent::Failed(failed) if failed.failure.kind == FailureKind::Cancelled => {
+            (Level::Warning, format!("the restore was cancelled: {}", failed.failure))
         }
         RestoreEvent::Failed(failed) => (Level::Error, format!("the restore failed: {}", failed.failure)),
     }

@@ -30,15 +30,15 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
         RunEvent::ParticipantProgressed(progressed) => (Level::Debug, progress(progressed)),
         RunEvent::ArtifactStored(artifact) => (Level::Info, stored(artifact)),
         RunEvent::ParticipantCompleted(done) => {
-            let files = match done.files {
-                0 => String::new(),
-                files => format!(": {}", counted(files, "file")),
+            let gave = match done.files {
+                0 => "all it has".to_owned(),
+                files => counted(files, "file"),
             };
             match done.warnings.count {
-                0 => (Level::Info, format!("{} gave all it has{files}", done.participant)),
+                0 => (Level::Info, format!("{} gave {gave}", done.participant)),
                 left => {
                     let (left, first) = (counted(left, "thing"), listed(&done.warnings));
-                    (Level::Warning, format!("{} is good but left out {left}{files}: {first}", done.participant))
+                    (Level::Warning, format!("{} gave {gave} and left out {left}: {first}", done.participant))
                 }
             }
         }
@@ -70,11 +70,11 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
         }
         RunEvent::Published(published) => {
             let (outcome, place) = (word(published.outcome), place(published.target));
-            (level(published.outcome), format!("it has ended: {outcome}; its directory is in {place}"))
+            (level(published.outcome), format!("it has ended {outcome}; its directory is in {place}"))
         }
         RunEvent::Ended(ended) => {
             let (outcome, why) = (word(ended.outcome), reason(&ended.error_summary));
-            (level(ended.outcome), format!("it has ended without a directory: {outcome}{why}"))
+            (level(ended.outcome), format!("it has ended {outcome}, without a directory{why}"))
         }
         RunEvent::Verified(verified) => {
             let read = format!("{}, {}", counted(verified.files, "file"), size(verified.bytes));
