@@ -13,8 +13,22 @@ use crate::engine::Holdfast;
 /// Longest token that is looked at, in bytes.
 const MAX_TOKEN: usize = 256;
 
+/// Random bytes of a token.
+const RANDOM: usize = 32;
+
+/// A new token: `hf_` and 256 random bits, in hexadecimal.
+///
+/// # Errors
+/// Where the system has no random bytes to give.
+pub fn new_token() -> Result<String, getrandom::Error> {
+    let mut random = [0; RANDOM];
+    getrandom::fill(&mut random)?;
+    Ok(format!("hf_{}", Sha256(random)))
+}
+
 /// The hash a token is known by: SHA-256, which is enough for one of 256 random bits.
-pub(crate) fn hash(token: &str) -> Sha256 {
+#[must_use]
+pub fn token_hash(token: &str) -> Sha256 {
     Sha256(sha2::Sha256::digest(token.as_bytes()).into())
 }
 
@@ -22,7 +36,7 @@ pub(crate) fn hash(token: &str) -> Sha256 {
 /// that is right is taken at any time, so that nobody can lock others out.
 pub(super) async fn authenticate(engine: &Holdfast, token: &str, source: &str) -> Result<Principal, ApiError> {
     let now = engine.now();
-    let asked = hash(token);
+    let asked = token_hash(token);
     let found = engine
         .read(|known| {
             let token = known.access.by_hash(&asked).filter(|token| token.is_live(now))?;
