@@ -2,35 +2,14 @@
 
 use std::time::Duration;
 
-use holdfast_model::ids::Sha256;
-use sha2::Digest;
 use subtle::ConstantTimeEq;
 
 use super::caller::Principal;
 use super::error::{ApiError, ErrorCode};
-use crate::engine::Holdfast;
+use crate::engine::{Holdfast, token_hash};
 
 /// Longest token that is looked at, in bytes.
 const MAX_TOKEN: usize = 256;
-
-/// Random bytes of a token.
-const RANDOM: usize = 32;
-
-/// A new token: `hf_` and 256 random bits, in hexadecimal.
-///
-/// # Errors
-/// Where the system has no random bytes to give.
-pub fn new_token() -> Result<String, getrandom::Error> {
-    let mut random = [0; RANDOM];
-    getrandom::fill(&mut random)?;
-    Ok(format!("hf_{}", Sha256(random)))
-}
-
-/// The hash a token is known by: SHA-256, which is enough for one of 256 random bits.
-#[must_use]
-pub fn token_hash(token: &str) -> Sha256 {
-    Sha256(sha2::Sha256::digest(token.as_bytes()).into())
-}
 
 /// Who a token stands for. A wrong one counts against its source: above a rate it is not even answered as wrong, but as too many. One
 /// that is right is taken at any time, so that nobody can lock others out.

@@ -21,7 +21,6 @@ mod record;
 mod session;
 mod table;
 
-pub use self::access::{new_token, token_hash};
 pub use self::call::Call;
 pub use self::caller::{Caller, Door, Principal};
 pub use self::channel::Channel;

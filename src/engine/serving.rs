@@ -1,8 +1,7 @@
 //! What those need of the handle who stand around the engine: the commands, the doors, the server.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
-use holdfast_actors::ports::Clock;
 use holdfast_model::codec::Origin;
 use holdfast_model::ids::Timestamp;
 
@@ -72,7 +71,7 @@ impl Holdfast {
     pub fn reconfigure(&self, config: &Config) -> Result<(), EngineError> {
         let configured = plan::configured(config, self.shared.home.root(), &self.shared.launcher);
         self.shared.registry.reconfigure(configured).map_err(EngineError::ParticipantTwice)?;
-        *self.shared.config.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(config.clone());
+        *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
         Ok(())
     }
 
