@@ -20,6 +20,7 @@ mod fault;
 mod record;
 mod session;
 mod table;
+pub mod text;
 
 pub use self::call::Call;
 pub use self::caller::{Caller, Door, Principal};

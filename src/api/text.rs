@@ -203,8 +203,25 @@ mod tests {
         let good = ["", "nas:22", "nas.example.org:65535", "10.0.0.7:873", "[::1]:22", "[2001:db8::7]:443", "_a-b_:1"];
         assert!(taken::<Host>(&good).iter().all(|taken| *taken));
         let bad = [
-            "nas", "nas:", ":22", "nas:0", "nas:022", "nas:65536", "nas:+22", "::1:22", "[::1]", "[::1%eth0]:22",
-            "[::ffff:1.2.3.4]:1", "[1::2::3]:1", "a b:1", "-a:1", "a-:1", "a..b:1", "me:secret@nas:22", "ä:1", "nas:22\n",
+            "nas",
+            "nas:",
+            ":22",
+            "nas:0",
+            "nas:022",
+            "nas:65536",
+            "nas:+22",
+            "::1:22",
+            "[::1]",
+            "[::1%eth0]:22",
+            "[::ffff:1.2.3.4]:1",
+            "[1::2::3]:1",
+            "a b:1",
+            "-a:1",
+            "a-:1",
+            "a..b:1",
+            "me:secret@nas:22",
+            "ä:1",
+            "nas:22\n",
         ];
         assert!(taken::<Host>(&bad).iter().all(|taken| !taken));
     }
@@ -212,13 +229,32 @@ mod tests {
     #[test]
     fn a_url_is_of_a_known_kind_and_holds_no_login() {
         let good = [
-            "", "vault://nas:7430", "s3://bucket/a/b", "webdav://host/x%20y", "webdavs://[::1]:8443/", "sftp://host:22/srv",
-            "file:///srv/backups", "file:///",
+            "",
+            "vault://nas:7430",
+            "s3://bucket/a/b",
+            "webdav://host/x%20y",
+            "webdavs://[::1]:8443/",
+            "sftp://host:22/srv",
+            "file:///srv/backups",
+            "file:///",
         ];
         assert!(taken::<Url>(&good).iter().all(|taken| *taken));
         let bad = [
-            "nas", "ftp://host", "http://host", "s3:/bucket", "s3://", "s3:///x", "file://srv", "sftp://me@host", "S3://bucket",
-            "sftp://me:secret@host", "s3://bucket?key=secret", "s3://bucket#x", "s3://a b", "s3://ä", "s3://bucket\n",
+            "nas",
+            "ftp://host",
+            "http://host",
+            "s3:/bucket",
+            "s3://",
+            "s3:///x",
+            "file://srv",
+            "sftp://me@host",
+            "S3://bucket",
+            "sftp://me:secret@host",
+            "s3://bucket?key=secret",
+            "s3://bucket#x",
+            "s3://a b",
+            "s3://ä",
+            "s3://bucket\n",
         ];
         assert!(taken::<Url>(&bad).iter().all(|taken| !taken));
     }

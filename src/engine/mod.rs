@@ -74,6 +74,7 @@ use self::settle::Settled;
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::verify::VerifyReport;
 pub(crate) use self::verify::verify as verify_run;
+pub(crate) use self::view::RUN_EVENTS;
 pub use self::view::{HomeView, ViewError, fold_history};
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;

@@ -124,6 +124,11 @@ impl Drop for InPlaceRecord {
 }
 
 impl InPlaceRecord {
+    /// Which restore it is.
+    pub(crate) fn restore_id(&self) -> RestoreId {
+        self.restore_id
+    }
+
     /// What holds how it stands.
     pub(crate) fn claim(&self) -> &Arc<RestoreClaim> {
         &self.claim

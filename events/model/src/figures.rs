@@ -64,6 +64,9 @@ mod tests {
         assert_eq!([size(1_760_000_000), size(12_345_678)], ["1.76 GB", "12.3 MB"]);
         assert_eq!([count(0), count(999), count(37_104), count(1_000_000)], ["0", "999", "37,104", "1,000,000"]);
         assert_eq!([seconds(4.94), seconds(200.0), seconds(7300.0)], ["4.9 s", "3 min 20 s", "2 h 1 min"]);
-        assert_eq!([counted(0, "file"), counted(1, "file"), counted(1200, "file")], ["0 files", "1 file", "1,200 files"]);
+        assert_eq!(
+            [counted(0, "file"), counted(1, "file"), counted(1200, "file")],
+            ["0 files", "1 file", "1,200 files"]
+        );
     }
 }

@@ -11,9 +11,9 @@ pub mod codec;
 pub mod endpoint;
 pub mod event;
 pub mod failure;
+pub mod figures;
 #[cfg(test)]
 mod given;
-pub mod figures;
 pub mod history;
 pub mod ids;
 pub mod maintenance;

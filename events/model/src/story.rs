@@ -141,9 +141,10 @@ fn participant(event: &ParticipantEvent, name: &str) -> Told {
             );
             (Level::Error, text)
         }
-        ParticipantEvent::WorkReturned(returned) => {
-            (Level::Warning, format!("{name}, which was stuck in run {}, has returned: it can be used again", returned.run_id))
-        }
+        ParticipantEvent::WorkReturned(returned) => (
+            Level::Warning,
+            format!("{name}, which was stuck in run {}, has returned: it can be used again", returned.run_id),
+        ),
         ParticipantEvent::Quarantined(quarantined) => {
             let failures = counted(u64::from(quarantined.failures), "failure");
             (Level::Error, format!("{name} is in quarantine after {failures} in a row: each run tries it once"))
@@ -162,8 +163,10 @@ fn restore(event: &RestoreEvent, by: &str) -> Told {
                 paths => counted(u64::from(paths), "path"),
             };
             let replaced = if request.overwrite { ", what is in the way is replaced" } else { "" };
-            let text =
-                format!("restore of {what} of run {} to {}, asked for by {by}{replaced}", request.source_run, request.target);
+            let text = format!(
+                "restore of {what} of run {} to {}, asked for by {by}{replaced}",
+                request.source_run, request.target
+            );
             (Level::Info, text)
         }
         RestoreEvent::Completed(done) => {
@@ -184,15 +187,20 @@ fn restore(event: &RestoreEvent, by: &str) -> Told {
 fn system(event: &SystemEvent) -> Told {
     match event {
         SystemEvent::HomeCreated(created) => {
-            let text = format!("the home of installation {} was made by version {}", created.server_id, created.app_version);
+            let text =
+                format!("the home of installation {} was made by version {}", created.server_id, created.app_version);
             (Level::Info, text)
         }
         SystemEvent::EngineStarted(started) => {
-            let text =
-                format!("process {} took the home over: {}, version {}", started.pid, started.purpose, started.app_version);
+            let text = format!(
+                "process {} took the home over: {}, version {}",
+                started.pid, started.purpose, started.app_version
+            );
             (Level::Info, text)
         }
-        SystemEvent::LogRepaired(repaired) => (Level::Warning, format!("the event log was repaired: {}", repaired.what)),
+        SystemEvent::LogRepaired(repaired) => {
+            (Level::Warning, format!("the event log was repaired: {}", repaired.what))
+        }
     }
 }
 
@@ -269,4 +277,3 @@ fn listed(warnings: &Warnings) -> String {
     }
     text
 }
-

@@ -41,8 +41,7 @@ fn line(event: Event) -> LogLine {
 }
 
 /// The event's name, its level, whom it is about, and its words.
-const LINES: &[(&str, Level, &str, &str)] = &[
-];
+const LINES: &[(&str, Level, &str, &str)] = &[];
 
 #[test]
 fn every_event_has_a_line_that_stands_alone() {

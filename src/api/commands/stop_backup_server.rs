@@ -51,11 +51,14 @@ impl Command for StopBackupServer {
     }
 
     async fn run(self, call: &Call) -> Result<Reply<Stopping>, ApiError> {
-        // Recorded while there is a log to record it in.
-        let grace = Duration::from_secs(self.grace_s);
-        match call.desk.life().stop(grace) {
-            true => Ok(Stopping { ok: true }.into()),
-            false => Err(ApiError::new(ErrorCode::NotAServer, "no server answers here: what does ends with its own work")),
+        let life = call.desk.life();
+        if !life.can_stop() {
+            let text = "no server answers here: what does ends by itself, with its work";
+            return Err(ApiError::new(ErrorCode::NotAServer, text));
         }
+        // While there is a log to record it in.
+        call.accepted(&[]).await?;
+        life.stop(Duration::from_secs(self.grace_s));
+        Ok(Stopping { ok: true }.into())
     }
 }

@@ -61,7 +61,9 @@ impl Command for UpdateBackupConfig {
             ("retry_attempts", self.retry_attempts.map(u64::from), ATTEMPTS),
             ("retry_delay", self.retry_delay, DELAY),
         ];
-        bounded.iter().try_for_each(|(field, number, range)| number.map_or(Ok(()), |number| within(field, number, range)))
+        bounded
+            .iter()
+            .try_for_each(|(field, number, range)| number.map_or(Ok(()), |number| within(field, number, range)))
     }
 
     /// The names of what changes, without the values.

@@ -4,7 +4,8 @@ use super::{Level, Told, listed, reason};
 use crate::event::RunEvent;
 use crate::figures::{counted, seconds, size};
 use crate::run::{
-    ArtifactStoredV1, Outcome, ParticipantPlannedV2, ParticipantProgressedV1, RunRequestedV2, RunStatus, RunType, Target,
+    ArtifactStoredV1, Outcome, ParticipantPlannedV2, ParticipantProgressedV1, RunRequestedV2, RunStatus, RunType,
+    Target,
 };
 
 pub(super) fn told(event: &RunEvent, by: &str) -> Told {
@@ -42,11 +43,16 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
                 }
             }
         }
-        RunEvent::ParticipantFailed(failed) => (Level::Error, format!("{} failed: {}", failed.participant, failed.failure)),
+        RunEvent::ParticipantFailed(failed) => {
+            (Level::Error, format!("{} failed: {}", failed.participant, failed.failure))
+        }
         RunEvent::ParticipantTryFailed(failed) => {
             let pause = seconds(failed.retry_after_ms as f64 / 1000.0);
             let (participant, number) = (&failed.participant, failed.try_number);
-            (Level::Warning, format!("try {number} of {participant} failed, the next is in {pause}: {}", failed.failure))
+            (
+                Level::Warning,
+                format!("try {number} of {participant} failed, the next is in {pause}: {}", failed.failure),
+            )
         }
         RunEvent::ParticipantDue(due) => {
             (Level::Debug, format!("the pause of {} is over: it waits for its turn", due.participant))
@@ -62,12 +68,14 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
         }
         RunEvent::Classified(classified) => {
             let (outcome, why) = (word(classified.outcome), reason(&classified.error_summary));
-            let text = format!("all participants have ended; it will be {outcome}, once its directory was read again{why}");
+            let text =
+                format!("all participants have ended; it will be {outcome}, once its directory was read again{why}");
             (level(classified.outcome), text)
         }
-        RunEvent::PublishRequested(publish) => {
-            (Level::Info, format!("every byte was read again and is as recorded; the directory goes to {}", place(publish.target)))
-        }
+        RunEvent::PublishRequested(publish) => (
+            Level::Info,
+            format!("every byte was read again and is as recorded; the directory goes to {}", place(publish.target)),
+        ),
         RunEvent::Published(published) => {
             let (outcome, place) = (word(published.outcome), place(published.target));
             (level(published.outcome), format!("it has ended {outcome}; its directory is in {place}"))
@@ -103,7 +111,11 @@ fn requested(request: &RunRequestedV2, by: &str) -> String {
     };
     let job = if request.job.is_empty() { String::new() } else { format!(", job {}", request.job) };
     let strict = if request.strict { ", a warning fails its participant" } else { "" };
-    format!("backup {what} asked for by {by} ({}{job}), compression {}{strict}", request.trigger.as_str(), request.compression)
+    format!(
+        "backup {what} asked for by {by} ({}{job}), compression {}{strict}",
+        request.trigger.as_str(),
+        request.compression
+    )
 }
 
 fn takes_part(planned: &ParticipantPlannedV2) -> String {
