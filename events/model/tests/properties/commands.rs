@@ -117,7 +117,9 @@ fn command() -> impl Strategy<Value = RunCommand> {
             RunCommand::Recover { found, broken, taken_over: Timestamp(0) }
         }),
         2 => verified().prop_map(RunCommand::Verified),
-        4 => Just(RunCommand::Delete),
+        1 => text().prop_map(|reason| RunCommand::Lock { reason }),
+        4 => Just(RunCommand::Unlock),
+        6 => Just(RunCommand::Delete),
         2 => Just(RunCommand::Deleted),
         1 => careless().prop_map(RunCommand::DeleteFailed),
     ]
