@@ -13,10 +13,8 @@ mod samples;
 use std::collections::BTreeMap;
 
 use holdfast_model::codec::Envelope;
-use holdfast_model::event::{Event, RunEvent};
-use holdfast_model::failure::Warnings;
+use holdfast_model::event::Event;
 use holdfast_model::ids::{Position, StreamId, Timestamp, Version};
-use holdfast_model::run as r;
 use holdfast_model::story::{Level, LogLine};
 use samples::samples;
 use uuid::Uuid;
