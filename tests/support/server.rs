@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{DEADLINE, Finished, Home, Running, text};
+use crate::support::{DEADLINE, Finished, Home, Running, text};
 
 /// A server on ports of its own. Killed when dropped.
 pub(crate) struct Server {
