@@ -100,7 +100,7 @@ pub(crate) fn rows(defined: Vec<Defined>, history: &History, open: &[Run], owned
         let unused = Participant::default();
         let state = known.get(&name).unwrap_or(&unused);
         let retry = open.iter().filter_map(|run| run.participant(&name)?.retry_at).min();
-        let mut row = ParticipantRow::of(name, defined, state, owned);
+        let mut row = ParticipantRow::of(name, defined.as_ref(), state, owned);
         row.last_run_status = stands(history, row.last_run);
         row.last_good_run_status = stands(history, row.last_good_run);
         row.next_retry = retry.map_or(0, |at| at.seconds());
@@ -110,17 +110,17 @@ pub(crate) fn rows(defined: Vec<Defined>, history: &History, open: &[Run], owned
 }
 
 impl ParticipantRow {
-    fn of(name: ParticipantName, defined: Option<Defined>, state: &Participant, owned: bool) -> Self {
+    fn of(name: ParticipantName, defined: Option<&Defined>, state: &Participant, owned: bool) -> Self {
         let (last_good_run, last_good_at) = state.last_good().unzip();
         let (last_error, last_failed_at) = state.last_failure().unzip();
-        let descriptor = defined.as_ref().map(|one| &one.descriptor);
+        let descriptor = defined.map(|one| &one.descriptor);
         Self {
             name,
             configured: descriptor.is_some(),
             critical: descriptor.is_some_and(|descriptor| descriptor.critical),
             kind: descriptor.map_or("-", |descriptor| &descriptor.kind).to_owned(),
-            restore_supported: defined.as_ref().is_some_and(|one| one.restore),
-            restore_in_place_supported: defined.as_ref().is_some_and(|one| one.in_place),
+            restore_supported: defined.is_some_and(|one| one.restore),
+            restore_in_place_supported: defined.is_some_and(|one| one.in_place),
             dry_run_supported: false,
             barrier_supported: false,
             depends_on: descriptor.map(|descriptor| descriptor.depends_on.clone()).unwrap_or_default(),
