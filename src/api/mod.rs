@@ -17,9 +17,11 @@ mod dispatcher;
 pub mod envelope;
 mod error;
 mod fault;
+mod feed;
 mod record;
 mod session;
 mod table;
+pub mod text;
 
 pub use self::call::Call;
 pub use self::caller::{Caller, Door, Principal};
@@ -28,5 +30,6 @@ pub use self::command::{Command, Entry, Kind, RawReply, Reach, Reply};
 pub use self::desk::{Desk, Life, Settings};
 pub use self::dispatcher::Dispatcher;
 pub use self::error::{ApiError, ErrorBody, ErrorCode};
+pub use self::feed::{Feed, Notice};
 pub use self::session::{Session, SessionFuture};
 pub use self::table::{TABLE, find};
