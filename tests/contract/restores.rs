@@ -98,9 +98,8 @@ fn at_work(world: &World, db: &Value) {
     let run = manager.good("StartFullBackup", &json!({ "participants": ["notes"], "wait": false }));
     let busy = manager.refused("StartRestoreRun", db, "BACKUP_ALREADY_RUNNING");
     assert_eq!(busy["detail"]["active_run_id"], run["run_id"]);
-    let published = world.count("RunPublished") + 1;
     world.notes(Mode::Good);
-    world.wait_for("RunPublished", published);
+    world.wait_for_end(&run);
 
     fs::remove_file(world.home.beside("go")).unwrap();
     let begun = manager.ask("StartRestoreRun", &with(db, "wait", json!(false)));

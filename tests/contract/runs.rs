@@ -34,7 +34,8 @@ pub(crate) fn begun(world: &World) {
     assert_eq!(queued["status"], "queued", "{queued}");
     world.queueing(false);
     world.notes(Mode::Good);
-    world.wait_for("RunPublished", 3);
+    world.wait_for_end(&first.0["data"]);
+    world.wait_for_end(&queued);
 }
 
 pub(crate) fn listed(world: &World) {
@@ -95,11 +96,10 @@ pub(crate) fn cancelled(world: &World) {
     let id = json!({ "run_id": run["run_id"] });
     operator.refused("ValidateBackupRun", &id, "BACKUP_RUN_ACTIVE");
     world.remote(Some(Role::Manager)).refused("DeleteBackupRun", &id, "BACKUP_RUN_ACTIVE");
-    let ended = world.count("RunPublished") + 1;
     let asked = operator.good("CancelBackupRun", &json!({ "run_id": run["run_id"], "reason": "not now" }));
     assert_eq!(asked["run_id"], run["run_id"]);
     world.notes(Mode::Good);
-    world.wait_for("RunPublished", ended);
+    world.wait_for_end(&run);
     let after = operator.good("GetBackupRun", &id);
     assert_eq!(after["status"], "cancelled", "{after}");
     operator.refused("CancelBackupRun", &id, "BACKUP_RUN_NOT_ACTIVE");

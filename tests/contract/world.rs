@@ -120,6 +120,15 @@ impl World {
         });
     }
 
+    /// Waits for a run's end.
+    pub(crate) fn wait_for_end(&self, run: &Value) {
+        let run_id = text(&run["run_id"]).parse().unwrap();
+        self.block_on(async {
+            let handle = self.engine().attach(run_id).await.unwrap();
+            self.engine().wait(handle).await.unwrap();
+        });
+    }
+
     /// How many events of this name are recorded.
     pub(crate) fn count(&self, event_type: &str) -> usize {
         let (mut events, head) = (self.engine().events(Position::START), self.engine().head());
