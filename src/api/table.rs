@@ -14,6 +14,7 @@ pub static TABLE: &[Entry] = &[
     entry::<DeleteBackupConfig>(),
     entry::<StartFullBackup>(),
     entry::<CancelBackupRun>(),
+    entry::<GetBackupProgress>(),
     entry::<GetBackupRuns>(),
     entry::<GetBackupRun>(),
     entry::<GetBackupRunLog>(),
@@ -34,6 +35,8 @@ pub static TABLE: &[Entry] = &[
     entry::<ListTokens>(),
     entry::<RevokeToken>(),
     entry::<StopBackupServer>(),
+    entry::<Subscribe>(),
+    entry::<Unsubscribe>(),
 ];
 
 /// The command of this name or alias.
