@@ -81,6 +81,7 @@ impl World {
             ServerConfig { tcp: Some("127.0.0.1:0".parse().unwrap()), http: None, ..ServerConfig::default() };
         server.limits.requests_per_second = 100_000.try_into().unwrap();
         server.limits.burst = 100_000.try_into().unwrap();
+        server.limits.channels = 3;
         let server = engine.block_on(async { Server::start(engine.handle(), &server) }).unwrap();
         let tokens = Role::ALL.map(|role| {
             let name = role.as_str().parse().unwrap();
