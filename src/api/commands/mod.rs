@@ -21,13 +21,11 @@ mod remote_backup_runs;
 mod reset_backup_participant;
 mod set_maintenance;
 mod start_full_backup;
-mod subscribe;
-mod unsubscribe;
-
-pub use self::get_backup_progress::GetBackupProgress;
 mod start_restore_run;
 mod stop_backup_server;
+mod subscribe;
 mod tokens;
+mod unsubscribe;
 mod update_backup_config;
 mod validate_backup_run;
 
@@ -39,6 +37,7 @@ pub use self::delete_backup_run::{DeleteBackupRun, RunDeleted};
 pub use self::endpoint_row::EndpointRow;
 pub use self::get_backup_config::{EndpointRows, GetBackupConfig};
 pub use self::get_backup_participants::{GetBackupParticipants, ParticipantRows};
+pub use self::get_backup_progress::GetBackupProgress;
 pub use self::get_backup_run::GetBackupRun;
 pub use self::get_backup_run_log::{GetBackupRunLog, LogRows};
 pub use self::get_backup_runs::{GetBackupRuns, RunRows};
