@@ -4,8 +4,16 @@ use super::command::{Entry, entry};
 use super::commands::*;
 
 /// All commands, in the order the documents list them in.
-pub static TABLE: &[Entry] =
-    &[entry::<Hello>(), entry::<Ping>(), entry::<GetBackupRun>(), entry::<GetBackupRuns>(), entry::<StartFullBackup>()];
+pub static TABLE: &[Entry] = &[
+    entry::<Hello>(),
+    entry::<Ping>(),
+    entry::<GetBackupRun>(),
+    entry::<GetBackupRuns>(),
+    entry::<StartFullBackup>(),
+    entry::<GetBackupProgress>(),
+    entry::<Subscribe>(),
+    entry::<Unsubscribe>(),
+];
 
 /// The command of this name or alias.
 #[must_use]

@@ -4,6 +4,7 @@
 //! settles what a process before left half-done, and, where asked, resumes open runs before anything else gets its turn.
 
 mod backups;
+mod board;
 mod builder;
 mod clock;
 mod control_plane;
@@ -25,7 +26,6 @@ mod settle;
 mod subscribe;
 mod view;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -43,10 +43,10 @@ use holdfast_log::space::Ballast;
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
-use holdfast_model::progress::{Counts, Progress};
 use holdfast_model::run::{NewRun, Retained, Run, RunCommand, RunRequestedV2, RunVerifiedV1};
 use tokio::sync::watch;
 
+pub(crate) use self::board::{Shown, json};
 pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
@@ -111,7 +111,7 @@ struct Shared {
     desk: Arc<Desk>,
     root: Addr<Root>,
     world: World,
-    live: LiveCounts,
+    board: board::Board,
     registry: Registry,
     last_counter: AtomicU32,
     settled: Settled,
@@ -153,6 +153,7 @@ impl Holdfast {
         let server_id = opened.home.identity().server_id;
         let owner = Arc::new(opened.owner);
         let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner);
+        let checks = directories.checks().clone();
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
         let world = World {
@@ -179,6 +180,8 @@ impl Holdfast {
                 return Err(error);
             }
         };
+        let board = board::Board::new(&world, &live, &checks, opened.check_rate);
+        settled.resumed.iter().for_each(|handle| board.follow(handle));
         let shared = Shared {
             home: opened.home,
             config: RwLock::new(Arc::new(start.config)),
@@ -186,7 +189,7 @@ impl Holdfast {
             desk: Arc::new(Desk::new(Settings::default())),
             root,
             world,
-            live,
+            board,
             registry,
             last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
             settled,
@@ -275,7 +278,9 @@ impl Holdfast {
             participants,
         };
         let request = RequestRun { run, origin: self.origin.clone() };
-        Ok(self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??)
+        let handle = self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??;
+        self.shared.board.follow(&handle);
+        Ok(handle)
     }
 
     /// How a participant stands, as its recorded history says.
@@ -381,20 +386,6 @@ impl Holdfast {
     /// [`EngineError::View`] where the log cannot be read.
     pub fn run_events(&self, run_id: RunId, after: Version) -> Result<Vec<Envelope>, EngineError> {
         Ok(view::stream_events(&*self.shared.world.log, &StreamId::run(run_id), after)?)
-    }
-
-    /// How far a run has come, with live counts.
-    #[must_use]
-    pub fn progress(&self, run: &Run) -> Progress {
-        Progress::of(run, &self.live_counts(run), true, self.shared.world.clock.now())
-    }
-
-    /// Live counts of the participants of a run that are at work.
-    #[must_use]
-    pub fn live_counts(&self, run: &Run) -> BTreeMap<ParticipantName, Counts> {
-        let Ok(live) = self.shared.live.lock() else { return BTreeMap::new() };
-        let of_run = live.iter().filter(|((run_id, _), _)| Some(*run_id) == run.id());
-        of_run.map(|((_, name), report)| (name.clone(), report.counts())).collect()
     }
 
     /// Stops the actors, then the participants' code (their sinks refuse, their processes are ended; it has its
