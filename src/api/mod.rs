@@ -21,6 +21,7 @@ mod feed;
 mod record;
 mod session;
 mod table;
+pub mod text;
 
 pub use self::call::Call;
 pub use self::caller::{Caller, Door, Principal};

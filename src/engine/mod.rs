@@ -11,19 +11,23 @@ mod control_plane;
 mod drive;
 mod error;
 mod ledger;
+mod log_row;
 mod manifest;
 mod overseer;
+mod participants;
 mod plan;
 mod projections;
 mod records;
 mod registry;
 mod request;
+mod restore_in_place;
 mod restores;
 mod running;
 mod secrets;
 mod serving;
 mod settle;
 mod subscribe;
+mod verify;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -50,7 +54,10 @@ pub(crate) use self::board::{Shown, json};
 pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
+pub use self::log_row::LogRow;
 pub(crate) use self::manifest::artifact as recorded;
+pub use self::participants::{DeadlinesRow, ParticipantRow};
+pub(crate) use self::participants::{defined, rows as participant_rows};
 pub(crate) use self::plan::configured;
 pub use self::projections::{Endpoints, Projections};
 pub(crate) use self::records::new_token;
@@ -58,12 +65,16 @@ pub use self::records::token_hash;
 pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
+pub(crate) use self::restore_in_place::{InPlaceRecord, Work as InPlaceWork, restore_failure};
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 use self::running::{Parts, Running};
 pub use self::secrets::SecretsError;
 pub use self::serving::WeakHoldfast;
 use self::settle::Settled;
 pub use self::subscribe::{Events, ProgressUpdates};
+pub use self::verify::VerifyReport;
+pub(crate) use self::verify::verify as verify_run;
+pub(crate) use self::view::RUN_EVENTS;
 pub use self::view::{HomeView, ViewError, fold_history};
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -120,6 +131,7 @@ struct Shared {
     endpoints: tokio::sync::Mutex<()>,
     /// Held while a run with an idempotency key is asked for.
     keys: tokio::sync::Mutex<()>,
+    restoring: restore_in_place::Restoring,
     running: Mutex<Option<Running>>,
 }
 
@@ -196,6 +208,7 @@ impl Holdfast {
             followed: projections::Followed::start(log, opened.projections, &data_plane),
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),
+            restoring: restore_in_place::Restoring::default(),
             running: Mutex::new(Some(running)),
         };
         Ok(Self { shared: Arc::new(shared), origin: start.origin })
@@ -258,8 +271,9 @@ impl Holdfast {
     }
 
     async fn request(&self, backup: Backup) -> Result<RunHandle, EngineError> {
-        let config = self.shared.config.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = self.config();
         let (run_type, participants) = plan::of(&backup.what, &self.shared.registry.all(), &config.runs)?;
+        let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let run = NewRun {
@@ -398,9 +412,15 @@ impl Holdfast {
     /// An engine whose last handle is dropped stops too, in a thread of its own that nobody waits for. What holds a handle: clones, and
     /// [`ProgressUpdates`].
     pub async fn stop(self) {
+        self.shared.restoring.end().await;
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
         drop(self);
         running.end().await;
+    }
+
+    /// The settings as they are now.
+    fn config(&self) -> Arc<Config> {
+        self.shared.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why nothing can be recorded any more, once that is so.

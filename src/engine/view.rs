@@ -16,6 +16,8 @@ use super::{APP_VERSION, ledger};
 
 /// How many events are read at a time.
 const BATCH: usize = 1000;
+/// How many events of a run are read at most at a time.
+pub(crate) const RUN_EVENTS: usize = BATCH;
 /// What those are started for who go on with open runs.
 const RESUMING: [&str; 4] = ["application", "backup", "resume", "serve"];
 
@@ -186,7 +188,7 @@ pub(super) fn stream_events(log: &dyn ReadLog, stream: &StreamId, after: Version
         let position = record.position;
         Envelope::read(record).map_err(|source| ViewError::Codec { position, source })
     };
-    log.read_stream(stream, after.next(), BATCH)?.into_iter().map(read).collect()
+    log.read_stream(stream, after.next(), RUN_EVENTS)?.into_iter().map(read).collect()
 }
 
 /// A run as it was at a position.

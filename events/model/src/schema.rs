@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::ids::{ArtifactName, ParticipantName, Position, RestoreId, RunId, Sha256};
+use crate::ids::{ArtifactName, EndpointName, ParticipantName, Position, RestoreId, RunId, Sha256, TokenName};
 
 macro_rules! text {
     ($($name:ident $pattern:literal $description:literal;)+) => {
@@ -25,6 +25,8 @@ macro_rules! text {
 text! {
     RunId r"^[0-9]{8}-[0-9]{6}-([0-9]{6}|[1-9][0-9]{6,8})$" "A run: the clock in UTC at its request and a counter.";
     ParticipantName r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$" "A participant.";
+    EndpointName r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$" "An endpoint.";
+    TokenName r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$" "A token, by its name.";
     ArtifactName r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$" "The name of an artifact or of its file.";
     Sha256 r"^[0-9a-f]{64}$" "A SHA-256 in hexadecimal.";
 }
