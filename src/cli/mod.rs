@@ -6,8 +6,10 @@ mod bar;
 mod browse;
 mod config;
 mod delete;
+mod door;
 mod errors;
 mod exit;
+mod follow;
 mod in_place;
 mod init;
 mod interrupts;
@@ -19,6 +21,7 @@ mod restore;
 mod runs;
 mod serve;
 mod server_settings;
+mod summary;
 mod verify;
 mod watcher;
 
