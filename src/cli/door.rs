@@ -22,6 +22,8 @@ use crate::server::{Server, unix};
 const STEP: Duration = Duration::from_millis(250);
 /// How long whoever listens has for its first answer, however little there is to wait.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it has where there is another way.
+const BRIEF_PATIENCE: Duration = Duration::from_secs(5);
 /// How long others who are attached have to be answered when this process ends.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -50,7 +52,7 @@ pub(super) enum Purpose {
 impl Door {
     /// The owner of the home, where there is one that listens.
     pub(super) async fn attach(context: &Context) -> Result<Option<Self>, CliError> {
-        match Client::connect(&context.home, PATIENCE.max(context.lock_wait)).await {
+        match Client::connect(&context.home, BRIEF_PATIENCE).await {
             Ok(client) => Ok(client.map(|client| Self { client, own: None })),
             Err(error @ ClientError::VersionMismatch { .. }) => Err(errors::client(error)),
             Err(error) => {
@@ -78,8 +80,7 @@ impl Door {
         }
     }
 
-    /// The home, and nobody else.
-    pub(super) async fn take(context: &Context, purpose: Purpose, wait: Duration) -> Result<Self, EngineError> {
+    async fn take(context: &Context, purpose: Purpose, wait: Duration) -> Result<Self, EngineError> {
         let (what, stays) = match purpose {
             Purpose::Brief(what) => (what, false),
             Purpose::Work(what) => (what, true),
@@ -139,10 +140,14 @@ impl Door {
 
     /// The same, after what others began here has ended; Ctrl-C leaves that to the next start.
     pub(super) async fn close_after_others(self, context: &Context, interrupts: &mut Interrupts) {
-        if let Some(engine) = self.engine() {
+        if let Some(Own { engine, server }) = &self.own {
             // Nothing new from now on: who asks for it is told to ask the next owner.
             engine.desk().life().drain(GRACE);
             let others = async {
+                // One that was just being asked for counts.
+                if let Some(server) = server {
+                    server.answered(GRACE).await;
+                }
                 while let Some(run) = engine.open_run().await {
                     context.output.note(format!("run {} was begun meanwhile: its end is waited for", run.run_id));
                     if engine.wait(run).await.is_err() {
@@ -170,6 +175,11 @@ fn listen(context: &Context, engine: &Holdfast) -> Option<Server> {
             None
         }
     }
+}
+
+/// Whether whoever has the home stays until it is told to go.
+pub(super) fn is_server(holder: &Holder) -> bool {
+    matches!(holder.what.as_str(), "serve" | "application")
 }
 
 /// Who has the home, as that process wrote it down.

@@ -54,7 +54,8 @@ pub(super) async fn follow(
     whose: Whose,
 ) -> Result<Followed, CliError> {
     let began = Instant::now();
-    let mut follower = Follower { display: Display::new(context.output), stream: StreamId::run(run_id), run_id, heard: 0, end: None };
+    let mut follower =
+        Follower { display: Display::new(context.output), stream: StreamId::run(run_id), run_id, heard: 0, end: None };
     let cancel = CancelBackupRun { run_id, reason: reason() };
     let mut cancelling = None;
     let mut interrupted = false;

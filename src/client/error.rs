@@ -18,7 +18,9 @@ pub enum ClientError {
     #[error("the connection to the process that owns the home is over: {0}")]
     Closed(String),
     /// Another version is at work.
-    #[error("the process that owns the home is holdfast {theirs}, and this is holdfast {ours}: they do not speak with each other")]
+    #[error(
+        "the process that owns the home is holdfast {theirs}, and this is holdfast {ours}: they do not speak with each other"
+    )]
     VersionMismatch {
         /// The version of the process that owns the home.
         theirs: String,

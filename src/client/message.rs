@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Raw;
 use super::error::ClientError;
 use super::events::Notice;
-use super::Raw;
 use crate::api::envelope::EventType;
 use crate::api::{ApiError, Channel, ErrorCode, RawReply, Reply};
 

@@ -149,10 +149,7 @@ async fn open(home: &Path) -> Result<Option<tokio::net::UnixStream>, ClientError
 }
 
 fn nobody_listens(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied)
 }
 
 /// Data as it came.

@@ -237,6 +237,11 @@ impl Server {
         &self.lobby.gauges
     }
 
+    /// Waits until each request that has come so far is answered, for so long at most.
+    pub(crate) async fn answered(&self, within: Duration) {
+        self.lobby.idle(within).await;
+    }
+
     /// Closes the doors. Nobody new comes in; who is in is told, and begins nothing more that changes anything; requests in flight have
     /// `grace` to be answered. Work that was begun goes on in the engine.
     pub async fn stop(mut self, grace: Duration) {

@@ -2,6 +2,7 @@
 
 mod add_backup_config;
 mod auth;
+mod begin_restore;
 mod cancel_backup_run;
 mod delete_backup_config;
 mod delete_backup_run;
@@ -17,6 +18,7 @@ mod hello;
 mod lock_backup_run;
 mod paging;
 mod ping;
+mod record_validation;
 mod remote_backup_runs;
 mod reset_backup_participant;
 mod set_maintenance;
@@ -33,6 +35,7 @@ pub use self::get_backup_progress::GetBackupProgress;
 
 pub use self::add_backup_config::AddBackupConfig;
 pub use self::auth::{Auth, Authenticated};
+pub use self::begin_restore::{BeginRestore, EndRestore, Reason as RestoreFailure, RestoreEnd};
 pub use self::cancel_backup_run::CancelBackupRun;
 pub use self::delete_backup_config::{DeleteBackupConfig, EndpointDeleted};
 pub use self::delete_backup_run::{DeleteBackupRun, RunDeleted};
@@ -46,6 +49,7 @@ pub use self::get_restore_runs::{GetRestoreRun, GetRestoreRuns, RestoreRows};
 pub use self::hello::{Hello, Welcome};
 pub use self::lock_backup_run::{LockBackupRun, UnlockBackupRun};
 pub use self::ping::{Ping, Pong};
+pub use self::record_validation::RecordValidation;
 pub use self::remote_backup_runs::{
     DeleteRemoteBackupRun, GetRemoteBackupRuns, ImportRemoteBackupRun, RemoteRunDeleted, RemoteRuns,
 };
