@@ -14,6 +14,7 @@ pub static TABLE: &[Entry] = &[
     entry::<DeleteBackupConfig>(),
     entry::<StartFullBackup>(),
     entry::<CancelBackupRun>(),
+    entry::<GetBackupProgress>(),
     entry::<GetBackupRuns>(),
     entry::<GetBackupRun>(),
     entry::<GetBackupRunLog>(),
@@ -37,7 +38,6 @@ pub static TABLE: &[Entry] = &[
     entry::<ListTokens>(),
     entry::<RevokeToken>(),
     entry::<StopBackupServer>(),
-    entry::<GetBackupProgress>(),
     entry::<Subscribe>(),
     entry::<Unsubscribe>(),
 ];

@@ -146,6 +146,7 @@ impl Door {
             let others = async {
                 // One that was just being asked for counts.
                 if let Some(server) = server {
+                    server.drain().await;
                     server.answered(GRACE).await;
                 }
                 while let Some(run) = engine.open_run().await {
