@@ -237,6 +237,11 @@ impl Server {
         &self.lobby.gauges
     }
 
+    /// Waits until each request that has come so far is answered, for so long at most.
+    pub(crate) async fn answered(&self, within: Duration) {
+        self.lobby.idle(within).await;
+    }
+
     /// Begins to stop: nobody new comes in; who is in is told, and can begin no more work. They stay until [`Server::stop`].
     pub async fn drain(&self) {
         self.lobby.drain();
