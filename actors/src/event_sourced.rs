@@ -10,7 +10,7 @@ use holdfast_log::{Append, AppendError, Appended};
 use holdfast_model::aggregate::{Aggregate, Moment};
 use holdfast_model::codec::{CodecError, Envelope, Origin, record};
 use holdfast_model::event::Event;
-use holdfast_model::ids::{StreamId, Version};
+use holdfast_model::ids::{Position, StreamId, Version};
 
 use crate::ports::World;
 
@@ -127,7 +127,17 @@ impl<R: Role> EventSourced<R> {
     /// [`ReplayError`] where the stream cannot be folded.
     pub fn start(role: R, world: World) -> Result<Addr<Self>, ReplayError> {
         let (state, version) = replay(&*world.log, &role.stream())?;
-        Ok(Self { role, state, version, world }.start())
+        Ok(Self::start_at(role, state, version, world))
+    }
+
+    /// Starts the actor on a state that was folded up to `version`.
+    pub(crate) fn start_at(role: R, state: R::Aggregate, version: Version, world: World) -> Addr<Self> {
+        Self { role, state, version, world }.start()
+    }
+
+    /// How many events its state is folded from.
+    pub(crate) fn version(&self) -> Version {
+        self.version
     }
 
     /// What it shares with the others.
@@ -168,16 +178,24 @@ impl<R: Role> Drop for EventSourced<R> {
     }
 }
 
-/// The answer to a [`Command`]: at once where nothing is to be recorded, else once it is durable.
-pub struct Answer<A: Aggregate>(tokio::sync::oneshot::Receiver<Result<(), CommandError<A::Refusal>>>);
+/// The answer to a wish: at once where nothing is to be recorded, else once it is durable.
+pub struct Answer<T, E: std::error::Error>(tokio::sync::oneshot::Receiver<Result<T, CommandError<E>>>);
 
-impl<R: Role> Handler<Command<R::Aggregate>> for EventSourced<R> {
-    type Result = Answer<R::Aggregate>;
+/// What the refusal of a role's state is.
+type RefusalOf<R> = <<R as Role>::Aggregate as Aggregate>::Refusal;
 
-    fn handle(&mut self, message: Command<R::Aggregate>, ctx: &mut Context<Self>) -> Self::Result {
+impl<R: Role> EventSourced<R> {
+    /// Decides, records, folds; then `tell` says what is answered, from the state and the position of the last event that was recorded
+    /// for this wish.
+    pub(crate) fn obey<T: Send + 'static>(
+        &mut self,
+        wish: Command<R::Aggregate>,
+        ctx: &mut Context<Self>,
+        tell: impl FnOnce(&Self, Option<Position>) -> T + 'static,
+    ) -> Answer<T, RefusalOf<R>> {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let moment = Moment { time: self.world.clock.now(), principal: message.origin.principal.clone() };
-        let events = match self.state.decide(message.command, moment.time) {
+        let moment = Moment { time: self.world.clock.now(), principal: wish.origin.principal.clone() };
+        let events = match self.state.decide(wish.command, moment.time) {
             Ok(events) => events,
             Err(refusal) => {
                 let _ = reply.send(Err(CommandError::Refused(refusal)));
@@ -185,11 +203,11 @@ impl<R: Role> Handler<Command<R::Aggregate>> for EventSourced<R> {
             }
         };
         if events.is_empty() {
-            let _ = reply.send(Ok(()));
+            let _ = reply.send(Ok(tell(self, None)));
             return Answer(answer);
         }
         let recorded: Vec<Event> = events.iter().cloned().map(Into::into).collect();
-        let append = match self.append(&recorded, &message.origin, &moment) {
+        let append = match self.append(&recorded, &wish.origin, &moment) {
             Ok(append) => append,
             Err(error) => {
                 let _ = reply.send(Err(error.into()));
@@ -202,7 +220,7 @@ impl<R: Role> Handler<Command<R::Aggregate>> for EventSourced<R> {
                 let answer = match result {
                     Ok(appended) => {
                         actor.fold(&events, &appended, &moment, &ctx.address());
-                        Ok(())
+                        Ok(tell(actor, Some(appended.last)))
                     }
                     Err(error) => {
                         let text = error.to_string();
@@ -223,6 +241,14 @@ impl<R: Role> Handler<Command<R::Aggregate>> for EventSourced<R> {
     }
 }
 
+impl<R: Role> Handler<Command<R::Aggregate>> for EventSourced<R> {
+    type Result = Answer<(), RefusalOf<R>>;
+
+    fn handle(&mut self, message: Command<R::Aggregate>, ctx: &mut Context<Self>) -> Self::Result {
+        self.obey(message, ctx, |_, _| ())
+    }
+}
+
 /// Appends; on a full disk gives up the reserve and tries once more.
 async fn persist(world: &World, append: Append) -> Result<Appended, AppendError> {
     match world.log.append(append.clone()).await {
@@ -231,12 +257,14 @@ async fn persist(world: &World, append: Append) -> Result<Appended, AppendError>
     }
 }
 
-impl<R: Role> MessageResponse<EventSourced<R>, Command<R::Aggregate>> for Answer<R::Aggregate> {
-    fn handle(
-        self,
-        _ctx: &mut Context<EventSourced<R>>,
-        sender: Option<OneshotSender<Result<(), CommandError<<R::Aggregate as Aggregate>::Refusal>>>>,
-    ) {
+impl<A, M, T, E> MessageResponse<A, M> for Answer<T, E>
+where
+    A: Actor,
+    M: Message<Result = Result<T, CommandError<E>>>,
+    T: Send + 'static,
+    E: std::error::Error + Send + 'static,
+{
+    fn handle(self, _ctx: &mut A::Context, sender: Option<OneshotSender<M::Result>>) {
         if let Some(sender) = sender {
             actix::spawn(async move {
                 if let Ok(answer) = self.0.await {

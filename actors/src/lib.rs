@@ -14,6 +14,7 @@ pub mod event_sourced;
 pub mod participant;
 pub mod ports;
 pub mod queue;
+pub mod record;
 pub mod report;
 pub mod root;
 pub mod run;

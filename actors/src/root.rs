@@ -1,25 +1,30 @@
 //! `Root`: replays what is open, starts the other actors in order, and is the door to them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
-use holdfast_model::aggregate::Aggregate;
+use holdfast_model::access::AccessRefusal;
 use holdfast_model::codec::Origin;
-use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
+use holdfast_model::endpoint::EndpointRefusal;
+use holdfast_model::ids::{ParticipantName, RunId, StreamId};
 use holdfast_model::participant::{Participant, ParticipantCommand, ParticipantRefusal};
-use holdfast_model::restore::{Restore, RestoreCommand, RestoreRefusal};
+use holdfast_model::restore::RestoreRefusal;
 use holdfast_model::run::{NewRun, Refusal, Retained, Run, RunCommand, Stage};
 use tokio::sync::watch;
 
-use crate::event_sourced::{Command, CommandError, EventSourced, ReplayError, Role, replay};
+use crate::event_sourced::{Command, CommandError, EventSourced, ReplayError, replay};
 use crate::participant::{LiveCounts, ParticipantActor, ParticipantRole};
 use crate::ports::World;
 use crate::queue::{Enqueue, Queue};
+use crate::record::Records;
 use crate::run::{FindParticipant, RunActor, RunEnded, RunRole};
 
 /// How often an actor of one run is started again after it panicked, before the run is left to the next process.
 const MAX_ACTOR_RESTARTS: u32 = 3;
+/// How many runs' actors are there before idle ones are let go.
+const MAX_RUN_ACTORS: usize = 64;
 
 /// A run that can be watched to its end.
 #[derive(Debug, Clone)]
@@ -39,6 +44,15 @@ pub enum RootError {
     /// The restore says no.
     #[error(transparent)]
     Restore(#[from] CommandError<RestoreRefusal>),
+    /// The endpoint says no.
+    #[error(transparent)]
+    Endpoint(#[from] CommandError<EndpointRefusal>),
+    /// What is known of tokens says no.
+    #[error(transparent)]
+    Access(#[from] CommandError<AccessRefusal>),
+    /// What is never refused could not be recorded.
+    #[error(transparent)]
+    Record(#[from] CommandError<Infallible>),
     /// The participant says no.
     #[error(transparent)]
     Participant(#[from] CommandError<ParticipantRefusal>),
@@ -54,14 +68,25 @@ struct Entry {
     actor: Addr<RunActor>,
     watch: Arc<watch::Sender<Arc<Run>>>,
     restarts: u32,
+    /// Shared with every wish that is on its way: while there is one, no second actor of the run may be started beside this one.
+    wishes: Arc<()>,
+}
+
+impl Entry {
+    /// Whether nothing would be lost if it were started anew when it is next asked for.
+    fn is_idle(&self) -> bool {
+        let run = self.watch.borrow();
+        Arc::strong_count(&self.wishes) == 1 && !run.is_open() && run.retained() != Retained::Deleting
+    }
 }
 
 /// The first actor.
 pub struct Root {
-    world: World,
+    pub(crate) world: World,
     queue: Addr<Queue>,
     find: FindParticipant,
     runs: BTreeMap<RunId, Entry>,
+    pub(crate) records: Records,
     origin: Origin,
 }
 
@@ -71,19 +96,22 @@ impl Root {
     pub fn start(world: World, live: LiveCounts, max_runs: usize, origin: Origin) -> Addr<Self> {
         let find = participants(world.clone(), live);
         let queue = Queue::new(max_runs).start();
-        Self { world, queue, find, runs: BTreeMap::new(), origin }.start()
+        Self { world, queue, find, runs: BTreeMap::new(), records: Records::default(), origin }.start()
     }
 
     /// The actor of a run, started from its stream where it is not there.
     fn run(&mut self, run_id: RunId, origin: &Origin, me: &Addr<Self>) -> Result<&mut Entry, ReplayError> {
         use std::collections::btree_map::Entry as Slot;
+        if self.runs.len() >= MAX_RUN_ACTORS && !self.runs.contains_key(&run_id) {
+            self.runs.retain(|_, entry| !entry.is_idle());
+        }
         match self.runs.entry(run_id) {
             Slot::Occupied(slot) => Ok(slot.into_mut()),
             Slot::Vacant(slot) => {
                 let (run, _) = replay::<Run>(&*self.world.log, &StreamId::run(run_id))?;
                 let watch = Arc::new(watch::Sender::new(Arc::new(run)));
                 let actor = start_run(&self.world, &self.find, run_id, origin, &watch, me)?;
-                Ok(slot.insert(Entry { actor, watch, restarts: 0 }))
+                Ok(slot.insert(Entry { actor, watch, restarts: 0, wishes: Arc::default() }))
             }
         }
     }
@@ -154,9 +182,9 @@ impl Handler<RequestRun> for Root {
         let queue = self.queue.clone();
         let entry = self
             .run(run_id, &message.origin, &ctx.address())
-            .map(|entry| (entry.actor.clone(), entry.watch.subscribe()));
+            .map(|entry| (entry.actor.clone(), entry.watch.subscribe(), entry.wishes.clone()));
         Box::pin(async move {
-            let (actor, watch) = entry?;
+            let (actor, watch, _on_its_way) = entry?;
             let command = Command::<Run> { command: RunCommand::Request(message.run), origin: message.origin };
             actor.send(command).await.map_err(|_| RootError::Gone)??;
             queue.do_send(Enqueue { run_id, actor, recover: None });
@@ -209,9 +237,9 @@ impl Handler<ForRun> for Root {
         let run_id = message.run_id;
         let entry = self
             .run(run_id, &message.origin, &ctx.address())
-            .map(|entry| (entry.actor.clone(), entry.watch.subscribe()));
+            .map(|entry| (entry.actor.clone(), entry.watch.subscribe(), entry.wishes.clone()));
         Box::pin(async move {
-            let (actor, watch) = entry?;
+            let (actor, watch, _on_its_way) = entry?;
             let command = Command::<Run> { command: message.command, origin: message.origin };
             actor.send(command).await.map_err(|_| RootError::Gone)??;
             Ok(RunHandle { run_id, watch })
@@ -262,42 +290,19 @@ impl Handler<ForParticipant> for Root {
     }
 }
 
-/// A wish about a restore.
-pub struct ForRestore {
-    /// Which.
-    pub restore_id: RestoreId,
-    /// The wish.
-    pub command: RestoreCommand,
-    /// Who asks.
-    pub origin: Origin,
+/// Asks for one run, where it has an actor.
+pub struct FindRun(pub RunId);
+
+impl Message for FindRun {
+    type Result = Option<RunHandle>;
 }
 
-impl Message for ForRestore {
-    type Result = Result<(), RootError>;
-}
+impl Handler<FindRun> for Root {
+    type Result = Option<RunHandle>;
 
-/// A restore's actor: its work is done by whoever asked for it, which outlives no process, so it has no effects.
-struct RestoreRole(RestoreId);
-
-impl Role for RestoreRole {
-    type Aggregate = Restore;
-
-    fn stream(&self) -> StreamId {
-        StreamId::restore(self.0)
-    }
-
-    fn act(&mut self, (): <Restore as Aggregate>::Effect, _state: &Restore, _me: &Addr<EventSourced<Self>>) {}
-}
-
-impl Handler<ForRestore> for Root {
-    type Result = ResponseFuture<Result<(), RootError>>;
-
-    fn handle(&mut self, message: ForRestore, _ctx: &mut Context<Self>) -> Self::Result {
-        let actor = EventSourced::start(RestoreRole(message.restore_id), self.world.clone());
-        Box::pin(async move {
-            let command = Command::<Restore> { command: message.command, origin: message.origin };
-            Ok(actor?.send(command).await.map_err(|_| RootError::Gone)??)
-        })
+    fn handle(&mut self, message: FindRun, _ctx: &mut Context<Self>) -> Self::Result {
+        let entry = self.runs.get(&message.0).filter(|entry| entry.watch.borrow().id().is_some())?;
+        Some(RunHandle { run_id: message.0, watch: entry.watch.subscribe() })
     }
 }
 
@@ -314,8 +319,10 @@ impl Handler<RunEnded> for Root {
         }
         self.queue.do_send(message);
         if !open && stage != Stage::Unknown && entry.watch.borrow().retained() != Retained::Deleting {
-            // Whoever wants something of it later starts it from its stream.
-            self.runs.remove(&run_id);
+            // Whoever wants something of it later starts it from its stream. One with a wish on its way goes when there are many.
+            if entry.is_idle() {
+                self.runs.remove(&run_id);
+            }
             return;
         }
         if !open || stage == Stage::Unknown || self.world.lost.borrow().is_some() {

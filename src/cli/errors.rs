@@ -88,7 +88,7 @@ fn with_causes(error: &dyn Error) -> String {
 fn refused(refusal: &Refusal) -> CliError {
     let exit = match refusal {
         Refusal::NotFound | Refusal::Deleted => Exit::NoSuchRun,
-        Refusal::Active | Refusal::NotActive | Refusal::OutOfOrder => Exit::Busy,
+        Refusal::Active | Refusal::Locked(_) | Refusal::NotActive | Refusal::OutOfOrder => Exit::Busy,
         Refusal::Exists | Refusal::Invalid(_) => Exit::Usage,
     };
     CliError::new(exit, refusal.code(), refusal, "")

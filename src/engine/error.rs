@@ -6,9 +6,10 @@ use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
 use holdfast_log::{AppendError, OpenError};
 use holdfast_model::failure::Failure;
-use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::participant::ParticipantRefusal;
 
+use super::secrets::SecretsError;
 use super::view::ViewError;
 use crate::pipeline::PipelineError;
 use crate::storage::StorageError;
@@ -40,6 +41,18 @@ pub enum EngineError {
     /// The run directories cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The file of secrets cannot be used.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+    /// What is known is behind the log.
+    #[error("the log has not been folded up to position {upto} in time: the machine is very busy, try again")]
+    Behind {
+        /// How far it was to be.
+        upto: Position,
+    },
     /// Nothing can be recorded any more.
     #[error("nothing can be recorded any more: {0}")]
     Lost(String),
@@ -98,7 +111,9 @@ impl EngineError {
             EngineError::View(_) => "LOG_UNREADABLE",
             EngineError::Append(error) => error.code(),
             EngineError::Root(RootError::Command(CommandError::Refused(refusal))) => refusal.code(),
-            EngineError::Root(RootError::Restore(CommandError::Refused(_))) => "RESTORE_RUN_NOT_ACTIVE",
+            EngineError::Root(RootError::Restore(CommandError::Refused(refusal))) => refusal.code(),
+            EngineError::Root(RootError::Endpoint(CommandError::Refused(refusal))) => refusal.code(),
+            EngineError::Root(RootError::Access(CommandError::Refused(refusal))) => refusal.code(),
             EngineError::Root(RootError::Participant(CommandError::Refused(refusal))) => match refusal {
                 ParticipantRefusal::NotQuarantined => "PARTICIPANT_NOT_QUARANTINED",
                 _ => "PARTICIPANT_BUSY",
@@ -106,6 +121,9 @@ impl EngineError {
             EngineError::Root(_) => "ACTOR_FAILED",
             EngineError::Pipeline(error) => error.code(),
             EngineError::Storage(error) => error.code(),
+            EngineError::Secrets(error) => error.code(),
+            EngineError::Random(_) => "NO_RANDOM_NUMBERS",
+            EngineError::Behind { .. } => "PROJECTION_BEHIND",
             EngineError::Lost(_) => "LOG_LOST",
             EngineError::Thread(_) => "THREAD_FAILED",
             EngineError::NotDeleted { .. } => "BACKUP_RUN_DELETE_FAILED",

@@ -13,12 +13,11 @@ use holdfast_log::{Append, DurableLog, EventLog, Options, ReadLog};
 use holdfast_model::codec::record;
 use holdfast_model::event::{Event, SystemEvent};
 use holdfast_model::failure::cut;
-use holdfast_model::history::History;
 use holdfast_model::ids::{Position, StreamId, Version};
 use holdfast_model::system::{EngineStartedV1, HomeCreatedV1, LogRepairedV1};
 
 use super::error::EngineError;
-use super::{APP_VERSION, Start, SystemClock, fold_history};
+use super::{APP_VERSION, Projections, Start, SystemClock};
 use crate::storage::{Place, Storage};
 
 /// A home that this process owns.
@@ -27,7 +26,7 @@ pub(super) struct Opened {
     pub(super) owner: Owner,
     pub(super) log: Arc<DurableLog>,
     pub(super) storage: Storage,
-    pub(super) history: History,
+    pub(super) projections: Projections,
 }
 
 /// Takes the home at `root` over. Blocks.
@@ -42,7 +41,7 @@ pub(super) fn open(root: &Path, start: &Start) -> Result<Opened, EngineError> {
     if log.head() == Position::START && has_runs(&home) {
         return Err(super::ViewError::LogMissing(home.log()).into());
     }
-    let history = fold_history(&log, log.head())?;
+    let projections = Projections::fold(&log, log.head())?;
 
     let mut facts = Vec::new();
     let version = log.stream_version(&StreamId::system()).map_err(super::ViewError::from)?;
@@ -76,7 +75,7 @@ pub(super) fn open(root: &Path, start: &Start) -> Result<Opened, EngineError> {
     if let Err(error) = ballast.ensure() {
         tracing::warn!(%error, "the log's reserve on disk cannot be made");
     }
-    Ok(Opened { home, owner, log: Arc::new(log), storage, history })
+    Ok(Opened { home, owner, log: Arc::new(log), storage, projections })
 }
 
 /// Whether there is any run directory.

@@ -13,10 +13,13 @@ mod ledger;
 mod manifest;
 mod overseer;
 mod plan;
+mod projections;
+mod records;
 mod registry;
 mod request;
 mod restores;
 mod running;
+mod secrets;
 mod settle;
 mod subscribe;
 mod view;
@@ -32,16 +35,15 @@ use holdfast_actors::event_sourced::replay;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{Reserve, World};
 pub use holdfast_actors::root::RunHandle;
-use holdfast_actors::root::{ForRestore, ForRun, NextOpenRun, RequestRun, Root};
+use holdfast_actors::root::{ForRun, NextOpenRun, RequestRun, Root};
 use holdfast_log::Subscription;
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::space::Ballast;
 use holdfast_model::codec::{Envelope, Origin};
-use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId, StreamId, Version};
+use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
 use holdfast_model::progress::{Counts, Progress};
-use holdfast_model::restore::RestoreCommand;
-use holdfast_model::run::{NewRun, Retained, Run, RunCommand, RunRequestedV1, RunVerifiedV1};
+use holdfast_model::run::{NewRun, Retained, Run, RunCommand, RunRequestedV2, RunVerifiedV1};
 use tokio::sync::watch;
 
 pub use self::builder::Builder;
@@ -49,11 +51,14 @@ pub use self::clock::SystemClock;
 pub use self::error::EngineError;
 pub(crate) use self::manifest::artifact as recorded;
 pub(crate) use self::plan::configured;
+pub use self::projections::{Endpoints, Projections};
+pub use self::records::token_hash;
 pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 use self::running::{Parts, Running};
+pub use self::secrets::SecretsError;
 use self::settle::Settled;
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
@@ -91,18 +96,24 @@ pub struct Start {
 #[derive(Clone)]
 pub struct Holdfast {
     shared: Arc<Shared>,
+    /// Who this handle acts for.
+    origin: Origin,
 }
 
 struct Shared {
     home: Home,
     config: Config,
-    origin: Origin,
     root: Addr<Root>,
     world: World,
     live: LiveCounts,
     registry: Registry,
     last_counter: AtomicU32,
     settled: Settled,
+    followed: projections::Followed,
+    /// Held while an endpoint is changed: its configuration and its password belong together.
+    endpoints: tokio::sync::Mutex<()>,
+    /// Held while a run with an idempotency key is asked for.
+    keys: tokio::sync::Mutex<()>,
     running: Mutex<Option<Running>>,
 }
 
@@ -144,7 +155,7 @@ impl Holdfast {
             backups: Arc::new(directories),
             participants: Arc::new(drivers.clone()),
             reserve: Arc::new(LogReserve(ballast)),
-            data_plane,
+            data_plane: data_plane.clone(),
             lost: Arc::new(watch::Sender::new(None)),
         };
         let live = LiveCounts::default();
@@ -154,7 +165,7 @@ impl Holdfast {
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
         let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner });
-        let settled = settle::settle(&root, &opened.home, &log, &opened.history, &start).await;
+        let settled = settle::settle(&root, &opened.home, &log, &opened.projections, &start).await;
         let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -165,16 +176,18 @@ impl Holdfast {
         let shared = Shared {
             home: opened.home,
             config: start.config,
-            origin: start.origin,
             root,
             world,
             live,
             registry,
-            last_counter: AtomicU32::new(opened.history.highest_counter()),
+            last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
             settled,
+            followed: projections::Followed::start(log, opened.projections, &data_plane),
+            endpoints: tokio::sync::Mutex::default(),
+            keys: tokio::sync::Mutex::default(),
             running: Mutex::new(Some(running)),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), origin: start.origin })
     }
 
     /// The home it owns.
@@ -215,17 +228,31 @@ impl Holdfast {
         self.shared.registry.all()
     }
 
-    /// Asks for a backup. The answer comes once the request is recorded.
+    /// Asks for a backup. The answer comes once the request is recorded. With an idempotency key that the same principal has used within
+    /// a day, it is the run that was asked for then.
     ///
     /// # Errors
     /// [`EngineError`] where it was refused or could not be recorded.
     pub async fn back_up(&self, backup: Backup) -> Result<RunHandle, EngineError> {
+        if backup.idempotency_key.is_empty() {
+            return self.request(backup).await;
+        }
+        let _one_at_a_time = self.shared.keys.lock().await;
+        let now = self.shared.world.clock.now();
+        let (principal, key) = (&self.origin.principal, &backup.idempotency_key);
+        match self.read(|known| known.history.by_key(principal, key, now)).await? {
+            Some(run_id) => self.attach(run_id).await,
+            None => self.request(backup).await,
+        }
+    }
+
+    async fn request(&self, backup: Backup) -> Result<RunHandle, EngineError> {
         let (run_type, participants) = plan::of(&backup.what, &self.shared.registry.all(), &self.shared.config.runs)?;
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let config = &self.shared.config;
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let run = NewRun {
-            request: RunRequestedV1 {
+            request: RunRequestedV2 {
                 run_id: RunId::new(self.shared.world.clock.now(), counter),
                 run_type,
                 trigger: backup.trigger,
@@ -234,10 +261,12 @@ impl Holdfast {
                 max_attempts: config.runs.attempts(),
                 resume_within_s: config.runs.resume_within.as_secs(),
                 max_parallel: u32::try_from(config.runs.max_parallel).unwrap_or(u32::MAX),
+                job: backup.job,
+                idempotency_key: backup.idempotency_key,
             },
             participants,
         };
-        let request = RequestRun { run, origin: self.shared.origin.clone() };
+        let request = RequestRun { run, origin: self.origin.clone() };
         Ok(self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??)
     }
 
@@ -256,7 +285,7 @@ impl Holdfast {
     /// [`EngineError`] where it is not in quarantine, or the end could not be recorded.
     pub async fn lift_quarantine(&self, participant: &ParticipantName, reason: &str) -> Result<(), EngineError> {
         let command = ParticipantCommand::LiftQuarantine { reason: reason.into() };
-        settle::for_participant(&self.shared.root, participant, command, &self.shared.origin).await
+        settle::for_participant(&self.shared.root, participant, command, &self.origin).await
     }
 
     /// All events of the log from `from` on, and then those that come.
@@ -329,15 +358,6 @@ impl Holdfast {
         self.for_run(run_id, RunCommand::Verified(verified)).await.map(|_| ())
     }
 
-    /// Records a fact of a restore.
-    ///
-    /// # Errors
-    /// [`EngineError`] where it does not follow from what is recorded.
-    pub async fn restore(&self, restore_id: RestoreId, command: RestoreCommand) -> Result<(), EngineError> {
-        let message = ForRestore { restore_id, command, origin: self.shared.origin.clone() };
-        Ok(self.shared.root.send(message).await.map_err(|_| EngineError::Stopped)??)
-    }
-
     /// Waits for a run's end.
     ///
     /// # Errors
@@ -390,7 +410,7 @@ impl Holdfast {
     }
 
     async fn for_run(&self, run_id: RunId, command: RunCommand) -> Result<RunHandle, EngineError> {
-        let message = ForRun { run_id, command, origin: self.shared.origin.clone() };
+        let message = ForRun { run_id, command, origin: self.origin.clone() };
         Ok(self.shared.root.send(message).await.map_err(|_| EngineError::Stopped)??)
     }
 

@@ -38,6 +38,8 @@ pub struct Backup {
     pub(super) trigger: Trigger,
     pub(super) compression: Option<Compression>,
     pub(super) strict: bool,
+    pub(super) job: String,
+    pub(super) idempotency_key: String,
 }
 
 #[derive(Debug, Clone)]
@@ -67,7 +69,8 @@ impl Backup {
     }
 
     fn of(what: What) -> Self {
-        Self { what, trigger: Trigger::Manual, compression: None, strict: false }
+        let (job, idempotency_key) = (String::new(), String::new());
+        Self { what, trigger: Trigger::Manual, compression: None, strict: false, job, idempotency_key }
     }
 
     /// What makes it start; manual where nothing is said.
@@ -88,6 +91,20 @@ impl Backup {
     #[must_use]
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
+        self
+    }
+
+    /// The job it belongs to, at most 64 bytes.
+    #[must_use]
+    pub fn job(mut self, job: impl Into<String>) -> Self {
+        self.job = job.into();
+        self
+    }
+
+    /// What whoever asks calls this wish, at most 128 bytes: asked again under the same key within a day, it leads to the same run.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = key.into();
         self
     }
 }

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::Addr;
 use holdfast_actors::event_sourced::replay;
-use holdfast_actors::root::{ForRestore, Root};
+use holdfast_actors::record::Tell;
+use holdfast_actors::root::Root;
 use holdfast_log::home::Home;
 use holdfast_log::{ReadLog, durable};
 use holdfast_model::codec::Origin;
@@ -104,6 +105,11 @@ impl Drop for RestoreClaim {
     }
 }
 
+/// Whether a living process claims a restore.
+pub(super) fn is_claimed(home: &Home, restore_id: RestoreId) -> bool {
+    matches!(left(&folder(home).join(restore_id.to_string())), Left::Alive)
+}
+
 /// What is left of a restore's claim.
 enum Left {
     /// Its process lives, or that cannot be told.
@@ -184,7 +190,7 @@ async fn settle_one(
         RestoreCommand::Fail(failure) => failure.message.clone(),
         _ => "completed; all is in place".to_owned(),
     };
-    let message = ForRestore { restore_id, command, origin: origin.clone() };
+    let message = Tell::<Restore> { stream: StreamId::restore(restore_id), command, origin: origin.clone() };
     root.send(message).await.map_err(|_| EngineError::Stopped)??;
     Ok(what)
 }

@@ -1,5 +1,6 @@
 //! What a start does about what an earlier process left half-done, before anything else begins.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix::Addr;
@@ -7,12 +8,13 @@ use holdfast_actors::root::{ForParticipant, ForRun, ResumeRuns, Root, RunHandle}
 use holdfast_log::DurableLog;
 use holdfast_log::home::Home;
 use holdfast_model::codec::Origin;
-use holdfast_model::history::History;
+use holdfast_model::endpoint::Endpoint;
 use holdfast_model::ids::ParticipantName;
 use holdfast_model::participant::{ChildV1, ParticipantCommand};
 use holdfast_model::run::{Found, Retained, RunCommand};
 
-use super::{EngineError, Start, SystemClock, restores};
+use super::secrets::Secrets;
+use super::{EngineError, Projections, Start, SystemClock, restores};
 use crate::command;
 
 /// Ends what a dead process had started for a participant and left running: nothing is begun beside it. What cannot be ended is that
@@ -51,14 +53,31 @@ pub(super) struct Settled {
     pub(super) unended: Vec<ParticipantName>,
 }
 
+/// Takes away the passwords that no endpoint names, and says which endpoints have lost theirs. A file that cannot be used keeps nobody
+/// from backing up.
+async fn sweep_secrets(home: &Home, projections: &Projections) -> Vec<String> {
+    let configs = projections.endpoints.values().filter_map(Endpoint::config);
+    let named: BTreeMap<_, _> = configs.filter_map(|config| Some((config.secret?, config.name.clone()))).collect();
+    let (secrets, ids) = (Secrets::of(home.root()), named.keys().copied().collect());
+    let missing = match tokio::task::spawn_blocking(move || secrets.sweep(&ids)).await {
+        Ok(Ok(missing)) => missing,
+        Ok(Err(error)) => return vec![error.to_string()],
+        Err(panic) => return vec![panic.to_string()],
+    };
+    let lost = named.into_iter().filter(|(id, _)| missing.contains(id));
+    lost.map(|(_, name)| format!("endpoint {name}: its password is gone from the file of secrets: set it again"))
+        .collect()
+}
+
 /// Settles what a process before left half-done: deletions, restores, and, where asked, runs.
 pub(super) async fn settle(
     root: &Addr<Root>,
     home: &Home,
     log: &DurableLog,
-    history: &History,
+    projections: &Projections,
     start: &Start,
 ) -> Result<Settled, EngineError> {
+    let history = &projections.history;
     for entry in history.deleting() {
         let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
         let command = RunCommand::Recover { found: Found::Published, broken: Vec::new(), taken_over };
@@ -87,6 +106,7 @@ pub(super) async fn settle(
     left.iter().for_each(|what| tracing::error!("{what}"));
     let mut told = restores::settle(root, home, log, history, &start.origin).await;
     told.extend(left);
+    told.extend(sweep_secrets(home, projections).await);
     if !start.resume {
         return Ok(Settled { resumed: Vec::new(), told, unended });
     }

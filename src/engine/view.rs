@@ -162,17 +162,20 @@ fn repair(home: &Home) -> Result<bool, ViewError> {
 /// [`ViewError`] where an event cannot be read.
 pub fn fold_history(log: &dyn ReadLog, upto: Position) -> Result<History, ViewError> {
     let mut history = History::default();
-    while history.folded_to() < upto {
-        let batch = envelopes(log, None, history.folded_to().next(), BATCH)?;
-        if batch.is_empty() {
-            break;
-        }
-        batch.iter().take_while(|envelope| envelope.position <= upto).for_each(|envelope| history.apply(envelope));
-        if batch.last().is_some_and(|last| last.position >= upto) {
-            break;
-        }
-    }
+    fold(log, upto, |envelope| history.apply(envelope))?;
     Ok(history)
+}
+
+/// Gives `apply` every event of a log up to a position.
+pub(super) fn fold(log: &dyn ReadLog, upto: Position, mut apply: impl FnMut(&Envelope)) -> Result<(), ViewError> {
+    let mut next = Position::START.next();
+    while next <= upto {
+        let batch = envelopes(log, None, next, BATCH)?;
+        let Some(last) = batch.last() else { break };
+        next = last.position.next();
+        batch.iter().take_while(|envelope| envelope.position <= upto).for_each(&mut apply);
+    }
+    Ok(())
 }
 
 /// Events of a stream after a version, one batch.

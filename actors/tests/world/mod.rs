@@ -16,7 +16,7 @@ use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{Position, RunId, Sha256, StreamId, Timestamp, Version};
 use holdfast_model::record::Record;
 use holdfast_model::run::{
-    ArtifactStoredV1, Found, NewParticipant, NewRun, ParticipantStatus, Run, RunCommand, RunRequestedV1, RunType,
+    ArtifactStoredV1, Found, NewParticipant, NewRun, ParticipantStatus, Run, RunCommand, RunRequestedV2, RunType,
     StoredFileV1, Target, Trigger,
 };
 use tokio::sync::watch;
@@ -138,7 +138,7 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
         retry_delay_ms: 2,
     };
     let run = NewRun {
-        request: RunRequestedV1 {
+        request: RunRequestedV2 {
             run_id: run_id(counter),
             run_type: RunType::Full,
             trigger: Trigger::Manual,
@@ -147,6 +147,8 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
             max_attempts: 9,
             resume_within_s: 3600,
             max_parallel: 1,
+            job: String::new(),
+            idempotency_key: String::new(),
         },
         participants: participants.iter().map(participant).collect(),
     };

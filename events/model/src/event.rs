@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::codec::{CodecError, decode_payload, encode_payload};
 use crate::record::EventType;
-use crate::{participant as p, restore as re, run as r, system as s};
+use crate::{
+    access as ac, audit as au, endpoint as en, maintenance as m, participant as p, restore as re, run as r, system as s,
+};
 
 macro_rules! events {
     ($($(#[$doc:meta])* $set:ident { $($number:literal $name:literal $variant:ident: $($version:literal $form:path),+;)+ })+) => {
@@ -143,7 +145,7 @@ macro_rules! events {
 events! {
     /// A fact of a run.
     RunEvent {
-        1 "RunRequested" Requested: 1 r::RunRequestedV1;
+        1 "RunRequested" Requested: 1 r::RunRequestedV1, 2 r::RunRequestedV2;
         2 "ParticipantPlanned" ParticipantPlanned: 1 r::ParticipantPlannedV1, 2 r::ParticipantPlannedV2;
         3 "DefinitionPart" DefinitionPart: 1 r::DefinitionPartV1;
         4 "RunStarted" Started: 1 r::RunStartedV1;
@@ -168,6 +170,8 @@ events! {
         23 "RunDeleteFailed" DeleteFailed: 1 r::RunDeleteFailedV1;
         24 "ParticipantTryFailed" ParticipantTryFailed: 1 r::ParticipantTryFailedV1;
         25 "ParticipantDue" ParticipantDue: 1 r::ParticipantDueV1;
+        26 "RunLocked" Locked: 1 r::RunLockedV1;
+        27 "RunUnlocked" Unlocked: 1 r::RunUnlockedV1;
     }
     /// A fact of a participant's supervision.
     ParticipantEvent {
@@ -192,6 +196,28 @@ events! {
         301 "HomeCreated" HomeCreated: 1 s::HomeCreatedV1;
         302 "EngineStarted" EngineStarted: 1 s::EngineStartedV1;
         303 "LogRepaired" LogRepaired: 1 s::LogRepairedV1;
+    }
+    /// A fact of an endpoint.
+    EndpointEvent {
+        401 "EndpointAdded" Added: 1 en::EndpointAddedV1;
+        402 "EndpointUpdated" Updated: 1 en::EndpointUpdatedV1;
+        403 "EndpointDeleted" Deleted: 1 en::EndpointDeletedV1;
+    }
+    /// A fact about who may do what.
+    AccessEvent {
+        501 "TokenCreated" TokenCreated: 1 ac::TokenCreatedV1;
+        502 "TokenRevoked" TokenRevoked: 1 ac::TokenRevokedV1;
+    }
+    /// A fact about who did what.
+    AuditEvent {
+        511 "CommandRecorded" CommandRecorded: 1 au::CommandRecordedV1;
+        512 "RefusalsSummed" RefusalsSummed: 1 au::RefusalsSummedV1;
+        513 "GuessesSummed" GuessesSummed: 1 au::GuessesSummedV1;
+    }
+    /// A fact about maintenance.
+    MaintenanceEvent {
+        521 "MaintenanceEnabled" Enabled: 1 m::MaintenanceEnabledV1;
+        522 "MaintenanceDisabled" Disabled: 1 m::MaintenanceDisabledV1;
     }
 }
 

@@ -1,16 +1,21 @@
 //! The runs of an installation in the order they were asked for, what is still open, and how its participants stand.
 //!
-//! Small for each run, so that ten years of them fit in memory: about 100 bytes a run. All of a run is folded from its
+//! Small for each run, so that ten years of them fit in memory: about 250 bytes a run or restore. All of a run is folded from its
 //! own stream when it is shown.
 
+mod keys;
+
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
+
+use self::keys::Keys;
 
 use crate::aggregate::Aggregate;
 use crate::codec::Envelope;
 use crate::event::{Event, RestoreEvent, RunEvent};
-use crate::ids::{ParticipantName, Position, RestoreId, RunId};
+use crate::ids::{ParticipantName, Position, RestoreId, RunId, Timestamp};
 use crate::participant::Participant;
-use crate::run::{Outcome, RunType};
+use crate::run::{Outcome, RunType, Trigger};
 
 /// What is known of a run without folding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +26,33 @@ pub struct RunEntry {
     pub requested: Position,
     /// Whether it took some of the participants only.
     pub scoped: bool,
+    /// What made it start.
+    pub trigger: Trigger,
     /// How it ended; `None` while it is open.
     pub outcome: Option<Outcome>,
+    /// The position of its end.
+    pub ended: Option<Position>,
+    /// When its end was recorded.
+    pub ended_at: Option<Timestamp>,
+    /// When its files were last read again and were as recorded.
+    pub verified_at: Option<Timestamp>,
+    /// Whether it is kept from deletion.
+    pub locked: bool,
     /// Whether its directory has been, or is being, deleted.
     pub deleted: bool,
     /// Whether a deletion was begun and not finished.
     pub deleting: bool,
+}
+
+/// What is known of a restore without folding it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreEntry {
+    /// The restore.
+    pub restore_id: RestoreId,
+    /// The position of its request: the order of restores.
+    pub requested: Position,
+    /// The position of its end.
+    pub ended: Option<Position>,
 }
 
 /// All runs and restores.
@@ -34,7 +60,11 @@ pub struct RunEntry {
 pub struct History {
     runs: BTreeMap<Position, RunEntry>,
     places: BTreeMap<RunId, Position>,
-    open_restores: BTreeMap<RestoreId, Position>,
+    run_ends: BTreeMap<Position, RunId>,
+    keys: Keys,
+    restores: BTreeMap<Position, RestoreEntry>,
+    restore_places: BTreeMap<RestoreId, Position>,
+    restore_ends: BTreeMap<Position, RestoreId>,
     participants: BTreeMap<ParticipantName, Participant>,
     highest_counter: u32,
     folded_to: Position,
@@ -48,13 +78,19 @@ impl History {
             Event::RunEvent(RunEvent::Requested(request)) if !self.places.contains_key(&request.run_id) => {
                 self.highest_counter = self.highest_counter.max(request.run_id.counter());
                 self.places.insert(request.run_id, envelope.position);
+                self.keys.note(envelope, request);
                 self.runs.insert(
                     envelope.position,
                     RunEntry {
                         run_id: request.run_id,
                         requested: envelope.position,
                         scoped: request.run_type == RunType::Scoped,
+                        trigger: request.trigger,
                         outcome: None,
+                        ended: None,
+                        ended_at: None,
+                        verified_at: None,
+                        locked: false,
                         deleted: false,
                         deleting: false,
                     },
@@ -63,23 +99,42 @@ impl History {
             Event::RunEvent(event) => {
                 let entry = envelope.stream.run_id().and_then(|id| self.places.get(&id).copied());
                 if let Some(entry) = entry.and_then(|place| self.runs.get_mut(&place)) {
-                    entry.apply(event);
+                    let open = entry.ended.is_none();
+                    entry.apply(event, envelope);
+                    if let (true, Some(ended)) = (open, entry.ended) {
+                        self.run_ends.insert(ended, entry.run_id);
+                    }
                 }
             }
-            Event::RestoreEvent(RestoreEvent::Requested(request)) => {
-                self.open_restores.insert(request.restore_id, envelope.position);
-            }
-            Event::RestoreEvent(RestoreEvent::Completed(_) | RestoreEvent::Failed(_)) => {
-                if let Some(id) = envelope.stream.restore_id() {
-                    self.open_restores.remove(&id);
-                }
-            }
+            Event::RestoreEvent(event) => self.apply_restore(event, envelope),
             Event::ParticipantEvent(event) => {
                 if let Some(name) = envelope.stream.participant_name() {
                     self.participants.entry(name).or_default().apply(event, &envelope.moment());
                 }
             }
             _ => {}
+        }
+    }
+
+    fn apply_restore(&mut self, event: &RestoreEvent, envelope: &Envelope) {
+        let position = envelope.position;
+        match event {
+            RestoreEvent::Requested(request) => {
+                let restore_id = request.restore_id;
+                if self.restore_places.contains_key(&restore_id) {
+                    return;
+                }
+                self.restore_places.insert(restore_id, position);
+                self.restores.insert(position, RestoreEntry { restore_id, requested: position, ended: None });
+            }
+            RestoreEvent::Completed(_) | RestoreEvent::Failed(_) => {
+                let place = envelope.stream.restore_id().and_then(|id| self.restore_places.get(&id));
+                let entry = place.and_then(|place| self.restores.get_mut(place));
+                if let Some(entry) = entry.filter(|entry| entry.ended.is_none()) {
+                    entry.ended = Some(position);
+                    self.restore_ends.insert(position, entry.restore_id);
+                }
+            }
         }
     }
 
@@ -116,12 +171,37 @@ impl History {
         self.runs.values().filter(|entry| entry.deleting)
     }
 
+    /// Ends of runs after a position, in the order of the log.
+    pub fn ends_after(&self, position: Position) -> impl Iterator<Item = (Position, RunId)> {
+        self.run_ends.range((Excluded(position), Unbounded)).map(|(position, id)| (*position, *id))
+    }
+
+    /// The run that `principal` asked for under an idempotency key at most a day before `now`.
+    #[must_use]
+    pub fn by_key(&self, principal: &str, key: &str, now: Timestamp) -> Option<RunId> {
+        self.keys.find(principal, key, now)
+    }
+
+    /// All restores, the newest first.
+    pub fn restores_newest_first(&self) -> impl Iterator<Item = &RestoreEntry> {
+        self.restores.values().rev()
+    }
+
+    /// What is known of one restore.
+    #[must_use]
+    pub fn restore(&self, id: RestoreId) -> Option<&RestoreEntry> {
+        self.restores.get(self.restore_places.get(&id)?)
+    }
+
+    /// Ends of restores after a position, in the order of the log.
+    pub fn restore_ends_after(&self, position: Position) -> impl Iterator<Item = (Position, RestoreId)> {
+        self.restore_ends.range((Excluded(position), Unbounded)).map(|(position, id)| (*position, *id))
+    }
+
     /// Restores that have not ended, the oldest first.
     #[must_use]
     pub fn open_restores(&self) -> Vec<RestoreId> {
-        let mut open: Vec<_> = self.open_restores.iter().map(|(id, position)| (*position, *id)).collect();
-        open.sort();
-        open.into_iter().map(|(_, id)| id).collect()
+        self.restores.values().filter(|entry| entry.ended.is_none()).map(|entry| entry.restore_id).collect()
     }
 
     /// What is known of one run.
@@ -143,11 +223,14 @@ impl History {
 }
 
 impl RunEntry {
-    fn apply(&mut self, event: &RunEvent) {
+    fn apply(&mut self, event: &RunEvent, envelope: &Envelope) {
         match event {
             // The end is known at `Classified`, but it is the end only once it is published.
-            RunEvent::Ended(ended) => self.outcome = Some(ended.outcome),
-            RunEvent::Published(published) => self.outcome = Some(published.outcome),
+            RunEvent::Ended(ended) => self.end(ended.outcome, envelope),
+            RunEvent::Published(published) => self.end(published.outcome, envelope),
+            RunEvent::Verified(verified) if verified.ok => self.verified_at = Some(envelope.time),
+            RunEvent::Locked(_) => self.locked = true,
+            RunEvent::Unlocked(_) => self.locked = false,
             RunEvent::DeleteRequested(_) => {
                 self.deleted = true;
                 self.deleting = true;
@@ -162,170 +245,13 @@ impl RunEntry {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::failure::{Failure, FailureKind};
-    use crate::ids::{StreamId, Timestamp, Version};
-    use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV1};
-    use crate::run::{
-        RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunPublishedV1, RunRequestedV1, Trigger,
-    };
-    use crate::system::HomeCreatedV1;
-
-    /// Runs are told apart by their counter here; the clock stands still.
-    fn id(counter: u32) -> RunId {
-        RunId::new(Timestamp(0), counter)
-    }
-
-    fn restore_id(number: u128) -> RestoreId {
-        RestoreId(Uuid::from_u128(number))
-    }
-
-    #[derive(Default)]
-    struct Log(History);
-
-    impl Log {
-        fn push(&mut self, stream: StreamId, data: impl Into<Event>) -> &mut Self {
-            let data = data.into();
-            self.0.apply(&Envelope {
-                position: self.0.folded_to().next(),
-                stream,
-                version: Version(1),
-                time: Timestamp(0),
-                event_id: Uuid::nil(),
-                correlation_id: Uuid::nil(),
-                principal: String::new(),
-                event_type: data.name(),
-                data,
-            });
-            self
-        }
-
-        fn run(&mut self, counter: u32, event: RunEvent) -> &mut Self {
-            self.push(StreamId::run(id(counter)), event)
-        }
-
-        fn requested(&mut self, counter: u32) -> &mut Self {
-            self.asked(counter, RunType::Full)
-        }
-
-        fn requested_some(&mut self, counter: u32) -> &mut Self {
-            self.asked(counter, RunType::Scoped)
-        }
-
-        fn asked(&mut self, counter: u32, run_type: RunType) -> &mut Self {
-            let request = RunRequestedV1 {
-                run_id: id(counter),
-                run_type,
-                trigger: Trigger::Manual,
-                compression: "lz4".into(),
-                strict: false,
-                max_attempts: 3,
-                resume_within_s: 600,
-                max_parallel: 1,
-            };
-            self.run(counter, RunEvent::Requested(request))
-        }
-
-        fn published(&mut self, counter: u32, outcome: Outcome) -> &mut Self {
-            self.run(counter, RunEvent::Published(RunPublishedV1 { outcome, target: outcome.target() }))
-        }
-
-        fn latest(&self) -> (Option<u32>, Vec<u32>) {
-            let (latest, passed) = self.0.latest();
-            (latest.map(|entry| entry.run_id.counter()), passed.iter().map(|entry| entry.run_id.counter()).collect())
-        }
-    }
-
-    #[test]
-    fn latest_is_the_newest_completed_run_and_names_those_it_passed_over() {
-        let mut log = Log::default();
-        assert_eq!(log.latest(), (None, vec![]));
-        log.requested(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Completed);
-        log.requested(3).published(3, Outcome::Partial).requested(4).published(4, Outcome::Failed).requested(5);
-        assert_eq!(log.latest(), (Some(2), vec![5, 4, 3]));
-        log.published(5, Outcome::Completed);
-        assert_eq!(log.latest(), (Some(5), vec![]));
-    }
-
-    #[test]
-    fn a_scoped_run_is_latest_only_where_there_is_no_full_one() {
-        let mut log = Log::default();
-        log.requested(1).published(1, Outcome::Completed).requested_some(2).published(2, Outcome::Completed);
-        assert_eq!(log.latest(), (Some(1), vec![2]));
-        let mut log = Log::default();
-        log.requested_some(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Failed);
-        assert_eq!(log.latest(), (Some(1), vec![2]));
-    }
-
-    #[test]
-    fn a_deleted_run_is_neither_latest_nor_passed_over() {
-        let mut log = Log::default();
-        log.requested(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Completed);
-        log.requested(3).published(3, Outcome::Failed);
-        log.run(2, RunEvent::DeleteRequested(RunDeleteRequestedV1 {}));
-        log.run(3, RunEvent::DeleteRequested(RunDeleteRequestedV1 {}));
-        assert_eq!(log.latest(), (Some(1), vec![]));
-        assert_eq!(log.0.deleting().map(|entry| entry.run_id).collect::<Vec<_>>(), [id(2), id(3)]);
-        log.run(2, RunEvent::Deleted(RunDeletedV1 {})).run(3, RunEvent::Deleted(RunDeletedV1 {}));
-        assert_eq!((log.latest(), log.0.deleting().count()), ((Some(1), vec![]), 0));
-        assert!(log.0.run(id(2)).is_some_and(|entry| entry.deleted), "it stays in the history");
-    }
-
-    #[test]
-    fn order_is_that_of_the_log_and_not_of_the_ids() {
-        let mut log = Log::default();
-        log.requested(9).requested(2).requested(5);
-        let order: Vec<_> = log.0.newest_first().map(|entry| entry.run_id.counter()).collect();
-        assert_eq!((order, log.0.highest_counter()), (vec![5, 2, 9], 9));
-        log.published(2, Outcome::Completed);
-        assert_eq!(log.latest(), (Some(2), vec![5]));
-    }
-
-    #[test]
-    fn a_run_is_open_until_it_is_published_or_ended() {
-        let mut log = Log::default();
-        log.requested(1).requested(2).requested(3);
-        let (outcome, error_summary) = (Outcome::Completed, String::new());
-        log.run(1, RunEvent::Classified(RunClassifiedV1 { outcome, error_summary: error_summary.clone() }));
-        log.run(2, RunEvent::Ended(RunEndedV1 { outcome: Outcome::Cancelled, error_summary }));
-        log.published(3, Outcome::Completed);
-        assert_eq!(log.0.open().map(|entry| entry.run_id).collect::<Vec<_>>(), [id(1)]);
-        assert_eq!(log.0.run(id(2)).and_then(|entry| entry.outcome), Some(Outcome::Cancelled));
-        assert_eq!(log.0.run(id(4)), None);
-    }
-
-    #[test]
-    fn open_restores_are_listed_the_oldest_first() {
-        let mut log = Log::default();
-        for number in [3, 1, 2] {
-            let request = RestoreRequestedV1 {
-                restore_id: restore_id(number),
-                source_run: id(1),
-                target: "/out".into(),
-                staging: Vec::new(),
-                selections: 0,
-                overwrite: false,
-            };
-            log.push(StreamId::restore(restore_id(number)), RestoreEvent::Requested(request));
-        }
-        assert_eq!(log.0.open_restores(), [restore_id(3), restore_id(1), restore_id(2)]);
-        let done = RestoreCompletedV1 { files: 0, bytes: 0, warnings: 0 };
-        let failure = Failure::new(FailureKind::Fatal, "CODE", "it did not work");
-        log.push(StreamId::restore(restore_id(3)), RestoreEvent::Completed(done));
-        log.push(StreamId::restore(restore_id(2)), RestoreEvent::Failed(RestoreFailedV1 { failure }));
-        assert_eq!(log.0.open_restores(), [restore_id(1)]);
-    }
-
-    #[test]
-    fn events_of_others_only_move_the_place() {
-        let mut log = Log::default();
-        let created = HomeCreatedV1 { server_id: Uuid::nil(), app_version: "0.1.0".into() };
-        log.push(StreamId::system(), crate::event::SystemEvent::HomeCreated(created));
-        log.published(7, Outcome::Completed);
-        assert_eq!((log.0.folded_to(), log.0.newest_first().count()), (Position(2), 0));
+impl RunEntry {
+    fn end(&mut self, outcome: Outcome, envelope: &Envelope) {
+        self.outcome = Some(outcome);
+        self.ended.get_or_insert(envelope.position);
+        self.ended_at.get_or_insert(envelope.time);
     }
 }
+
+#[cfg(test)]
+mod tests;

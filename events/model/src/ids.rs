@@ -21,7 +21,7 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
         Self { what, value: value.chars().take(80).collect(), rule }
     }
 }
@@ -121,6 +121,30 @@ impl StreamId {
         Self(format!("participant/{name}"))
     }
 
+    /// The stream of one endpoint.
+    #[must_use]
+    pub fn endpoint(name: &EndpointName) -> Self {
+        Self(format!("endpoint/{name}"))
+    }
+
+    /// The stream of tokens.
+    #[must_use]
+    pub fn access() -> Self {
+        Self("access".into())
+    }
+
+    /// The stream of who did what.
+    #[must_use]
+    pub fn audit() -> Self {
+        Self("audit".into())
+    }
+
+    /// The stream of maintenance.
+    #[must_use]
+    pub fn maintenance() -> Self {
+        Self("maintenance".into())
+    }
+
     /// The run this stream belongs to, if it is a run's.
     #[must_use]
     pub fn run_id(&self) -> Option<RunId> {
@@ -137,6 +161,12 @@ impl StreamId {
     #[must_use]
     pub fn restore_id(&self) -> Option<RestoreId> {
         self.0.strip_prefix("restore/")?.parse().ok()
+    }
+
+    /// The endpoint this stream belongs to, if it is one's.
+    #[must_use]
+    pub fn endpoint_name(&self) -> Option<EndpointName> {
+        self.0.strip_prefix("endpoint/")?.parse().ok()
     }
 
     /// The name as text.
@@ -341,6 +371,18 @@ macro_rules! plain_name_type {
 plain_name_type!(
     /// A participant's name: 1 to 64 characters of `[A-Za-z0-9._-]`, the first a letter, a digit or `_`.
     ParticipantName, "participant name", 64,
+    "1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter, a digit or '_'"
+);
+
+plain_name_type!(
+    /// An endpoint's name: 1 to 64 characters of `[A-Za-z0-9._-]`, the first a letter, a digit or `_`.
+    EndpointName, "endpoint name", 64,
+    "1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter, a digit or '_'"
+);
+
+plain_name_type!(
+    /// A token's name: 1 to 64 characters of `[A-Za-z0-9._-]`, the first a letter, a digit or `_`.
+    TokenName, "token name", 64,
     "1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter, a digit or '_'"
 );
 

@@ -4,14 +4,18 @@
 //! commands. Everything is total and deterministic, so that a replay of the same events gives the same state on any
 //! machine, today and in ten years.
 
+pub mod access;
 pub mod aggregate;
+pub mod audit;
 pub mod codec;
+pub mod endpoint;
 pub mod event;
 pub mod failure;
 #[cfg(test)]
 mod given;
 pub mod history;
 pub mod ids;
+pub mod maintenance;
 pub mod participant;
 pub mod progress;
 pub mod record;

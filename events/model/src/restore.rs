@@ -3,8 +3,11 @@
 //! The work is done beside the target and renamed into place at its end, so that a restore that was interrupted left
 //! nothing but what `RestoreFailed` then says was taken away.
 
+mod view;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::view::RestoreView;
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::RestoreEvent;
 use crate::failure::{Failure, FailureKind, cut};
@@ -63,6 +66,23 @@ pub enum RestoreStatus {
     Failed,
     /// Stopped by request.
     Cancelled,
+    /// Is open, and nobody works on it.
+    Interrupted,
+}
+
+impl RestoreStatus {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RestoreStatus::Unknown => "unknown",
+            RestoreStatus::Running => "running",
+            RestoreStatus::Completed => "completed",
+            RestoreStatus::Failed => "failed",
+            RestoreStatus::Cancelled => "cancelled",
+            RestoreStatus::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// The state of a restore.
@@ -78,6 +98,8 @@ pub struct Restore {
     pub finished_at: Option<Timestamp>,
     /// What went wrong.
     pub error_summary: String,
+    /// What was brought back, once it is.
+    pub completed: Option<RestoreCompletedV1>,
 }
 
 /// A wish about a restore.
@@ -94,7 +116,10 @@ pub enum RestoreCommand {
 /// Why a wish about a restore was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreRefusal {
-    /// There is no such restore, or it is not running.
+    /// There is no such restore.
+    #[error("there is no such restore")]
+    NotFound,
+    /// It has ended, or was never asked for.
     #[error("the restore is not running")]
     NotRunning,
     /// It is there already.
@@ -103,6 +128,19 @@ pub enum RestoreRefusal {
     /// A path is longer than any system takes.
     #[error("the path of the target is longer than {MAX_PATH} bytes: choose a shorter one")]
     PathTooLong,
+}
+
+impl RestoreRefusal {
+    /// Its stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            RestoreRefusal::NotFound => "RESTORE_RUN_NOT_FOUND",
+            RestoreRefusal::NotRunning => "RESTORE_RUN_NOT_ACTIVE",
+            RestoreRefusal::Exists => "RESTORE_RUN_EXISTS",
+            RestoreRefusal::PathTooLong => "INVALID_DATA",
+        }
+    }
 }
 
 impl Aggregate for Restore {
@@ -138,7 +176,8 @@ impl Aggregate for Restore {
                 self.status = RestoreStatus::Running;
                 self.started_at = moment.time;
             }
-            RestoreEvent::Completed(_) => {
+            RestoreEvent::Completed(completed) => {
+                self.completed = Some(completed.clone());
                 self.status = RestoreStatus::Completed;
                 self.finished_at = Some(moment.time);
             }
@@ -159,75 +198,4 @@ impl Aggregate for Restore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::given::{Given, given};
-
-    fn request() -> RestoreRequestedV1 {
-        RestoreRequestedV1 {
-            restore_id: RestoreId(uuid::Uuid::from_u128(1)),
-            source_run: RunId::new(Timestamp(0), 1),
-            target: "/srv/out".into(),
-            staging: b"/srv/.out.staging".to_vec(),
-            selections: 0,
-            overwrite: false,
-        }
-    }
-
-    fn running() -> Given<Restore> {
-        given([RestoreEvent::Requested(request())])
-    }
-
-    const DONE: RestoreCompletedV1 = RestoreCompletedV1 { files: 3, bytes: 9, warnings: 0 };
-
-    fn failure(kind: FailureKind) -> Failure {
-        Failure::new(kind, "CODE", "it did not work")
-    }
-
-    #[test]
-    fn a_restore_completes_once() {
-        let run = given::<Restore>([])
-            .when(RestoreCommand::Request(request()))
-            .then([RestoreEvent::Requested(request())])
-            .seconds_later(5)
-            .when(RestoreCommand::Complete(DONE))
-            .then([RestoreEvent::Completed(DONE)]);
-        let state = run.state();
-        assert_eq!((state.status, state.finished_at), (RestoreStatus::Completed, Some(Timestamp(5_000_000))));
-        run.clone().when(RestoreCommand::Complete(DONE)).refused(RestoreRefusal::NotRunning);
-        run.clone().when(RestoreCommand::Fail(failure(FailureKind::Fatal))).refused(RestoreRefusal::NotRunning);
-        run.when(RestoreCommand::Request(request())).refused(RestoreRefusal::Exists);
-    }
-
-    #[test]
-    fn a_restore_fails_with_its_reason_and_a_stopped_one_is_called_cancelled() {
-        for (kind, status) in [
-            (FailureKind::Retryable, RestoreStatus::Failed),
-            (FailureKind::Fatal, RestoreStatus::Failed),
-            (FailureKind::Timeout, RestoreStatus::Failed),
-            (FailureKind::Resource, RestoreStatus::Failed),
-            (FailureKind::Cancelled, RestoreStatus::Cancelled),
-        ] {
-            let failed = RestoreEvent::Failed(RestoreFailedV1 { failure: failure(kind) });
-            let run = running().when(RestoreCommand::Fail(failure(kind))).then([failed]);
-            assert_eq!((run.state().status, run.state().error_summary.as_str()), (status, "it did not work (CODE)"));
-        }
-    }
-
-    #[test]
-    fn a_restore_that_was_not_asked_for_has_no_end() {
-        let none = || given::<Restore>([]);
-        none().when(RestoreCommand::Complete(DONE)).refused(RestoreRefusal::NotRunning);
-        none().when(RestoreCommand::Fail(failure(FailureKind::Fatal))).refused(RestoreRefusal::NotRunning);
-        running().when(RestoreCommand::Request(request())).refused(RestoreRefusal::Exists);
-    }
-
-    #[test]
-    fn the_longest_paths_fit_an_event_and_longer_ones_are_refused() {
-        let longest = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH], target: "ä".repeat(MAX_PATH), ..request() };
-        let asked = given::<Restore>([]).when(RestoreCommand::Request(longest.clone()));
-        assert!(asked.decision().as_ref().expect("granted").iter().all(|event| event.encode().is_ok()));
-        let longer = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH + 1], ..longest };
-        given::<Restore>([]).when(RestoreCommand::Request(longer)).refused(RestoreRefusal::PathTooLong);
-    }
-}
+mod tests;

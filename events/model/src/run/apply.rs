@@ -20,7 +20,10 @@ impl Aggregate for Run {
 
     fn apply(&mut self, event: &RunEvent, moment: &Moment) {
         let now = moment.time;
-        self.updated_at = now;
+        // A lock is not work: it must not give an interrupted run more time to be resumed in.
+        if !matches!(event, RunEvent::Locked(_) | RunEvent::Unlocked(_)) {
+            self.updated_at = now;
+        }
         match event {
             RunEvent::Requested(request) => {
                 if self.stage != Stage::Unknown {
@@ -162,6 +165,8 @@ impl Aggregate for Run {
             RunEvent::Verified(verified) => {
                 self.last_verified = Some(LastVerified { at: now, ok: verified.ok, errors: verified.errors.clone() });
             }
+            RunEvent::Locked(locked) => self.lock = Some(locked.reason.clone()),
+            RunEvent::Unlocked(_) => self.lock = None,
             RunEvent::DeleteRequested(_) => {
                 self.retained = Retained::Deleting;
                 self.delete_failure = None;

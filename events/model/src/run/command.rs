@@ -1,6 +1,6 @@
 //! What may be wished of a run, and why a wish is refused.
 
-use super::{ArtifactStoredV1, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV1, RunVerifiedV1};
+use super::{ArtifactStoredV1, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV2, RunVerifiedV1};
 use crate::failure::Failure;
 use crate::ids::{ParticipantName, Sha256, Timestamp};
 
@@ -38,7 +38,7 @@ pub struct Try {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
     /// All but the participants.
-    pub request: RunRequestedV1,
+    pub request: RunRequestedV2,
     /// The participants, in the order they work in.
     pub participants: Vec<NewParticipant>,
 }
@@ -128,6 +128,13 @@ pub enum RunCommand {
     },
     /// Sizes and hashes were taken again.
     Verified(RunVerifiedV1),
+    /// Keep it from deletion.
+    Lock {
+        /// Why.
+        reason: String,
+    },
+    /// Let it be deleted again.
+    Unlock,
     /// Take it away.
     Delete,
     /// Its directory is out of its place.
@@ -154,12 +161,20 @@ pub enum Refusal {
     /// It has not ended.
     #[error("the run has not ended: cancel it first, or `holdfast resume` it")]
     Active,
+    /// It is kept from deletion.
+    #[error("the run is locked{}: `holdfast unlock` it first", said(.0))]
+    Locked(String),
     /// It has been deleted.
     #[error("the run has been deleted")]
     Deleted,
     /// The answer came to a question that is no longer asked.
     #[error("the run is not at a point where this can follow")]
     OutOfOrder,
+}
+
+/// The reason of a lock as part of a sentence.
+fn said(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 
 impl Refusal {
@@ -172,6 +187,7 @@ impl Refusal {
             Refusal::Invalid(_) => "INVALID_DATA",
             Refusal::NotActive => "BACKUP_RUN_NOT_ACTIVE",
             Refusal::Active => "BACKUP_RUN_ACTIVE",
+            Refusal::Locked(_) => "BACKUP_RUN_LOCKED",
             Refusal::OutOfOrder => "OUT_OF_ORDER",
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_ARTIFACTS, MAX_DEFINITION, MAX_DEPENDENCIES, MAX_KIND,
-    MAX_OUTPUT, MAX_PARTICIPANTS, MAX_REQUEST_EVENTS, NewParticipant, NewRun, Outcome, ParticipantCancelledV1,
-    ParticipantCompletedV1, ParticipantDueV1, ParticipantFailedV2, ParticipantPlannedV2, ParticipantSkippedV1,
-    ParticipantStartedV1, ParticipantStatus, ParticipantTryFailedV1, RESERVED_FILES, Refusal, Retained, Run,
-    RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteFailedV1, RunDeleteRequestedV1, RunDeletedV1,
-    RunEndedV1, RunParticipant, RunPublishRequestedV1, RunPublishedV1, RunStartedV1, RunVerifiedV1, Stage, Try,
+    ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_ARTIFACTS, MAX_DEFINITION, MAX_DEPENDENCIES, MAX_JOB,
+    MAX_KEY, MAX_KIND, MAX_OUTPUT, MAX_PARTICIPANTS, MAX_REQUEST_EVENTS, NewParticipant, NewRun, Outcome,
+    ParticipantCancelledV1, ParticipantCompletedV1, ParticipantDueV1, ParticipantFailedV2, ParticipantPlannedV2,
+    ParticipantSkippedV1, ParticipantStartedV1, ParticipantStatus, ParticipantTryFailedV1, RESERVED_FILES, Refusal,
+    Retained, Run, RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteFailedV1, RunDeleteRequestedV1,
+    RunDeletedV1, RunEndedV1, RunLockedV1, RunParticipant, RunPublishRequestedV1, RunPublishedV1, RunStartedV1,
+    RunUnlockedV1, RunVerifiedV1, Stage, Try,
 };
 use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind, cut};
@@ -70,7 +71,16 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
         (RunCommand::Verified(verified), Stage::Ended) => {
             Ok(vec![RunEvent::Verified(RunVerifiedV1 { errors: verified.errors.bounded(), ..verified })])
         }
+        (RunCommand::Lock { .. } | RunCommand::Unlock, Stage::Ended) if run.retained == Retained::Deleting => {
+            Err(Refusal::Deleted)
+        }
+        (RunCommand::Lock { reason }, _) => Ok(run.lock_for(&reason)),
+        (RunCommand::Unlock, _) if run.lock.is_none() => Ok(Vec::new()),
+        (RunCommand::Unlock, _) => Ok(vec![RunEvent::Unlocked(RunUnlockedV1 {})]),
         (RunCommand::Delete, Stage::Ended) if run.retained == Retained::Deleting => Ok(Vec::new()),
+        (RunCommand::Delete, Stage::Ended) if run.lock.is_some() => {
+            Err(Refusal::Locked(run.lock.clone().unwrap_or_default()))
+        }
         (RunCommand::Delete, Stage::Ended) => Ok(vec![RunEvent::DeleteRequested(RunDeleteRequestedV1 {})]),
         (RunCommand::Deleted, Stage::Ended) if run.retained == Retained::Deleting => {
             Ok(vec![RunEvent::Deleted(RunDeletedV1 {})])
@@ -94,6 +104,12 @@ fn request(new: NewRun) -> Decision {
     }
     if new.request.compression.len() > MAX_KIND {
         return invalid(format!("the name of the compression is longer than {MAX_KIND} bytes"));
+    }
+    if new.request.job.len() > MAX_JOB {
+        return invalid(format!("the name of the job is longer than {MAX_JOB} bytes"));
+    }
+    if new.request.idempotency_key.len() > MAX_KEY {
+        return invalid(format!("the idempotency key is longer than {MAX_KEY} bytes"));
     }
     let all: BTreeSet<_> = new.participants.iter().map(|participant| participant.name.clone()).collect();
     if let Some(name) = never_begun(&new.participants) {
@@ -186,6 +202,14 @@ impl Run {
         let ready = after.participants.iter().filter(|participant| after.is_ready(participant));
         events.extend(ready.take(after.free()).map(begin));
         events
+    }
+
+    fn lock_for(&self, reason: &str) -> Vec<RunEvent> {
+        let reason = cut(reason, Failure::MAX_MESSAGE);
+        if self.lock.as_deref() == Some(reason) {
+            return Vec::new();
+        }
+        vec![RunEvent::Locked(RunLockedV1 { reason: reason.to_owned() })]
     }
 
     /// How many more may be at work.

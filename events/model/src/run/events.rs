@@ -117,6 +117,49 @@ pub struct RunRequestedV1 {
     pub max_parallel: u32,
 }
 
+/// Somebody asked for a run. Its participants follow as [`ParticipantPlannedV1`] in the same commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRequestedV2 {
+    /// The run.
+    pub run_id: RunId,
+    /// All participants or some.
+    pub run_type: RunType,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// How artifacts are compressed, as `lz4` or `zstd:3`.
+    pub compression: String,
+    /// Whether a warning fails its participant.
+    pub strict: bool,
+    /// How many processes may work on it, one after the other.
+    pub max_attempts: u32,
+    /// How many seconds after an interruption it is still resumed.
+    pub resume_within_s: u64,
+    /// How many participants work at the same time.
+    pub max_parallel: u32,
+    /// The job it belongs to; empty for none. At most [`super::MAX_JOB`] bytes.
+    pub job: String,
+    /// What whoever asked calls this wish, so that asking again does not make another run; empty for nothing. At most
+    /// [`super::MAX_KEY`] bytes.
+    pub idempotency_key: String,
+}
+
+impl From<RunRequestedV1> for RunRequestedV2 {
+    fn from(old: RunRequestedV1) -> Self {
+        Self {
+            run_id: old.run_id,
+            run_type: old.run_type,
+            trigger: old.trigger,
+            compression: old.compression,
+            strict: old.strict,
+            max_attempts: old.max_attempts,
+            resume_within_s: old.resume_within_s,
+            max_parallel: old.max_parallel,
+            job: String::new(),
+            idempotency_key: String::new(),
+        }
+    }
+}
+
 /// A participant takes part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParticipantPlannedV1 {
@@ -393,6 +436,17 @@ pub struct RunVerifiedV1 {
     /// What was not as recorded.
     pub errors: Warnings,
 }
+
+/// The run is kept from deletion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLockedV1 {
+    /// Why.
+    pub reason: String,
+}
+
+/// The run may be deleted again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunUnlockedV1 {}
 
 /// Somebody asked to delete the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,6 +43,10 @@ pub const MAX_ARTIFACTS: usize = 100;
 /// Most of a program's output that is recorded with its failure, in bytes.
 pub const MAX_OUTPUT: usize = 4096;
 
+/// Longest name of a job, in bytes.
+pub const MAX_JOB: usize = 64;
+/// Longest idempotency key, in bytes.
+pub const MAX_KEY: usize = 128;
 /// Longest name of a kind of participant or of a compression, in bytes.
 pub const MAX_KIND: usize = 64;
 /// Files of a run directory that no artifact may be called, without regard to case.
@@ -169,7 +173,7 @@ pub struct LastVerified {
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Run {
-    request: Option<RunRequestedV1>,
+    request: Option<RunRequestedV2>,
     requested_by: String,
     requested_at: Timestamp,
     stage: Stage,
@@ -186,6 +190,7 @@ pub struct Run {
     delete_failure: Option<Failure>,
     last_verified: Option<LastVerified>,
     sums_sha256: Option<Sha256>,
+    lock: Option<String>,
 }
 
 impl Run {
@@ -197,7 +202,7 @@ impl Run {
 
     /// What was asked for.
     #[must_use]
-    pub fn request(&self) -> Option<&RunRequestedV1> {
+    pub fn request(&self) -> Option<&RunRequestedV2> {
         self.request.as_ref()
     }
 
@@ -255,6 +260,12 @@ impl Run {
         self.retained
     }
 
+    /// Why it is kept from deletion, while it is.
+    #[must_use]
+    pub fn lock(&self) -> Option<&str> {
+        self.lock.as_deref()
+    }
+
     /// Whether somebody asked to stop it.
     #[must_use]
     pub fn cancel_requested(&self) -> bool {
@@ -285,7 +296,7 @@ impl Run {
         self.requested_at
     }
 
-    /// When its last event was recorded.
+    /// When its last event was recorded, locking aside: that is nobody's work on it.
     #[must_use]
     pub fn updated_at(&self) -> Timestamp {
         self.updated_at

@@ -120,6 +120,8 @@ pub struct RunView {
     pub endpoints: Vec<String>,
     /// Whether it is kept from deletion.
     pub locked: bool,
+    /// Why; empty where it is not, or nothing was said.
+    pub lock_reason: String,
     /// The job it belongs to; empty for none.
     pub job: String,
     /// Content of all good artifacts.
@@ -256,8 +258,9 @@ impl Run {
             consistency: ConsistencyView { mode: "concurrent".into(), barrier_at: 0 },
             remote_status: "none".into(),
             endpoints: Vec::new(),
-            locked: false,
-            job: String::new(),
+            locked: self.lock.is_some(),
+            lock_reason: self.lock.clone().unwrap_or_default(),
+            job: request.job.clone(),
             size_bytes: self.size_bytes(),
             stored_bytes: self.stored_bytes(),
             requested_by: self.requested_by.clone(),

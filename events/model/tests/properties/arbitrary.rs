@@ -75,12 +75,12 @@ pub(crate) fn target() -> impl Strategy<Value = r::Target> + Clone {
     select(vec![r::Target::Completed, r::Target::Failed])
 }
 
-pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV1> + Clone {
+pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV2> + Clone {
     use r::Trigger::{Cron, Manual, PreUpdate, Shutdown};
     let kinds = (select(vec![r::RunType::Full, r::RunType::Scoped]), select(vec![Manual, Cron, PreUpdate, Shutdown]));
     (run_id(), kinds, short(), any::<(bool, u32, u64, u32)>()).prop_map(
         |(run_id, (run_type, trigger), compression, (strict, max_attempts, resume_within_s, max_parallel))| {
-            r::RunRequestedV1 {
+            r::RunRequestedV2 {
                 run_id,
                 run_type,
                 trigger,
@@ -89,6 +89,8 @@ pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV1> + Clone {
                 max_attempts,
                 resume_within_s,
                 max_parallel,
+                job: String::new(),
+                idempotency_key: String::new(),
             }
         },
     )

@@ -51,7 +51,7 @@ pub(crate) fn samples() -> Vec<Event> {
 fn run_samples() -> Vec<RunEvent> {
     let participant = name();
     vec![
-        RunEvent::Requested(r::RunRequestedV1 {
+        RunEvent::Requested(r::RunRequestedV2 {
             run_id: run_id(),
             run_type: r::RunType::Scoped,
             trigger: r::Trigger::PreUpdate,
@@ -60,6 +60,8 @@ fn run_samples() -> Vec<RunEvent> {
             max_attempts: 3,
             resume_within_s: 21_600,
             max_parallel: 2,
+            job: String::new(),
+            idempotency_key: String::new(),
         }),
         RunEvent::ParticipantPlanned(r::ParticipantPlannedV2 {
             participant: participant.clone(),

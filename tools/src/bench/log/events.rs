@@ -4,7 +4,7 @@ use holdfast_model::codec::{Origin, record};
 use holdfast_model::event::{Event, RunEvent};
 use holdfast_model::ids::{RunId, Timestamp, Version};
 use holdfast_model::record::{EventType, NewRecord};
-use holdfast_model::run::{Outcome, ParticipantProgressedV1, RunEndedV1, RunRequestedV1, RunType, Trigger};
+use holdfast_model::run::{Outcome, ParticipantProgressedV1, RunEndedV1, RunRequestedV2, RunType, Trigger};
 use uuid::Uuid;
 
 /// Events of a run.
@@ -21,7 +21,7 @@ pub(super) fn run_id(number: u64) -> RunId {
 
 /// All events of a run: its request, progress, its end.
 pub(super) fn of_run(run_id: RunId) -> anyhow::Result<Vec<NewRecord>> {
-    let requested = RunEvent::Requested(RunRequestedV1 {
+    let requested = RunEvent::Requested(RunRequestedV2 {
         run_id,
         run_type: RunType::Full,
         trigger: Trigger::Cron,
@@ -30,6 +30,8 @@ pub(super) fn of_run(run_id: RunId) -> anyhow::Result<Vec<NewRecord>> {
         max_attempts: 3,
         resume_within_s: 6 * 3600,
         max_parallel: 2,
+        job: String::new(),
+        idempotency_key: String::new(),
     });
     let mut events = vec![requested];
     for step in 1..RUN - 1 {

@@ -39,7 +39,7 @@ fn new_run(plan: &Plan) -> NewRun {
         retry_delay_ms: 1000,
     };
     NewRun {
-        request: RunRequestedV1 {
+        request: RunRequestedV2 {
             run_id: RunId::new(Timestamp(0), 1),
             run_type: RunType::Full,
             trigger: Trigger::Manual,
@@ -48,6 +48,8 @@ fn new_run(plan: &Plan) -> NewRun {
             max_attempts: ATTEMPTS,
             resume_within_s: WINDOW as u64,
             max_parallel: 1,
+            job: String::new(),
+            idempotency_key: String::new(),
         },
         participants: plan.iter().map(participant).collect(),
     }

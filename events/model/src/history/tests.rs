@@ -1,0 +1,166 @@
+use uuid::Uuid;
+
+use super::*;
+use crate::failure::{Failure, FailureKind};
+use crate::ids::{StreamId, Timestamp, Version};
+use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV1};
+use crate::run::{
+    RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunPublishedV1, RunRequestedV2, Trigger,
+};
+use crate::system::HomeCreatedV1;
+
+/// Runs are told apart by their counter here; the clock stands still.
+fn id(counter: u32) -> RunId {
+    RunId::new(Timestamp(0), counter)
+}
+
+fn restore_id(number: u128) -> RestoreId {
+    RestoreId(Uuid::from_u128(number))
+}
+
+#[derive(Default)]
+struct Log(History);
+
+impl Log {
+    fn push(&mut self, stream: StreamId, data: impl Into<Event>) -> &mut Self {
+        let data = data.into();
+        self.0.apply(&Envelope {
+            position: self.0.folded_to().next(),
+            stream,
+            version: Version(1),
+            time: Timestamp(0),
+            event_id: Uuid::nil(),
+            correlation_id: Uuid::nil(),
+            principal: String::new(),
+            event_type: data.name(),
+            data,
+        });
+        self
+    }
+
+    fn run(&mut self, counter: u32, event: RunEvent) -> &mut Self {
+        self.push(StreamId::run(id(counter)), event)
+    }
+
+    fn requested(&mut self, counter: u32) -> &mut Self {
+        self.asked(counter, RunType::Full)
+    }
+
+    fn requested_some(&mut self, counter: u32) -> &mut Self {
+        self.asked(counter, RunType::Scoped)
+    }
+
+    fn asked(&mut self, counter: u32, run_type: RunType) -> &mut Self {
+        let request = RunRequestedV2 {
+            run_id: id(counter),
+            run_type,
+            trigger: Trigger::Manual,
+            compression: "lz4".into(),
+            strict: false,
+            max_attempts: 3,
+            resume_within_s: 600,
+            max_parallel: 1,
+            job: String::new(),
+            idempotency_key: String::new(),
+        };
+        self.run(counter, RunEvent::Requested(request))
+    }
+
+    fn published(&mut self, counter: u32, outcome: Outcome) -> &mut Self {
+        self.run(counter, RunEvent::Published(RunPublishedV1 { outcome, target: outcome.target() }))
+    }
+
+    fn latest(&self) -> (Option<u32>, Vec<u32>) {
+        let (latest, passed) = self.0.latest();
+        (latest.map(|entry| entry.run_id.counter()), passed.iter().map(|entry| entry.run_id.counter()).collect())
+    }
+}
+
+#[test]
+fn latest_is_the_newest_completed_run_and_names_those_it_passed_over() {
+    let mut log = Log::default();
+    assert_eq!(log.latest(), (None, vec![]));
+    log.requested(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Completed);
+    log.requested(3).published(3, Outcome::Partial).requested(4).published(4, Outcome::Failed).requested(5);
+    assert_eq!(log.latest(), (Some(2), vec![5, 4, 3]));
+    log.published(5, Outcome::Completed);
+    assert_eq!(log.latest(), (Some(5), vec![]));
+}
+
+#[test]
+fn a_scoped_run_is_latest_only_where_there_is_no_full_one() {
+    let mut log = Log::default();
+    log.requested(1).published(1, Outcome::Completed).requested_some(2).published(2, Outcome::Completed);
+    assert_eq!(log.latest(), (Some(1), vec![2]));
+    let mut log = Log::default();
+    log.requested_some(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Failed);
+    assert_eq!(log.latest(), (Some(1), vec![2]));
+}
+
+#[test]
+fn a_deleted_run_is_neither_latest_nor_passed_over() {
+    let mut log = Log::default();
+    log.requested(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Completed);
+    log.requested(3).published(3, Outcome::Failed);
+    log.run(2, RunEvent::DeleteRequested(RunDeleteRequestedV1 {}));
+    log.run(3, RunEvent::DeleteRequested(RunDeleteRequestedV1 {}));
+    assert_eq!(log.latest(), (Some(1), vec![]));
+    assert_eq!(log.0.deleting().map(|entry| entry.run_id).collect::<Vec<_>>(), [id(2), id(3)]);
+    log.run(2, RunEvent::Deleted(RunDeletedV1 {})).run(3, RunEvent::Deleted(RunDeletedV1 {}));
+    assert_eq!((log.latest(), log.0.deleting().count()), ((Some(1), vec![]), 0));
+    assert!(log.0.run(id(2)).is_some_and(|entry| entry.deleted), "it stays in the history");
+}
+
+#[test]
+fn order_is_that_of_the_log_and_not_of_the_ids() {
+    let mut log = Log::default();
+    log.requested(9).requested(2).requested(5);
+    let order: Vec<_> = log.0.newest_first().map(|entry| entry.run_id.counter()).collect();
+    assert_eq!((order, log.0.highest_counter()), (vec![5, 2, 9], 9));
+    log.published(2, Outcome::Completed);
+    assert_eq!(log.latest(), (Some(2), vec![5]));
+}
+
+#[test]
+fn a_run_is_open_until_it_is_published_or_ended() {
+    let mut log = Log::default();
+    log.requested(1).requested(2).requested(3);
+    let (outcome, error_summary) = (Outcome::Completed, String::new());
+    log.run(1, RunEvent::Classified(RunClassifiedV1 { outcome, error_summary: error_summary.clone() }));
+    log.run(2, RunEvent::Ended(RunEndedV1 { outcome: Outcome::Cancelled, error_summary }));
+    log.published(3, Outcome::Completed);
+    assert_eq!(log.0.open().map(|entry| entry.run_id).collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(log.0.run(id(2)).and_then(|entry| entry.outcome), Some(Outcome::Cancelled));
+    assert_eq!(log.0.run(id(4)), None);
+}
+
+#[test]
+fn open_restores_are_listed_the_oldest_first() {
+    let mut log = Log::default();
+    for number in [3, 1, 2] {
+        let request = RestoreRequestedV1 {
+            restore_id: restore_id(number),
+            source_run: id(1),
+            target: "/out".into(),
+            staging: Vec::new(),
+            selections: 0,
+            overwrite: false,
+        };
+        log.push(StreamId::restore(restore_id(number)), RestoreEvent::Requested(request));
+    }
+    assert_eq!(log.0.open_restores(), [restore_id(3), restore_id(1), restore_id(2)]);
+    let done = RestoreCompletedV1 { files: 0, bytes: 0, warnings: 0 };
+    let failure = Failure::new(FailureKind::Fatal, "CODE", "it did not work");
+    log.push(StreamId::restore(restore_id(3)), RestoreEvent::Completed(done));
+    log.push(StreamId::restore(restore_id(2)), RestoreEvent::Failed(RestoreFailedV1 { failure }));
+    assert_eq!(log.0.open_restores(), [restore_id(1)]);
+}
+
+#[test]
+fn events_of_others_only_move_the_place() {
+    let mut log = Log::default();
+    let created = HomeCreatedV1 { server_id: Uuid::nil(), app_version: "0.1.0".into() };
+    log.push(StreamId::system(), crate::event::SystemEvent::HomeCreated(created));
+    log.published(7, Outcome::Completed);
+    assert_eq!((log.0.folded_to(), log.0.newest_first().count()), (Position(2), 0));
+}

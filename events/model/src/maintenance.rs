@@ -1,0 +1,129 @@
+//! Whether the system whose data is kept is down for maintenance. Restores in place ask for it.
+
+use std::convert::Infallible;
+
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::{Aggregate, Moment};
+use crate::event::MaintenanceEvent;
+use crate::failure::{Failure, cut};
+use crate::ids::Timestamp;
+
+/// Maintenance begins, or goes on for another reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceEnabledV1 {
+    /// Why.
+    pub reason: String,
+}
+
+/// Maintenance is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceDisabledV1 {}
+
+/// The state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Maintenance {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// Why it is.
+    pub reason: String,
+    /// Since when it is.
+    pub since: Option<Timestamp>,
+    /// Who said so last.
+    pub by: String,
+}
+
+/// A wish about maintenance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MaintenanceCommand {
+    /// Begin it.
+    Enable {
+        /// Why.
+        reason: String,
+    },
+    /// End it.
+    Disable,
+}
+
+impl Aggregate for Maintenance {
+    type Command = MaintenanceCommand;
+    type Event = MaintenanceEvent;
+    type Effect = ();
+    type Refusal = Infallible;
+
+    fn decide(&self, command: MaintenanceCommand, _now: Timestamp) -> Result<Vec<MaintenanceEvent>, Infallible> {
+        Ok(match command {
+            MaintenanceCommand::Enable { reason } => {
+                let reason = cut(&reason, Failure::MAX_MESSAGE);
+                if self.enabled && self.reason == reason {
+                    return Ok(Vec::new());
+                }
+                vec![MaintenanceEvent::Enabled(MaintenanceEnabledV1 { reason: reason.to_owned() })]
+            }
+            MaintenanceCommand::Disable if self.enabled => {
+                vec![MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})]
+            }
+            MaintenanceCommand::Disable => Vec::new(),
+        })
+    }
+
+    fn apply(&mut self, event: &MaintenanceEvent, moment: &Moment) {
+        let by = moment.principal.clone();
+        *self = match event {
+            MaintenanceEvent::Enabled(enabled) => {
+                let since = self.since.or(Some(moment.time));
+                Self { enabled: true, reason: enabled.reason.clone(), since, by }
+            }
+            MaintenanceEvent::Disabled(_) => Self { by, ..Self::default() },
+        };
+    }
+
+    fn effects(&self, _events: &[MaintenanceEvent]) -> Vec<()> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{PRINCIPAL, given};
+
+    fn enable(reason: &str) -> MaintenanceCommand {
+        MaintenanceCommand::Enable { reason: reason.into() }
+    }
+
+    fn enabled(reason: &str) -> MaintenanceEvent {
+        MaintenanceEvent::Enabled(MaintenanceEnabledV1 { reason: reason.into() })
+    }
+
+    #[test]
+    fn it_begins_once_and_ends_once() {
+        let on = given::<Maintenance>([]).seconds_later(3).when(enable("move")).then([enabled("move")]);
+        let expected = Maintenance {
+            enabled: true,
+            reason: "move".into(),
+            since: Some(Timestamp(3_000_000)),
+            by: PRINCIPAL.into(),
+        };
+        assert_eq!(on.state(), &expected);
+        on.seconds_later(1)
+            .when(enable("move"))
+            .then([])
+            .when(MaintenanceCommand::Disable)
+            .then([MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})])
+            .when(MaintenanceCommand::Disable)
+            .then([]);
+    }
+
+    #[test]
+    fn another_reason_is_another_fact_and_not_another_beginning() {
+        let on = given([enabled("move")]).seconds_later(9).when(enable("still moving")).then([enabled("still moving")]);
+        assert_eq!((on.state().reason.as_str(), on.state().since), ("still moving", Some(Timestamp(0))));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_and_the_same_one_is_no_new_fact() {
+        let long = "ä".repeat(9000);
+        given::<Maintenance>([]).when(enable(&long)).granted().when(enable(&long)).then([]);
+    }
+}

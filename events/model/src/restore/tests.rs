@@ -1,0 +1,70 @@
+use super::*;
+use crate::given::{Given, given};
+
+fn request() -> RestoreRequestedV1 {
+    RestoreRequestedV1 {
+        restore_id: RestoreId(uuid::Uuid::from_u128(1)),
+        source_run: RunId::new(Timestamp(0), 1),
+        target: "/srv/out".into(),
+        staging: b"/srv/.out.staging".to_vec(),
+        selections: 0,
+        overwrite: false,
+    }
+}
+
+fn running() -> Given<Restore> {
+    given([RestoreEvent::Requested(request())])
+}
+
+const DONE: RestoreCompletedV1 = RestoreCompletedV1 { files: 3, bytes: 9, warnings: 0 };
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, "CODE", "it did not work")
+}
+
+#[test]
+fn a_restore_completes_once() {
+    let run = given::<Restore>([])
+        .when(RestoreCommand::Request(request()))
+        .then([RestoreEvent::Requested(request())])
+        .seconds_later(5)
+        .when(RestoreCommand::Complete(DONE))
+        .then([RestoreEvent::Completed(DONE)]);
+    let state = run.state();
+    assert_eq!((state.status, state.finished_at), (RestoreStatus::Completed, Some(Timestamp(5_000_000))));
+    run.clone().when(RestoreCommand::Complete(DONE)).refused(RestoreRefusal::NotRunning);
+    run.clone().when(RestoreCommand::Fail(failure(FailureKind::Fatal))).refused(RestoreRefusal::NotRunning);
+    run.when(RestoreCommand::Request(request())).refused(RestoreRefusal::Exists);
+}
+
+#[test]
+fn a_restore_fails_with_its_reason_and_a_stopped_one_is_called_cancelled() {
+    for (kind, status) in [
+        (FailureKind::Retryable, RestoreStatus::Failed),
+        (FailureKind::Fatal, RestoreStatus::Failed),
+        (FailureKind::Timeout, RestoreStatus::Failed),
+        (FailureKind::Resource, RestoreStatus::Failed),
+        (FailureKind::Cancelled, RestoreStatus::Cancelled),
+    ] {
+        let failed = RestoreEvent::Failed(RestoreFailedV1 { failure: failure(kind) });
+        let run = running().when(RestoreCommand::Fail(failure(kind))).then([failed]);
+        assert_eq!((run.state().status, run.state().error_summary.as_str()), (status, "it did not work (CODE)"));
+    }
+}
+
+#[test]
+fn a_restore_that_was_not_asked_for_has_no_end() {
+    let none = || given::<Restore>([]);
+    none().when(RestoreCommand::Complete(DONE)).refused(RestoreRefusal::NotRunning);
+    none().when(RestoreCommand::Fail(failure(FailureKind::Fatal))).refused(RestoreRefusal::NotRunning);
+    running().when(RestoreCommand::Request(request())).refused(RestoreRefusal::Exists);
+}
+
+#[test]
+fn the_longest_paths_fit_an_event_and_longer_ones_are_refused() {
+    let longest = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH], target: "ä".repeat(MAX_PATH), ..request() };
+    let asked = given::<Restore>([]).when(RestoreCommand::Request(longest.clone()));
+    assert!(asked.decision().as_ref().expect("granted").iter().all(|event| event.encode().is_ok()));
+    let longer = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH + 1], ..longest };
+    given::<Restore>([]).when(RestoreCommand::Request(longer)).refused(RestoreRefusal::PathTooLong);
+}
