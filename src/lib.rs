@@ -101,6 +101,7 @@ pub mod files;
 pub mod participant;
 pub mod pipeline;
 pub mod restore;
+mod server;
 pub mod storage;
 
 /// The words of the interface: ids, runs, events, failures, progress.

@@ -116,6 +116,59 @@ fn the_check_tells_all_problems_of_a_file_with_their_places() {
     home.holdfast(["config", "check"]).run().expect(2).says("config.toml").says("holdfast init");
 }
 
+/// A certificate for `localhost` that ends on this day, with its key.
+fn issue(folder: &Path, year: i32, month: u8, day: u8) {
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year, month, day);
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(folder.join("server.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
+    set_mode(&folder.join("server.key"), 0o600);
+}
+
+#[test]
+fn the_check_shows_the_server_and_looks_at_its_certificate() {
+    let home = Home::new();
+    let folder = home.beside("tls");
+    fs::create_dir(&folder).unwrap();
+    let file = home.beside("holdfast.toml");
+    let check = || home.holdfast(["config", "check", "holdfast.toml"]).run();
+    fs::write(&file, "[runs]\nqueueing = true\n").unwrap();
+    check()
+        .expect(0)
+        .says(
+            "serve: TCP 127.0.0.1:7420, HTTP 127.0.0.1:7421, no TLS\na stop gives 10s of grace; the log is text, info",
+        )
+        .says("under way waits");
+
+    fs::write(&file, "[server]\ntcp = '0.0.0.0:7420'\nhttp = 'off'\n").unwrap();
+    check().expect(2).says("holdfast.toml:2:7: `tcp`: other machines reach 0.0.0.0:7420").says("insecure = true");
+    home.holdfast(["runs", "--config", "holdfast.toml"]).run().expect(2).says("other machines reach");
+    fs::write(&file, "[server]\ntcp = '0.0.0.0:7420'\nhttp = 'off'\ninsecure = true\n").unwrap();
+    check().expect(0).says("TCP 0.0.0.0:7420, HTTP off").says("note: `insecure`: what goes over 0.0.0.0:7420");
+
+    let tls = format!(
+        "[server]\ntcp = '0.0.0.0:7420'\ntls_cert = '{0}/server.pem'\ntls_key = '{0}/server.key'\n",
+        folder.display()
+    );
+    fs::write(&file, tls).unwrap();
+    check().expect(2).says("error: `tls_cert` and `tls_key`: cannot read").says("server.pem");
+    issue(&folder, 2999, 1, 1);
+    check().expect(0).says("TLS with").says("0 errors, 0 warnings");
+    let value = home.holdfast(["config", "check", "holdfast.toml", "--json"]).run().expect(0).json();
+    assert_eq!((&value["server"]["tcp"], &value["runs"]["queueing"]), (&"0.0.0.0:7420".into(), &false.into()));
+    assert_eq!(value["server"]["limits"]["message_bytes"], 1 << 20, "{value}");
+
+    set_mode(&folder.join("server.key"), 0o644);
+    check().expect(3).says("warning: `tls_key`: everybody may read").says("chmod o-r");
+    let key = fs::read(folder.join("server.key")).unwrap();
+    issue(&folder, 2021, 1, 1);
+    check().expect(2).says("error: `tls_cert`: ").says("ended at 2021-01-01T00:00:00Z, clients refuse it: renew it");
+    fs::write(folder.join("server.key"), key).unwrap();
+    check().expect(2).says("is not that of the first certificate");
+}
+
 #[test]
 fn the_check_looks_for_what_is_named_and_runs_nothing() {
     let home = Home::new();

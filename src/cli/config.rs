@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::args::ConfigCommand;
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{self, Output, counted};
+use super::server_settings;
 use crate::config::{Config, ConfigError, Finding, OnCrash, ParticipantConfig, Severity, Source};
 
 /// Longest text in the column of what a participant takes.
@@ -76,6 +77,7 @@ fn check(file: &Path, home: &Path, output: Output) -> CliResult {
 
 fn as_text(config: &Config, findings: &[Finding]) -> String {
     let (pipeline, runs) = (&config.pipeline, &config.runs);
+    let queueing = if runs.queueing { "waits" } else { "is refused" };
     let workers = match pipeline.workers {
         0 => "a CPU worker a core".to_owned(),
         workers => counted(workers as u64, "CPU worker"),
@@ -92,8 +94,9 @@ fn as_text(config: &Config, findings: &[Finding]) -> String {
     };
     let mut lines = vec![
         format!("compression {}, {workers}, {} at work at a time", pipeline.compression, runs.max_parallel),
-        format!("an interrupted run is {crash}{free}"),
+        format!("an interrupted run is {crash}{free}; a backup asked for while one is under way {queueing}"),
     ];
+    lines.extend(server_settings::as_text(&config.server));
     if !config.participants.is_empty() {
         let header = ["PARTICIPANT", "KIND", "CRITICAL", "AFTER", "TRIES", "PREFLIGHT", "TIMEOUT", "STALL", "TAKES"];
         let rows: Vec<Vec<String>> = config.participants.iter().map(row).collect();
@@ -139,7 +142,7 @@ fn row(participant: &ParticipantConfig) -> Vec<String> {
 }
 
 /// A duration as the configuration may spell it: `1h 30m`.
-fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |span| format!("{span:#}"))
 }
 
@@ -169,7 +172,9 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
             "on_crash": match runs.on_crash { OnCrash::Resume => "resume", OnCrash::Fail => "fail" },
             "max_tries": runs.max_tries,
             "retry_delay_seconds": runs.retry_delay.as_secs_f64(),
+            "queueing": runs.queueing,
         },
+        "server": server_settings::as_json(&config.server),
         "space": { "min_free_bytes": config.space.min_free },
         "participants": participants,
         "findings": findings.collect::<Vec<_>>(),

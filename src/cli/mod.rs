@@ -16,6 +16,7 @@ mod output;
 mod participants;
 mod restore;
 mod runs;
+mod server_settings;
 mod verify;
 mod watcher;
 

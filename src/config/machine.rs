@@ -9,15 +9,21 @@ use std::path::{Path, PathBuf};
 use holdfast_model::ids::ParticipantName;
 use rustix::fs::Access;
 
-use super::{Config, Source};
+use super::server::is_loopback;
+use super::{Config, ServerConfig, Source, TlsFiles};
 use crate::command::CommandSpec;
 use crate::engine::FilesDefinition;
 use crate::files::{Env, FileId, FilesSpec};
+use crate::server::tls::{ReloadableCertificate, Validity};
+
+/// A certificate that ends sooner than this should be renewed, in seconds; one that is made for less time, sooner than a
+/// third of that.
+const RENEW_WITHIN: u64 = 30 * 24 * 3600;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The participant would fail.
+    /// The participant would fail, or the server would not serve.
     Error,
     /// It would work, and something should be seen to.
     Warning,
@@ -30,15 +36,15 @@ pub enum Severity {
 pub struct Finding {
     /// How much it matters.
     pub severity: Severity,
-    /// The participant it is about; `None` for the file itself.
+    /// The participant it is about; `None` for the file itself and for the server.
     pub participant: Option<ParticipantName>,
     /// What is the matter and what to do.
     pub message: String,
 }
 
 impl Config {
-    /// Looks for what this configuration, read from `file`, names: folders, programs, files with secrets. Runs nothing.
-    /// What lies in `home` is never backed up.
+    /// Looks for what this configuration, read from `file`, names: folders, programs, files with secrets, the
+    /// certificate. Runs nothing. What lies in `home` is never backed up.
     #[must_use]
     pub fn look(&self, file: &Path, home: &Path) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -47,6 +53,9 @@ impl Config {
                 format!("everybody may read {0}, and `env` may hold secrets: `chmod o-r {0}`", file.display());
             findings.push(Finding { severity: Severity::Warning, participant: None, message });
         }
+        server(&self.server, &mut |severity, message| {
+            findings.push(Finding { severity, participant: None, message });
+        });
         let env = Env { skip: FileId::of(home).into_iter().collect() };
         for participant in &self.participants {
             let mut found = |severity, message| {
@@ -81,6 +90,55 @@ impl Config {
             Source::Command(definition) => !definition.command.env.is_empty(),
         })
     }
+}
+
+fn server(server: &ServerConfig, found: &mut impl FnMut(Severity, String)) {
+    if let Some(files) = &server.tls {
+        return certificate(files, found);
+    }
+    // Without `insecure` the configuration would have been refused.
+    for address in [server.tcp, server.http].into_iter().flatten().filter(|address| !is_loopback(*address)) {
+        found(
+            Severity::Note,
+            format!("`insecure`: what goes over {address} is not encrypted by Holdfast, tokens among it"),
+        );
+    }
+}
+
+fn certificate(files: &TlsFiles, found: &mut impl FnMut(Severity, String)) {
+    if std::fs::metadata(&files.key).is_ok_and(|facts| open_to_others(&facts)) {
+        let message = format!("`tls_key`: everybody may read {0}: `chmod o-r {0}`", files.key.display());
+        found(Severity::Warning, message);
+    }
+    match ReloadableCertificate::load(&files.cert, &files.key) {
+        Ok(certificate) => {
+            let wrong = certificate.validity().and_then(|validity| at_its_end(validity, jiff::Timestamp::now()));
+            if let Some((severity, message)) = wrong {
+                found(severity, format!("`tls_cert`: {} {message}", files.cert.display()));
+            }
+        }
+        Err(error) => found(Severity::Error, format!("`tls_cert` and `tls_key`: {error}")),
+    }
+}
+
+/// What is wrong with a certificate by its times.
+fn at_its_end(validity: Validity, now: jiff::Timestamp) -> Option<(Severity, String)> {
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    let shown = |seconds: u64| {
+        let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        time.map_or_else(|| "a time beyond the calendar".to_owned(), |time| time.to_string())
+    };
+    let (start, end) = (validity.not_before, validity.not_after);
+    if seconds > end {
+        return Some((Severity::Error, format!("ended at {}, clients refuse it: renew it", shown(end))));
+    }
+    if seconds < start {
+        let message =
+            format!("is valid from {} on, clients refuse it until then: see to it and to the clock", shown(start));
+        return Some((Severity::Error, message));
+    }
+    let renew = RENEW_WITHIN.min(end.saturating_sub(start) / 3);
+    (end - seconds < renew).then(|| (Severity::Warning, format!("ends at {}: renew it", shown(end))))
 }
 
 fn files(definition: &FilesDefinition, env: &Env, found: &mut impl FnMut(Severity, String)) {
@@ -161,4 +219,29 @@ fn open(path: &Path, facts: &Metadata) -> std::io::Result<()> {
 
 fn open_to_others(facts: &Metadata) -> bool {
     facts.mode() & 0o004 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_told_when_its_time_is_near_or_over() {
+        const DAY: u64 = 24 * 3600;
+        let found = |not_before: u64, not_after: u64, now: i64| {
+            let validity = Validity { not_before: not_before * DAY, not_after: not_after * DAY };
+            at_its_end(validity, jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(now * 24))
+        };
+        let severity = |found: Option<(Severity, String)>| found.map(|(severity, _)| severity);
+        // A year: 30 days before its end.
+        assert_eq!(found(10, 375, 340), None);
+        assert_eq!(found(10, 375, 346), Some((Severity::Warning, "ends at 1971-01-11T00:00:00Z: renew it".to_owned())));
+        assert_eq!(severity(found(10, 375, 376)), Some(Severity::Error));
+        assert_eq!(severity(found(10, 375, 9)), Some(Severity::Error));
+        // Six days: two days before.
+        assert_eq!(found(10, 16, 13), None);
+        assert_eq!(severity(found(10, 16, 15)), Some(Severity::Warning));
+        // RFC 5280, section 4.1.2.5: without an end.
+        assert_eq!(found(10, 2_932_896, 20_000), None);
+    }
 }

@@ -6,9 +6,13 @@
 
 mod error;
 mod file;
+mod limits;
 mod machine;
+mod origin;
 mod participant;
+mod reload;
 mod section;
+mod server;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -22,11 +26,14 @@ use toml::de::{DeTable, DeValue};
 
 use self::error::Problems;
 pub use self::error::{ConfigError, Problem};
+pub use self::limits::ServerLimits;
 pub use self::machine::{Finding, Severity};
+pub use self::origin::{InvalidOrigin, Origin};
 #[cfg(test)]
 pub(crate) use self::participant::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
 pub use self::participant::{ParticipantConfig, Source};
 use self::section::Section;
+pub use self::server::{LogFormat, ServerConfig, TlsFiles};
 pub use self::settings::{OnCrash, PipelineConfig, RunsConfig, SpaceConfig};
 
 /// All settings.
@@ -38,13 +45,15 @@ pub struct Config {
     pub runs: RunsConfig,
     /// What stays free.
     pub space: SpaceConfig,
+    /// How the server works.
+    pub server: ServerConfig,
     /// Who takes part in a full run, in the order of the file, which is the order they work in. At most
     /// [`MAX_PARTICIPANTS`]; their names and the names of their files are unique without regard to case.
     pub participants: Vec<ParticipantConfig>,
 }
 
 /// The parts of the file.
-const PARTS: [&str; 4] = ["pipeline", "runs", "space", "participant"];
+const PARTS: [&str; 5] = ["pipeline", "runs", "space", "server", "participant"];
 
 impl Config {
     /// Reads a configuration file.
@@ -95,6 +104,9 @@ impl Config {
         if let Some(mut section) = part(document, "space", problems) {
             config.space = SpaceConfig::read(&mut section);
         }
+        if let Some(mut section) = part(document, "server", problems) {
+            config.server = ServerConfig::read(&mut section);
+        }
         config.participants = participants(document, &config, problems);
         config
     }
@@ -134,8 +146,9 @@ fn unknown_part(key: &str) -> String {
         Some("pipeline") => ": did you mean [pipeline]?",
         Some("runs") => ": did you mean [runs]?",
         Some("space") => ": did you mean [space]?",
+        Some("server") => ": did you mean [server]?",
         _ => ";",
     };
     let key = key.escape_debug();
-    format!("there is no part `{key}`{meant} the parts are [pipeline], [runs], [space] and [[participant]]")
+    format!("there is no part `{key}`{meant} the parts are [pipeline], [runs], [space], [server] and [[participant]]")
 }

@@ -45,6 +45,16 @@ impl<'a, 'p> Section<'a, 'p> {
         self.problems.add(self.span.clone(), message);
     }
 
+    /// Something is wrong here.
+    pub(super) fn refuse_at(&mut self, span: Range<usize>, message: String) {
+        self.problems.add(span, message);
+    }
+
+    /// The table inside this one that is the value of a key; `None` where it is not there, or a problem.
+    pub(super) fn part(&mut self, key: &str, what: &str) -> Option<Section<'a, '_>> {
+        Section::of(self.value(key)?, what, self.problems)
+    }
+
     /// Something is wrong with this value.
     pub(super) fn refuse_value(&mut self, key: &str, message: String) {
         let span = self.value(key).map_or_else(|| self.span.clone(), Spanned::span);

@@ -56,6 +56,8 @@ pub struct RunsConfig {
     pub max_tries: u32,
     /// The pause before the second try, where the participant does not say so itself; it doubles with each further one.
     pub retry_delay: Duration,
+    /// A backup that is asked for while one is under way waits for it; else it is refused.
+    pub queueing: bool,
 }
 
 impl Default for RunsConfig {
@@ -67,6 +69,7 @@ impl Default for RunsConfig {
             on_crash: OnCrash::Resume,
             max_tries: 3,
             retry_delay: Duration::from_secs(5),
+            queueing: false,
         }
     }
 }
@@ -81,8 +84,8 @@ impl RunsConfig {
         }
     }
 
-    pub(crate) const KEYS: [&str; 6] =
-        ["max_parallel", "max_attempts", "resume_within", "on_crash", "max_tries", "retry_delay"];
+    pub(crate) const KEYS: [&str; 7] =
+        ["max_parallel", "max_attempts", "resume_within", "on_crash", "max_tries", "retry_delay", "queueing"];
 
     pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
         section.allow("[runs]", &Self::KEYS, |_| None);
@@ -100,6 +103,7 @@ impl RunsConfig {
             }),
             max_tries: max_tries(section, default.max_tries),
             retry_delay: retry_delay(section, default.retry_delay),
+            queueing: section.read_or("queueing", default.queueing, values::flag),
         }
     }
 }

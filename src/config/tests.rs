@@ -6,6 +6,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod server;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +25,7 @@ max_parallel = 8
 max_attempts = 5
 resume_within = "90m"
 on_crash = "fail"
+queueing = true
 max_tries = 2
 retry_delay = "1s"
 [space]
@@ -75,6 +78,7 @@ fn all_settings_are_read() {
         on_crash: OnCrash::Fail,
         max_tries: 2,
         retry_delay: Duration::from_secs(1),
+        queueing: true,
     };
     assert_eq!((config.runs, config.space.min_free), (runs, 10 << 30));
 
@@ -164,10 +168,15 @@ fn wrong_settings_are_told_with_line_and_key_and_what_is_allowed() {
         ("[runs]\nretry_delay = '61s'", &[(2, "`retry_delay`: \"61s\" is too long: at most 60 s")]),
         ("[runs]\nretry_delay = 'none'", &[(2, "`retry_delay`: \"none\" is no duration")]),
         ("[runs]\non_crash = 'restart'", &[(2, "`on_crash`: \"restart\" is not known: \"resume\" or \"fail\"")]),
+        ("[runs]\nqueueing = 'yes'", &[(2, "`queueing`: true or false is needed, not a string")]),
         ("[space]\nmin_free = '10 parsecs'", &[(2, "`min_free`: \"10 parsecs\" is no size: write it as `10 GiB`")]),
         ("[space]\nmin_free = -1", &[(2, "`min_free`: a size")]),
         ("[space]\nmin_free = '99999999999 TiB'", &[(2, "is no size")]),
         ("\n[spaces]\n", &[(2, "no part `spaces`: did you mean [space]?")]),
+        (
+            "[serve]\n",
+            &[(1, "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [space], [server]")],
+        ),
         ("[[participants]]", &[(1, "did you mean [[participant]]?")]),
         ("participant = 'site'", &[(1, "[[participant]], with two brackets, is needed, not a string")]),
         ("[participant]\nname = 'site'", &[(1, "with two brackets")]),

@@ -51,6 +51,21 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
     parse_duration(text(value, "a duration as \"6h\", \"90m\" or \"30s\"")?)
 }
 
+/// A duration in these bounds.
+pub(super) fn duration_within(value: &DeValue<'_>, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = duration(value)?;
+    if bounds.contains(&duration) {
+        return Ok(duration);
+    }
+    let given = value.as_str().unwrap_or_default();
+    Err(format!("{given:?} is out of bounds: {} to {}", shown(*bounds.start()), shown(*bounds.end())))
+}
+
+/// A duration as it may be written: `1h 30m`.
+fn shown(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |span| format!("{span:#}"))
+}
+
 /// A pause between two tries.
 pub(super) fn pause(value: &DeValue<'_>) -> Result<Duration, String> {
     let pause = duration(value)?;
@@ -92,6 +107,23 @@ pub(super) fn size(value: &DeValue<'_>) -> Result<u64, String> {
     }
     let text = text(value, WHAT)?;
     parse_size(text).ok_or_else(|| format!("{text:?} is no size: write it as `10 GiB`, `500 MB` or a number of bytes"))
+}
+
+/// A number of bytes in these bounds.
+pub(super) fn size_within(value: &DeValue<'_>, bounds: RangeInclusive<usize>) -> Result<usize, String> {
+    let bytes = size(value)?;
+    let inside = usize::try_from(bytes).ok().filter(|bytes| bounds.contains(bytes));
+    inside
+        .ok_or_else(|| format!("{bytes} bytes are out of bounds: {} to {}", unit(*bounds.start()), unit(*bounds.end())))
+}
+
+/// A whole number of KiB or MiB as it may be written.
+fn unit(bytes: usize) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
 }
 
 fn parse_size(text: &str) -> Option<u64> {

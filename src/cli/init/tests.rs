@@ -13,7 +13,7 @@ use std::path::Path;
 use super::questions::ask;
 use super::text::{Chosen, Participant, Takes, configuration, for_shell};
 use crate::config::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
-use crate::config::{Config, PipelineConfig, RunsConfig, Source, SpaceConfig};
+use crate::config::{Config, PipelineConfig, RunsConfig, ServerConfig, ServerLimits, Source, SpaceConfig};
 use crate::pipeline::Compression;
 
 /// The template with all its settings in force.
@@ -41,6 +41,8 @@ fn every_key_is_in_the_template() {
     assert_eq!(keys(&table["pipeline"]), known(&[&PipelineConfig::KEYS]));
     assert_eq!(keys(&table["runs"]), known(&[&RunsConfig::KEYS]));
     assert_eq!(keys(&table["space"]), known(&[&SpaceConfig::KEYS]));
+    assert_eq!(keys(&table["server"]), known(&[&ServerConfig::KEYS]));
+    assert_eq!(keys(&table["server"]["limits"]), known(&[&ServerLimits::KEYS]));
     let participants = table["participant"].as_array().unwrap();
     assert_eq!(keys(&participants[0]), known(&[&SHARED_KEYS, &FILES_KEYS]));
     assert_eq!(keys(&participants[1]), known(&[&SHARED_KEYS, &COMMAND_KEYS]));
@@ -48,8 +50,9 @@ fn every_key_is_in_the_template() {
 
 #[test]
 fn the_template_shows_the_defaults() {
-    let config = parse(&in_force());
-    assert_eq!((config.pipeline, config.runs, config.space), Default::default());
+    let mut config = parse(&in_force());
+    assert!(config.server.tls.take().is_some(), "a certificate has no default");
+    assert_eq!((config.pipeline, config.runs, config.space, config.server), Default::default());
     // Without what a participant needs no default for, it stays as it is.
     let least = "[[participant]]\nname = 'site'\nkind = 'files'\npaths = ['/srv/site']\nexclude = ['*.tmp', 'cache/']\n\
                  [[participant]]\nname = 'shop'\nkind = 'command'\ncommand = ['pg_dump', '-Fc', 'shop']\n\
