@@ -24,3 +24,4 @@ pub mod run;
 mod schema;
 pub mod supervision;
 pub mod system;
+pub mod tally;
