@@ -2,27 +2,20 @@
 
 use std::time::Duration;
 
-use holdfast_model::ids::Sha256;
-use sha2::Digest;
 use subtle::ConstantTimeEq;
 
 use super::caller::Principal;
 use super::error::{ApiError, ErrorCode};
-use crate::engine::Holdfast;
+use crate::engine::{Holdfast, token_hash};
 
 /// Longest token that is looked at, in bytes.
 const MAX_TOKEN: usize = 256;
-
-/// The hash a token is known by: SHA-256, which is enough for one of 256 random bits.
-pub(crate) fn hash(token: &str) -> Sha256 {
-    Sha256(sha2::Sha256::digest(token.as_bytes()).into())
-}
 
 /// Who a token stands for. A wrong one counts against its source: above a rate it is not even answered as wrong, but as too many. One
 /// that is right is taken at any time, so that nobody can lock others out.
 pub(super) async fn authenticate(engine: &Holdfast, token: &str, source: &str) -> Result<Principal, ApiError> {
     let now = engine.now();
-    let asked = hash(token);
+    let asked = token_hash(token);
     let found = engine
         .read(|known| {
             let token = known.access.by_hash(&asked).filter(|token| token.is_live(now))?;

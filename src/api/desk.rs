@@ -70,6 +70,11 @@ impl Desk {
         &self.epoch
     }
 
+    /// Records what was counted and not recorded yet. To be asked for before the engine stops.
+    pub async fn flush(&self, engine: &crate::engine::Holdfast) {
+        self.counts.record(engine).await;
+    }
+
     /// How long it stays.
     #[must_use]
     pub fn life(&self) -> &Life {

@@ -42,7 +42,7 @@ pub(super) async fn command(
         code: code.to_owned(),
         fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
     };
-    Ok(call.engine.record_audit(AuditCommand::Record(record)).await?)
+    Ok(call.engine.record_audit(AuditCommand::Command(record)).await?)
 }
 
 /// Records that a command was refused before it was tried, where somebody known asked for it.
@@ -56,7 +56,7 @@ pub(super) async fn refusal(call: &Call, error: &ApiError) -> Result<(), ApiErro
 }
 
 /// What is counted in the current minute.
-pub struct Counts {
+pub(super) struct Counts {
     allowed: AtomicU32,
     now: Mutex<Minute>,
 }
@@ -163,12 +163,12 @@ impl Counts {
             let more_sources = sources.len().saturating_sub(NAMED) as u64 + minute.unnamed;
             sources.truncate(NAMED);
             let sum = GuessesSummedV1 { from, to, count: minute.guesses, sources, more_sources };
-            keep(engine, "", AuditCommand::SumGuesses(sum)).await;
+            keep(engine, "", AuditCommand::Guesses(sum)).await;
         }
         for (principal, refused) in minute.refused.into_iter().filter(|(_, refused)| refused.count > REFUSALS) {
             let Refused { count, role, source, command } = refused;
             let sum = RefusalsSummedV1 { command, role, source, from, to, count: count - REFUSALS };
-            keep(engine, &principal, AuditCommand::SumRefusals(sum)).await;
+            keep(engine, &principal, AuditCommand::Refusals(sum)).await;
         }
     }
 }

@@ -83,6 +83,9 @@ pub(super) enum Command {
     /// Read the event log
     #[command(subcommand)]
     Log(LogCommand),
+    /// Answer other programs over TCP, WebSocket and HTTP until told to stop
+    #[command(after_help = SERVE_HELP)]
+    Serve,
     /// Write a commented configuration, by questions or by flags
     Init(InitArgs),
     /// Look at the configuration
@@ -95,6 +98,17 @@ pub(super) enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+const SERVE_HELP: &str = "\
+Examples:
+  holdfast serve
+  holdfast serve --config /etc/holdfast.toml --home /var/lib/holdfast
+
+It says on one line each where it listens and where the first admin token lies. [server] in the
+configuration sets addresses, TLS, limits and what a stop does.
+
+Signals: TERM and INT stop it (what is open is resumed by the next start), HUP reads the
+configuration again.";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

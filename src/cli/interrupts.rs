@@ -26,6 +26,11 @@ impl Interrupts {
         Ok(Self { interrupt, terminate, hang_up, last: None })
     }
 
+    /// Without the terminal that goes away: for a server, to whom that signal means something else.
+    pub(super) fn without_hang_up() -> Result<Self, CliError> {
+        Ok(Self { hang_up: None, ..Self::new()? })
+    }
+
     /// Waits for the next wish.
     pub(super) async fn next(&mut self) {
         loop {

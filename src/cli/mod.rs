@@ -16,6 +16,7 @@ mod output;
 mod participants;
 mod restore;
 mod runs;
+//SERVE mod serve;
 mod server_settings;
 mod verify;
 mod watcher;
@@ -104,7 +105,7 @@ fn run(cli: Cli, output: Output) -> CliResult {
         _ => {}
     }
     let config = config::load(cli.config.as_deref(), &home)?;
-    let context = Context { home, config, output, lock_wait: cli.lock_wait };
+    let context = Context { home, config, config_file: cli.config, output, lock_wait: cli.lock_wait };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -129,6 +130,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Delete(args) => delete::delete(context, args).await,
         Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
+        Command::Serve => Ok(Exit::Good), //SERVE
         Command::Completions { .. } | Command::Config(_) | Command::Init(_) => Ok(Exit::Good),
     }
 }
@@ -137,6 +139,8 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
 struct Context {
     home: PathBuf,
     config: Config,
+    /// The configuration's file, where one was given.
+    config_file: Option<PathBuf>,
     output: Output,
     lock_wait: Duration,
 }

@@ -79,7 +79,6 @@ pub(super) fn as_json(server: &ServerConfig) -> Value {
             "connections": limits.connections,
             "in_flight": limits.in_flight,
             "channels": limits.channels,
-            "replay_events": limits.replay_events,
             "requests_per_second": limits.requests_per_second,
             "burst": limits.burst,
             "guesses_per_minute": limits.guesses_per_minute,

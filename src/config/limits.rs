@@ -48,8 +48,6 @@ pub struct ServerLimits {
     pub in_flight: usize,
     /// Channels a connection is subscribed to.
     pub channels: usize,
-    /// Events kept of each channel for clients that come back.
-    pub replay_events: usize,
     /// Requests of a connection in a second, over time.
     pub requests_per_second: NonZeroU32,
     /// Requests of a connection at once.
@@ -79,7 +77,6 @@ impl Default for ServerLimits {
             connections: 100,
             in_flight: 32,
             channels: 64,
-            replay_events: 256,
             requests_per_second: at_least_one(50),
             burst: at_least_one(100),
             guesses_per_minute: at_least_one(10),
@@ -94,7 +91,7 @@ const fn at_least_one(number: u32) -> NonZeroU32 {
 }
 
 impl ServerLimits {
-    pub(crate) const KEYS: [&str; 21] = [
+    pub(crate) const KEYS: [&str; 20] = [
         "message_before_auth",
         "message",
         "answer",
@@ -111,7 +108,6 @@ impl ServerLimits {
         "connections",
         "in_flight",
         "channels",
-        "replay_events",
         "requests_per_second",
         "burst",
         "guesses_per_minute",
@@ -156,7 +152,6 @@ impl ServerLimits {
             connections: number(section, "connections", default.connections, 1, 10_000),
             in_flight: number(section, "in_flight", default.in_flight, 1, 1024),
             channels: number(section, "channels", default.channels, 1, 1024),
-            replay_events: number(section, "replay_events", default.replay_events, 16, 65_536),
             requests_per_second: rate(section, "requests_per_second", default.requests_per_second, 100_000),
             burst: rate(section, "burst", default.burst, 100_000),
             guesses_per_minute: rate(section, "guesses_per_minute", default.guesses_per_minute, 1000),

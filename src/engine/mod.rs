@@ -20,6 +20,7 @@ mod request;
 mod restores;
 mod running;
 mod secrets;
+mod serving;
 mod settle;
 mod subscribe;
 mod view;
@@ -27,7 +28,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::Addr;
@@ -52,6 +53,7 @@ pub use self::error::EngineError;
 pub(crate) use self::manifest::artifact as recorded;
 pub(crate) use self::plan::configured;
 pub use self::projections::{Endpoints, Projections};
+pub(crate) use self::records::new_token;
 pub use self::records::token_hash;
 pub use self::registry::Registered;
 use self::registry::Registry;
@@ -59,9 +61,11 @@ pub use self::request::Backup;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 use self::running::{Parts, Running};
 pub use self::secrets::SecretsError;
+pub use self::serving::WeakHoldfast;
 use self::settle::Settled;
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::view::{HomeView, ViewError, fold_history};
+use crate::api::{Desk, Settings};
 use crate::command::Launcher;
 use crate::config::Config;
 pub use crate::participant::FilesDefinition;
@@ -102,7 +106,9 @@ pub struct Holdfast {
 
 struct Shared {
     home: Home,
-    config: Config,
+    config: RwLock<Arc<Config>>,
+    launcher: Launcher,
+    desk: Arc<Desk>,
     root: Addr<Root>,
     world: World,
     live: LiveCounts,
@@ -130,7 +136,7 @@ impl Holdfast {
     /// [`EngineError`]; the home is then as it was, but for what opening the log repaired.
     pub async fn start(root: &Path, start: Start) -> Result<Self, EngineError> {
         let data_plane = tokio::runtime::Handle::current();
-        let registry = plan::participants(&start, root)?;
+        let (registry, launcher) = plan::participants(&start, root)?;
         let root = root.to_owned();
         let opening = start.clone();
         let opened = tokio::task::spawn_blocking(move || ledger::open(&root, &opening)).await;
@@ -175,7 +181,9 @@ impl Holdfast {
         };
         let shared = Shared {
             home: opened.home,
-            config: start.config,
+            config: RwLock::new(Arc::new(start.config)),
+            launcher,
+            desk: Arc::new(Desk::new(Settings::default())),
             root,
             world,
             live,
@@ -247,9 +255,9 @@ impl Holdfast {
     }
 
     async fn request(&self, backup: Backup) -> Result<RunHandle, EngineError> {
-        let (run_type, participants) = plan::of(&backup.what, &self.shared.registry.all(), &self.shared.config.runs)?;
+        let config = self.shared.config.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (run_type, participants) = plan::of(&backup.what, &self.shared.registry.all(), &config.runs)?;
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let config = &self.shared.config;
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let run = NewRun {
             request: RunRequestedV2 {

@@ -62,16 +62,21 @@ fn ad_hoc(
 }
 
 /// The participants of the configuration, then those of the application.
-pub(super) fn participants(start: &Start, home: &Path) -> Result<Registry, EngineError> {
+pub(super) fn participants(start: &Start, home: &Path) -> Result<(Registry, Launcher), EngineError> {
     let commands = start.config.participants.iter().any(|one| matches!(one.source, Source::Command(_)));
     let launcher = match &start.launcher {
         Some(launcher) => launcher.clone(),
         None if commands => return Err(EngineError::NoLauncher),
         None => Launcher::this_program(),
     };
-    let configured = configured(&start.config, home, &launcher).into_iter();
-    Registry::new(configured.chain(start.participants.clone()).collect(), start.late_registration)
-        .map_err(EngineError::ParticipantTwice)
+    let registry = Registry::new(configured(&start.config, home, &launcher), start.late_registration);
+    let registry = registry.map_err(EngineError::ParticipantTwice)?;
+    start
+        .participants
+        .iter()
+        .try_for_each(|participant| registry.add(participant.clone()))
+        .map_err(EngineError::ParticipantTwice)?;
+    Ok((registry, launcher))
 }
 
 /// The participants of a configuration. `home` is never part of what they take.

@@ -260,12 +260,26 @@ impl Holdfast {
         expires_at: Option<Timestamp>,
     ) -> Result<(SecretString, Token), EngineError> {
         let text = new_token()?;
+        let token = self.register_token(name, role, &text, expires_at).await?;
+        Ok((text, token))
+    }
+
+    /// Takes a token from now on whose text somebody else made.
+    ///
+    /// # Errors
+    /// As [`Holdfast::create_token`].
+    pub(crate) async fn register_token(
+        &self,
+        name: TokenName,
+        role: Role,
+        text: &SecretString,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Token, EngineError> {
         let token_id = self.shared.world.clock.new_id();
         let hash = token_hash(text.expose_secret());
         let new = TokenCreatedV1 { token_id, name, role, hash, expires_at };
         let told = self.tell::<Access>(StreamId::access(), AccessCommand::Create(new)).await?;
-        let token = told.state.token(token_id).cloned().ok_or(EngineError::Stopped)?;
-        Ok((text, token))
+        told.state.token(token_id).cloned().ok_or(EngineError::Stopped)
     }
 
     /// Takes a token no more, by its id or its name. Answers which it was.
@@ -304,7 +318,8 @@ fn refused(refusal: EndpointRefusal) -> EngineError {
     RootError::Endpoint(CommandError::Refused(refusal)).into()
 }
 
-fn new_token() -> Result<SecretString, EngineError> {
+/// A new token: 256 random bits in hexadecimal after what every token begins with.
+pub(crate) fn new_token() -> Result<SecretString, EngineError> {
     let mut bytes = secrecy::zeroize::Zeroizing::new([0; TOKEN_BYTES]);
     getrandom::fill(&mut *bytes).map_err(|error| EngineError::Random(error.to_string()))?;
     let mut text = String::with_capacity(TOKEN_PREFIX.len() + 2 * TOKEN_BYTES);

@@ -20,34 +20,70 @@ pub struct Registered {
 /// The participants of one engine, in the order they work in. Clones share it.
 #[derive(Clone)]
 pub(super) struct Registry {
-    known: Arc<RwLock<Vec<Registered>>>,
+    known: Arc<RwLock<Known>>,
     changed: Arc<watch::Sender<()>>,
     /// How long a run that goes on waits for one that the application has not registered yet.
     late: Duration,
 }
 
+#[derive(Default)]
+struct Known {
+    /// Those of the configuration.
+    configured: Vec<Registered>,
+    /// Those of the application.
+    registered: Vec<Registered>,
+}
+
+impl Known {
+    fn all(&self) -> impl Iterator<Item = &Registered> {
+        self.configured.iter().chain(&self.registered)
+    }
+}
+
+/// Names are told apart without case: they are file names of artifacts, too.
+fn same(one: &Registered, other: &Registered) -> bool {
+    one.descriptor.name.as_str().eq_ignore_ascii_case(other.descriptor.name.as_str())
+}
+
 impl Registry {
-    /// Names are told apart without case: they are file names of artifacts, too.
+    /// With those of the configuration.
     ///
     /// # Errors
     /// A name that is there twice.
-    pub(super) fn new(participants: Vec<Registered>, late: Duration) -> Result<Self, ParticipantName> {
+    pub(super) fn new(configured: Vec<Registered>, late: Duration) -> Result<Self, ParticipantName> {
         let registry = Self { known: Arc::default(), changed: Arc::new(watch::Sender::new(())), late };
-        participants.into_iter().try_for_each(|participant| registry.add(participant))?;
+        registry.reconfigure(configured)?;
         Ok(registry)
     }
 
-    /// Adds one.
+    /// Puts others in the place of those of the configuration.
+    ///
+    /// # Errors
+    /// A name that is there twice, and then nothing has changed.
+    pub(super) fn reconfigure(&self, configured: Vec<Registered>) -> Result<(), ParticipantName> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for (index, one) in configured.iter().enumerate() {
+            let before = configured.iter().take(index).chain(&known.registered);
+            if before.into_iter().any(|other| same(one, other)) {
+                return Err(one.descriptor.name.clone());
+            }
+        }
+        known.configured = configured;
+        drop(known);
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Adds one of the application.
     ///
     /// # Errors
     /// Its name, where it is taken.
     pub(super) fn add(&self, participant: Registered) -> Result<(), ParticipantName> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let name = participant.descriptor.name.clone();
-        if known.iter().any(|other| other.descriptor.name.as_str().eq_ignore_ascii_case(name.as_str())) {
-            return Err(name);
+        if known.all().any(|other| same(&participant, other)) {
+            return Err(participant.descriptor.name);
         }
-        known.push(participant);
+        known.registered.push(participant);
         drop(known);
         self.changed.send_replace(());
         Ok(())
@@ -55,13 +91,13 @@ impl Registry {
 
     /// All of them.
     pub(super) fn all(&self) -> Vec<Registered> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).all().cloned().collect()
     }
 
     /// The one called `name`.
     pub(super) fn find(&self, name: &ParticipantName) -> Option<Registered> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|participant| participant.descriptor.name == *name).cloned()
+        known.all().find(|participant| participant.descriptor.name == *name).cloned()
     }
 
     /// The one called `name`, also where it is registered a little later.

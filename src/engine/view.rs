@@ -15,7 +15,7 @@ use super::{APP_VERSION, ledger};
 /// How many events are read at a time.
 const BATCH: usize = 1000;
 /// What those are started for who go on with open runs.
-const RESUMING: [&str; 2] = ["backup", "resume"];
+const RESUMING: [&str; 4] = ["application", "backup", "resume", "serve"];
 
 /// Why a home cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -180,7 +180,7 @@ impl StartFullBackup {
             return Ok(handle);
         }
         if !call.desk.settings().queueing
-            && let Some(open) = call.engine.open_run().await?
+            && let Some(open) = call.engine.open_run().await
         {
             let text = format!("run {} is at work: wait for its end, or cancel it", open.run_id);
             let mut error = ApiError::new(ErrorCode::BackupAlreadyRunning, text);

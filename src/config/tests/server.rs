@@ -35,7 +35,6 @@ slow_consumer = "1s"
 connections = 10000
 in_flight = 1
 channels = 2
-replay_events = 512
 requests_per_second = 1000
 burst = 2000
 guesses_per_minute = 3
@@ -73,7 +72,6 @@ fn all_settings_of_the_server_are_read() {
             connections: 10_000,
             in_flight: 1,
             channels: 2,
-            replay_events: 512,
             requests_per_second: rate(1000),
             burst: rate(2000),
             guesses_per_minute: rate(3),
