@@ -107,6 +107,30 @@ impl Holdfast {
         self.runtime.block_on(self.engine.cancel(run_id, reason))
     }
 
+    /// All of one run.
+    ///
+    /// # Errors
+    /// As [`engine::Holdfast::run`].
+    pub fn run(&self, run_id: RunId) -> Result<Arc<Run>, EngineError> {
+        self.runtime.block_on(self.engine.run(run_id))
+    }
+
+    /// Keeps a run from deletion.
+    ///
+    /// # Errors
+    /// As [`engine::Holdfast::lock`].
+    pub fn lock(&self, run_id: RunId, reason: &str) -> Result<Arc<Run>, EngineError> {
+        self.runtime.block_on(self.engine.lock(run_id, reason))
+    }
+
+    /// Lets a run be deleted again.
+    ///
+    /// # Errors
+    /// As [`engine::Holdfast::unlock`].
+    pub fn unlock(&self, run_id: RunId) -> Result<Arc<Run>, EngineError> {
+        self.runtime.block_on(self.engine.unlock(run_id))
+    }
+
     /// Waits until no run is open, or for so long. Says whether none is.
     #[must_use]
     pub fn drain(&self, within: Duration) -> bool {

@@ -76,6 +76,10 @@ pub(super) enum Command {
     Restore(RestoreArgs),
     /// Delete a run's directory; its history stays
     Delete(DeleteArgs),
+    /// Keep a run from deletion
+    Lock(LockArgs),
+    /// Let a locked run be deleted again
+    Unlock(UnlockArgs),
     /// Go on with runs that were interrupted
     Resume,
     /// Show who takes part and how they stand; test or reset one
@@ -293,6 +297,27 @@ pub(super) struct RestoreArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  holdfast delete 20261121-031500-000042")]
 pub(super) struct DeleteArgs {
+    /// A run id
+    #[arg(value_name = "RUN")]
+    pub(super) run: RunId,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  holdfast lock 20261121-031500-000042 --reason 'before the migration'\n\nA run that is locked already gets the new reason."
+)]
+pub(super) struct LockArgs {
+    /// A run id
+    #[arg(value_name = "RUN")]
+    pub(super) run: RunId,
+    /// Why, for whoever wants to delete it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  holdfast unlock 20261121-031500-000042")]
+pub(super) struct UnlockArgs {
     /// A run id
     #[arg(value_name = "RUN")]
     pub(super) run: RunId,

@@ -11,6 +11,7 @@ mod exit;
 mod in_place;
 mod init;
 mod interrupts;
+mod lock;
 mod log;
 mod output;
 mod participants;
@@ -128,6 +129,8 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Dump(args) => browse::dump(context, args),
         Command::Restore(args) => restore::restore(context, args).await,
         Command::Delete(args) => delete::delete(context, args).await,
+        Command::Lock(args) => lock::lock(context, args).await,
+        Command::Unlock(args) => lock::unlock(context, args).await,
         Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
         Command::Serve => Ok(Exit::Good), //SERVE

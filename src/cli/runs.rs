@@ -169,6 +169,7 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     if row.status == RunStatus::Interrupted {
         field("next", "`holdfast resume` goes on with it".into());
     }
+    field("job", printable(row.job.as_bytes()));
     field("type", format!("{}, {}", row.run_type.as_str(), row.trigger.as_str()));
     field("requested", format!("{} by {}", time(run.requested_at().seconds()), row.requested_by));
     field("started", time(row.started_at));
@@ -184,6 +185,10 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
         (true, _) => field("directory", "deleted".into()),
         (false, "") => {}
         (false, path) => field("directory", root.join(path).display().to_string()),
+    }
+    if row.locked {
+        let reason = printable(row.lock_reason.as_bytes());
+        field("locked", if reason.is_empty() { "yes".into() } else { reason });
     }
     if let Some(last) = run.last_verified() {
         let result = if last.ok { "all as recorded" } else { "DAMAGED" };

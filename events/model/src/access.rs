@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_token_is_found_by_its_hash_and_knows_where_it_comes_from() {
-        let one = given([]).seconds_later(2).when(AccessCommand::Create(token(1, "ci"))).then([created(1, "ci")]);
+        let one =
+            given::<Access>([]).seconds_later(2).when(AccessCommand::Create(token(1, "ci"))).then([created(1, "ci")]);
         let found = one.state().by_hash(&token(1, "ci").hash).expect("known");
         assert_eq!((found.name.as_str(), found.role, found.created_by.as_str()), ("ci", Role::Operator, PRINCIPAL));
         assert_eq!((found.created_at, found.revoked_at), (Timestamp(2_000_000), None));
@@ -308,7 +309,7 @@ mod tests {
     #[test]
     fn a_name_is_used_by_one_live_token_at_a_time() {
         let short = TokenCreatedV1 { expires_at: Some(Timestamp(5_000_000)), ..token(1, "ci") };
-        let one = given([AccessEvent::TokenCreated(short)]);
+        let one = given::<Access>([AccessEvent::TokenCreated(short)]);
         one.clone().when(AccessCommand::Create(token(2, "ci"))).refused(AccessRefusal::Exists);
         let later = one.seconds_later(5).when(AccessCommand::Create(token(2, "ci"))).then([created(2, "ci")]);
         assert!(!later.state().token(Uuid::from_u128(1)).expect("kept").is_live(Timestamp(5_000_000)));
@@ -318,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_token_is_revoked_once_by_name_or_id() {
-        let two = given([created(1, "ci"), created(2, "ops")]);
+        let two = given::<Access>([created(1, "ci"), created(2, "ops")]);
         let after =
             two.when(revoke("ci")).then([revoked(1)]).when(revoke(&Uuid::from_u128(2).to_string())).then([revoked(2)]);
         for gone in ["ci", "ops", "nobody", &Uuid::from_u128(1).to_string()] {
@@ -330,7 +331,7 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_tokens_and_to_the_memory_of_revoked_ones() {
-        let full = given((0..1000).map(|number| created(number, &format!("t{number}"))));
+        let full = given::<Access>((0..1000).map(|number| created(number, &format!("t{number}"))));
         full.clone().when(AccessCommand::Create(token(5000, "more"))).refused(AccessRefusal::Full);
         let less = full.and((0..300).map(revoked));
         assert_eq!(ids(&less), (100..1000).collect::<Vec<_>>(), "the newest 200 revoked ones are kept");

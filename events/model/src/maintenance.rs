@@ -117,7 +117,10 @@ mod tests {
 
     #[test]
     fn another_reason_is_another_fact_and_not_another_beginning() {
-        let on = given([enabled("move")]).seconds_later(9).when(enable("still moving")).then([enabled("still moving")]);
+        let on = given::<Maintenance>([enabled("move")])
+            .seconds_later(9)
+            .when(enable("still moving"))
+            .then([enabled("still moving")]);
         assert_eq!((on.state().reason.as_str(), on.state().since), ("still moving", Some(Timestamp(0))));
     }
 

@@ -1,11 +1,12 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, Warnings};
 use crate::ids::{StreamId, Timestamp, Version};
 use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV1};
 use crate::run::{
-    RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunPublishedV1, RunRequestedV2, Trigger,
+    RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1, RunPublishedV1, RunRequestedV2,
+    RunUnlockedV1, RunVerifiedV1, Trigger,
 };
 use crate::system::HomeCreatedV1;
 
@@ -19,19 +20,24 @@ fn restore_id(number: u128) -> RestoreId {
 }
 
 #[derive(Default)]
-struct Log(History);
+struct Log {
+    history: History,
+    now: Timestamp,
+    principal: String,
+    key: String,
+}
 
 impl Log {
     fn push(&mut self, stream: StreamId, data: impl Into<Event>) -> &mut Self {
         let data = data.into();
-        self.0.apply(&Envelope {
-            position: self.0.folded_to().next(),
+        self.history.apply(&Envelope {
+            position: self.history.folded_to().next(),
             stream,
             version: Version(1),
-            time: Timestamp(0),
+            time: self.now,
             event_id: Uuid::nil(),
             correlation_id: Uuid::nil(),
-            principal: String::new(),
+            principal: self.principal.clone(),
             event_type: data.name(),
             data,
         });
@@ -61,7 +67,7 @@ impl Log {
             resume_within_s: 600,
             max_parallel: 1,
             job: String::new(),
-            idempotency_key: String::new(),
+            idempotency_key: self.key.clone(),
         };
         self.run(counter, RunEvent::Requested(request))
     }
@@ -71,7 +77,7 @@ impl Log {
     }
 
     fn latest(&self) -> (Option<u32>, Vec<u32>) {
-        let (latest, passed) = self.0.latest();
+        let (latest, passed) = self.history.latest();
         (latest.map(|entry| entry.run_id.counter()), passed.iter().map(|entry| entry.run_id.counter()).collect())
     }
 }
@@ -105,18 +111,18 @@ fn a_deleted_run_is_neither_latest_nor_passed_over() {
     log.run(2, RunEvent::DeleteRequested(RunDeleteRequestedV1 {}));
     log.run(3, RunEvent::DeleteRequested(RunDeleteRequestedV1 {}));
     assert_eq!(log.latest(), (Some(1), vec![]));
-    assert_eq!(log.0.deleting().map(|entry| entry.run_id).collect::<Vec<_>>(), [id(2), id(3)]);
+    assert_eq!(log.history.deleting().map(|entry| entry.run_id).collect::<Vec<_>>(), [id(2), id(3)]);
     log.run(2, RunEvent::Deleted(RunDeletedV1 {})).run(3, RunEvent::Deleted(RunDeletedV1 {}));
-    assert_eq!((log.latest(), log.0.deleting().count()), ((Some(1), vec![]), 0));
-    assert!(log.0.run(id(2)).is_some_and(|entry| entry.deleted), "it stays in the history");
+    assert_eq!((log.latest(), log.history.deleting().count()), ((Some(1), vec![]), 0));
+    assert!(log.history.run(id(2)).is_some_and(|entry| entry.deleted), "it stays in the history");
 }
 
 #[test]
 fn order_is_that_of_the_log_and_not_of_the_ids() {
     let mut log = Log::default();
     log.requested(9).requested(2).requested(5);
-    let order: Vec<_> = log.0.newest_first().map(|entry| entry.run_id.counter()).collect();
-    assert_eq!((order, log.0.highest_counter()), (vec![5, 2, 9], 9));
+    let order: Vec<_> = log.history.newest_first().map(|entry| entry.run_id.counter()).collect();
+    assert_eq!((order, log.history.highest_counter()), (vec![5, 2, 9], 9));
     log.published(2, Outcome::Completed);
     assert_eq!(log.latest(), (Some(2), vec![5]));
 }
@@ -129,9 +135,9 @@ fn a_run_is_open_until_it_is_published_or_ended() {
     log.run(1, RunEvent::Classified(RunClassifiedV1 { outcome, error_summary: error_summary.clone() }));
     log.run(2, RunEvent::Ended(RunEndedV1 { outcome: Outcome::Cancelled, error_summary }));
     log.published(3, Outcome::Completed);
-    assert_eq!(log.0.open().map(|entry| entry.run_id).collect::<Vec<_>>(), [id(1)]);
-    assert_eq!(log.0.run(id(2)).and_then(|entry| entry.outcome), Some(Outcome::Cancelled));
-    assert_eq!(log.0.run(id(4)), None);
+    assert_eq!(log.history.open().map(|entry| entry.run_id).collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(log.history.run(id(2)).and_then(|entry| entry.outcome), Some(Outcome::Cancelled));
+    assert_eq!(log.history.run(id(4)), None);
 }
 
 #[test]
@@ -148,12 +154,79 @@ fn open_restores_are_listed_the_oldest_first() {
         };
         log.push(StreamId::restore(restore_id(number)), RestoreEvent::Requested(request));
     }
-    assert_eq!(log.0.open_restores(), [restore_id(3), restore_id(1), restore_id(2)]);
+    assert_eq!(log.history.open_restores(), [restore_id(3), restore_id(1), restore_id(2)]);
     let done = RestoreCompletedV1 { files: 0, bytes: 0, warnings: 0 };
     let failure = Failure::new(FailureKind::Fatal, "CODE", "it did not work");
     log.push(StreamId::restore(restore_id(3)), RestoreEvent::Completed(done));
     log.push(StreamId::restore(restore_id(2)), RestoreEvent::Failed(RestoreFailedV1 { failure }));
-    assert_eq!(log.0.open_restores(), [restore_id(1)]);
+    assert_eq!(log.history.open_restores(), [restore_id(1)]);
+    let newest: Vec<_> = log.history.restores_newest_first().map(|entry| entry.restore_id).collect();
+    assert_eq!(newest, [restore_id(2), restore_id(1), restore_id(3)]);
+    let ends = |after| log.history.restore_ends_after(Position(after)).collect::<Vec<_>>();
+    assert_eq!(ends(0), [(Position(4), restore_id(3)), (Position(5), restore_id(2))]);
+    assert_eq!(ends(4), [(Position(5), restore_id(2))]);
+    assert_eq!(log.history.restore(restore_id(3)).and_then(|entry| entry.ended), Some(Position(4)));
+    assert_eq!(log.history.restore(restore_id(9)), None);
+}
+
+#[test]
+fn ends_are_listed_from_a_position_in_the_order_they_came() {
+    let mut log = Log::default();
+    log.requested(1).requested(2);
+    log.now = Timestamp(7);
+    log.published(2, Outcome::Failed).published(1, Outcome::Completed);
+    let ends = |after| log.history.ends_after(Position(after)).collect::<Vec<_>>();
+    assert_eq!(ends(0), [(Position(3), id(2)), (Position(4), id(1))]);
+    assert_eq!((ends(3), ends(4)), (vec![(Position(4), id(1))], vec![]));
+    let entry = log.history.run(id(2)).expect("known");
+    assert_eq!((entry.ended, entry.ended_at, entry.trigger), (Some(Position(3)), Some(Timestamp(7)), Trigger::Manual));
+}
+
+#[test]
+fn an_entry_knows_its_lock_and_its_last_good_verification() {
+    let mut log = Log::default();
+    let verified = |ok| RunEvent::Verified(RunVerifiedV1 { ok, files: 1, bytes: 1, errors: Warnings::default() });
+    log.requested(1).published(1, Outcome::Completed).run(1, RunEvent::Locked(RunLockedV1 { reason: "x".into() }));
+    assert!(log.history.run(id(1)).is_some_and(|entry| entry.locked && entry.verified_at.is_none()));
+    log.now = Timestamp(5);
+    log.run(1, verified(true)).run(1, RunEvent::Unlocked(RunUnlockedV1 {}));
+    log.now = Timestamp(6);
+    log.run(1, verified(false));
+    let entry = log.history.run(id(1)).expect("known");
+    assert_eq!((entry.locked, entry.verified_at), (false, Some(Timestamp(5))));
+}
+
+#[test]
+fn a_key_leads_its_principal_to_the_newest_run_for_a_day() {
+    const DAY: i64 = 24 * 3600 * 1_000_000;
+    let mut log = Log { principal: "ada".into(), key: "nightly".into(), ..Log::default() };
+    log.requested(1);
+    let find = |log: &Log, who: &str, key: &str, now| log.history.by_key(who, key, Timestamp(now));
+    assert_eq!(find(&log, "ada", "nightly", DAY - 1), Some(id(1)));
+    assert_eq!(find(&log, "ada", "nightly", -DAY), Some(id(1)), "a clock that stepped back forgets nothing");
+    assert_eq!(find(&log, "ada", "nightly", DAY), None);
+    assert_eq!((find(&log, "bob", "nightly", 0), find(&log, "ada", "", 0)), (None, None));
+    log.now = Timestamp(DAY);
+    log.requested(2);
+    assert_eq!(find(&log, "ada", "nightly", DAY + 1), Some(id(2)));
+    log.key = String::new();
+    log.requested(3);
+    assert_eq!(find(&log, "ada", "", DAY), None);
+}
+
+#[test]
+fn the_oldest_keys_go_first() {
+    let mut log = Log::default();
+    let again = |log: &mut Log, counter: u32, key: u32| {
+        log.key = format!("k{key}");
+        log.requested(counter);
+    };
+    (1..=10_000).for_each(|number| again(&mut log, number, number));
+    again(&mut log, 20_000, 1);
+    assert_eq!(log.history.by_key("", "k2", Timestamp(0)), Some(id(2)), "a key that is used again takes no more room");
+    again(&mut log, 20_001, 20_001);
+    let find = |key: &str| log.history.by_key("", key, Timestamp(0)).map(RunId::counter);
+    assert_eq!((find("k1"), find("k2"), find("k3"), find("k20001")), (Some(20_000), None, Some(3), Some(20_001)));
 }
 
 #[test]
@@ -162,5 +235,5 @@ fn events_of_others_only_move_the_place() {
     let created = HomeCreatedV1 { server_id: Uuid::nil(), app_version: "0.1.0".into() };
     log.push(StreamId::system(), crate::event::SystemEvent::HomeCreated(created));
     log.published(7, Outcome::Completed);
-    assert_eq!((log.0.folded_to(), log.0.newest_first().count()), (Position(2), 0));
+    assert_eq!((log.history.folded_to(), log.history.newest_first().count()), (Position(2), 0));
 }

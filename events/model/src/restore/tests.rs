@@ -68,3 +68,19 @@ fn the_longest_paths_fit_an_event_and_longer_ones_are_refused() {
     let longer = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH + 1], ..longest };
     given::<Restore>([]).when(RestoreCommand::Request(longer)).refused(RestoreRefusal::PathTooLong);
 }
+
+#[test]
+fn a_restore_is_shown_from_what_is_recorded() {
+    let view = |run: &Given<Restore>, owned| run.state().view(owned).expect("asked for");
+    assert_eq!(given::<Restore>([]).state().view(true), None);
+    let run = running().seconds_later(5);
+    assert_eq!(
+        (view(&run, true).status, view(&run, false).status),
+        (RestoreStatus::Running, RestoreStatus::Interrupted)
+    );
+    let done = view(&run.clone().when(RestoreCommand::Complete(DONE)).granted(), false);
+    assert_eq!((done.status, done.files, done.bytes, done.finished_at), (RestoreStatus::Completed, 3, 9, 5));
+    assert_eq!((done.target.as_str(), done.safety.as_str(), done.participants.len()), ("/srv/out", "none", 0));
+    let failed = view(&run.when(RestoreCommand::Fail(failure(FailureKind::Fatal))).granted(), false);
+    assert_eq!((failed.status, failed.error_summary.as_str()), (RestoreStatus::Failed, "it did not work (CODE)"));
+}

@@ -1,8 +1,15 @@
 //! Any event of every kind, and the largest of each.
 
-use holdfast_model::event::{Event, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent};
+use holdfast_model::access as ac;
+use holdfast_model::audit as au;
+use holdfast_model::endpoint as en;
+use holdfast_model::event::{
+    AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent,
+    SystemEvent,
+};
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
+use holdfast_model::maintenance as m;
 use holdfast_model::participant as p;
 use holdfast_model::restore as re;
 use holdfast_model::run as r;
@@ -78,8 +85,9 @@ pub(crate) fn target() -> impl Strategy<Value = r::Target> + Clone {
 pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV2> + Clone {
     use r::Trigger::{Cron, Manual, PreUpdate, Shutdown};
     let kinds = (select(vec![r::RunType::Full, r::RunType::Scoped]), select(vec![Manual, Cron, PreUpdate, Shutdown]));
-    (run_id(), kinds, short(), any::<(bool, u32, u64, u32)>()).prop_map(
-        |(run_id, (run_type, trigger), compression, (strict, max_attempts, resume_within_s, max_parallel))| {
+    (run_id(), kinds, (short(), short(), short()), any::<(bool, u32, u64, u32)>()).prop_map(
+        |(run_id, (run_type, trigger), texts, (strict, max_attempts, resume_within_s, max_parallel))| {
+            let (compression, job, idempotency_key) = texts;
             r::RunRequestedV2 {
                 run_id,
                 run_type,
@@ -89,8 +97,8 @@ pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV2> + Clone {
                 max_attempts,
                 resume_within_s,
                 max_parallel,
-                job: String::new(),
-                idempotency_key: String::new(),
+                job,
+                idempotency_key,
             }
         },
     )
@@ -139,7 +147,7 @@ macro_rules! event {
 
 /// One strategy for each row of [`Event::TABLE`], in its order.
 pub(crate) fn every_kind() -> Vec<BoxedStrategy<Event>> {
-    [run_kinds(), other_kinds()].concat()
+    [run_kinds(), other_kinds(), control_kinds()].concat()
 }
 
 fn run_kinds() -> Vec<BoxedStrategy<Event>> {
@@ -216,6 +224,8 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             r::ParticipantTryFailedV1 { participant, try_number, failure, output, retry_after_ms }
         }),
         event!(RunEvent::ParticipantDue, participant(), |participant| r::ParticipantDueV1 { participant }),
+        event!(RunEvent::Locked, text(), |reason| r::RunLockedV1 { reason }),
+        event!(RunEvent::Unlocked, Just(()), |()| r::RunUnlockedV1 {}),
     ]
 }
 
@@ -257,6 +267,68 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
             s::EngineStartedV1 { pid, purpose, app_version }
         }),
         event!(SystemEvent::LogRepaired, text(), |what| s::LogRepairedV1 { what }),
+    ]
+}
+
+fn endpoint() -> impl Strategy<Value = en::EndpointConfigV1> + Clone {
+    let name = "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"));
+    let texts = (short(), short(), short(), short());
+    (name, texts, any::<(bool, u32, u64, u64, u32, u64)>(), option::of(uuid())).prop_map(
+        |(name, (host, url, login, retention), numbers, secret)| {
+            let (enable, mode, timeinterval_s, timeout_s, retry_attempts, retry_delay_s) = numbers;
+            en::EndpointConfigV1 {
+                name,
+                host,
+                url,
+                login,
+                enable,
+                mode,
+                timeinterval_s,
+                timeout_s,
+                retry_attempts,
+                retry_delay_s,
+                retention,
+                secret,
+            }
+        },
+    )
+}
+
+pub(crate) fn time() -> impl Strategy<Value = Timestamp> + Clone {
+    any::<i64>().prop_map(Timestamp)
+}
+
+pub(crate) fn role() -> impl Strategy<Value = ac::Role> + Clone {
+    select(ac::Role::ALL.to_vec())
+}
+
+fn control_kinds() -> Vec<BoxedStrategy<Event>> {
+    use au::CommandOutcome::{Accepted, Done, Failed, Refused};
+    let name = "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"));
+    let token = (uuid(), name, role(), digest(), option::of(time()));
+    let outcome = select(vec![Accepted, Done, Refused, Failed]);
+    let command = ((short(), short(), short(), short()), outcome, short(), vec((short(), short()), 0..au::MAX_FIELDS));
+    let refusals = (short(), short(), short(), (time(), time()), any::<u64>());
+    let guesses = (time(), time(), any::<(u64, u64)>(), vec((short(), any::<u64>()), 0..au::MAX_SOURCES));
+    vec![
+        event!(EndpointEvent::Added, endpoint(), |config| en::EndpointAddedV1 { config }),
+        event!(EndpointEvent::Updated, endpoint(), |config| en::EndpointUpdatedV1 { config }),
+        event!(EndpointEvent::Deleted, Just(()), |()| en::EndpointDeletedV1 {}),
+        event!(AccessEvent::TokenCreated, token, |(token_id, name, role, hash, expires_at)| {
+            ac::TokenCreatedV1 { token_id, name, role, hash, expires_at }
+        }),
+        event!(AccessEvent::TokenRevoked, uuid(), |token_id| ac::TokenRevokedV1 { token_id }),
+        event!(AuditEvent::CommandRecorded, command, |((command, role, door, source), outcome, code, fields)| {
+            au::CommandRecordedV1 { command, role, door, source, outcome, code, fields }
+        }),
+        event!(AuditEvent::RefusalsSummed, refusals, |(command, role, source, (from, to), count)| {
+            au::RefusalsSummedV1 { command, role, source, from, to, count }
+        }),
+        event!(AuditEvent::GuessesSummed, guesses, |(from, to, (count, more_sources), sources)| {
+            au::GuessesSummedV1 { from, to, count, sources, more_sources }
+        }),
+        event!(MaintenanceEvent::Enabled, text(), |reason| m::MaintenanceEnabledV1 { reason }),
+        event!(MaintenanceEvent::Disabled, Just(()), |()| m::MaintenanceDisabledV1 {}),
     ]
 }
 
@@ -331,6 +403,20 @@ pub(crate) fn largest() -> Vec<Event> {
             retry_delay_ms: u64::MAX,
         })
         .into(),
+        RunEvent::Requested(r::RunRequestedV2 {
+            run_id,
+            run_type: r::RunType::Scoped,
+            trigger: r::Trigger::Shutdown,
+            compression: "c".repeat(r::MAX_KIND),
+            strict: true,
+            max_attempts: u32::MAX,
+            resume_within_s: u64::MAX,
+            max_parallel: u32::MAX,
+            job: "j".repeat(r::MAX_JOB),
+            idempotency_key: "k".repeat(r::MAX_KEY),
+        })
+        .into(),
+        RunEvent::Locked(r::RunLockedV1 { reason: failure.message.clone() }).into(),
         RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
         RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
         RunEvent::Verified(r::RunVerifiedV1 { ok: false, files: u64::MAX, bytes: u64::MAX, errors: warnings }).into(),

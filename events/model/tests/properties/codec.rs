@@ -65,7 +65,7 @@ fn a_length_that_no_memory_holds_is_refused_before_any_is_taken() {
     let hostile = [[253].as_slice(), &u64::MAX.to_le_bytes()].concat();
     for (number, _, versions) in Event::TABLE {
         for version in *versions {
-            // Two events have no fields, and for them these are bytes that follow the end.
+            // Some events have no fields, and for them these are bytes that follow the end.
             let decoded = Event::decode(EventType(*number), *version, &hostile);
             assert!(matches!(decoded, Err(CodecError::Malformed(_))), "{number}: {decoded:?}");
         }

@@ -1,12 +1,15 @@
 //! Folding: any events in any order, and snapshots of what others than runs fold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_model::access::{Access, AccessCommand, MAX_REVOKED, TokenCreatedV1};
 use holdfast_model::aggregate::{Aggregate, Moment};
 use holdfast_model::codec::Envelope;
+use holdfast_model::endpoint::Endpoint;
 use holdfast_model::event::{Event, ParticipantEvent, RestoreEvent, RunEvent};
 use holdfast_model::history::History;
-use holdfast_model::ids::{Position, RestoreId, RunId, StreamId, Timestamp, Version};
+use holdfast_model::ids::{Position, RestoreId, RunId, Sha256, StreamId, Timestamp, Version};
+use holdfast_model::maintenance::Maintenance;
 use holdfast_model::participant::{ChildV1, Participant, ParticipantCommand, Work};
 use holdfast_model::progress::Progress;
 use holdfast_model::restore::Restore;
@@ -15,7 +18,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::arbitrary::{any_event, failure};
+use crate::arbitrary::{any_event, failure, role};
 
 fn moment(time: i64) -> Moment {
     Moment { time: Timestamp(time), principal: "local:uid=0".into() }
@@ -78,6 +81,12 @@ proptest! {
         }
         let ended = listed.iter().filter(|entry| entry.outcome.is_some()).count();
         prop_assert_eq!(history.open().count() + ended, listed.len());
+        let ends: Vec<_> = history.ends_after(Position::START).collect();
+        prop_assert!(ends.is_sorted_by(|one, next| one.0 < next.0));
+        prop_assert_eq!(ends.len(), ended);
+        for (position, run_id) in &ends {
+            prop_assert_eq!(history.run(*run_id).and_then(|entry| entry.ended), Some(*position));
+        }
         let (latest, passed) = history.latest();
         prop_assert!(latest.is_none_or(|latest| passed.iter().all(|entry| entry.requested > latest.requested)));
     }
@@ -85,6 +94,8 @@ proptest! {
     #[test]
     fn any_events_in_any_order_fold_without_a_panic(events in vec(any_event(), 0..60), times in vec(any::<i64>(), 60)) {
         let (mut run, mut participant, mut restore) = (Run::default(), Participant::default(), Restore::default());
+        let (mut endpoint, mut access, mut maintenance) =
+            (Endpoint::default(), Access::default(), Maintenance::default());
         for (event, time) in events.into_iter().zip(times) {
             let moment = moment(time);
             match event {
@@ -99,7 +110,10 @@ proptest! {
                     let _ = participant.effects(&[event]);
                 }
                 Event::RestoreEvent(event) => restore.apply(&event, &moment),
-                Event::SystemEvent(_) => {}
+                Event::EndpointEvent(event) => endpoint.apply(&event, &moment),
+                Event::AccessEvent(event) => access.apply(&event, &moment),
+                Event::MaintenanceEvent(event) => maintenance.apply(&event, &moment),
+                Event::AuditEvent(_) | Event::SystemEvent(_) => {}
             }
         }
     }
@@ -129,6 +143,51 @@ proptest! {
             prop_assert_eq!(&fold(&snapshot, &all[cut..]), &participant);
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn a_restore_is_listed_once_and_is_open_or_has_an_end(log in log()) {
+        let history = fold(&History::default(), &log);
+        let listed: Vec<_> = history.restores_newest_first().collect();
+        prop_assert!(listed.is_sorted_by(|newer, older| newer.requested > older.requested));
+        for entry in &listed {
+            prop_assert_eq!(history.restore(entry.restore_id), Some(*entry));
+        }
+        let ends = history.restore_ends_after(Position::START).count();
+        prop_assert_eq!(history.open_restores().len() + ends, listed.len());
+    }
+
+    #[test]
+    fn tokens_are_folded_again_to_the_same_and_no_name_is_live_twice(commands in vec(access_command(), 0..60)) {
+        let (mut access, mut all) = (Access::default(), Vec::new());
+        for command in commands {
+            let Ok(events) = access.decide(command, Timestamp(0)) else { continue };
+            events.iter().for_each(|event| access.apply(event, &moment(0)));
+            all.extend(events);
+            let live: Vec<_> = access.tokens().filter(|token| token.is_live(Timestamp(0))).collect();
+            let names: BTreeSet<_> = live.iter().map(|token| &token.name).collect();
+            prop_assert_eq!(names.len(), live.len());
+            prop_assert!(access.tokens().all(|token| access.by_hash(&token.hash) == Some(token)));
+            prop_assert!(access.tokens().filter(|token| token.revoked_at.is_some()).count() <= MAX_REVOKED);
+        }
+        let mut again = Access::default();
+        all.iter().for_each(|event| again.apply(event, &moment(0)));
+        prop_assert_eq!(again, access);
+    }
+}
+
+fn access_command() -> impl Strategy<Value = AccessCommand> {
+    let name = || proptest::sample::select(vec!["a", "b", "c"]);
+    let create = (name(), role(), any::<u128>()).prop_map(|(name, role, number)| {
+        let mut hash = [7; 32];
+        hash[..16].copy_from_slice(&number.to_be_bytes());
+        let name = name.parse().expect("a name");
+        let token_id = Uuid::from_u128(number);
+        AccessCommand::Create(TokenCreatedV1 { token_id, name, role, hash: Sha256(hash), expires_at: None })
+    });
+    let revoke = name().prop_map(|token| AccessCommand::Revoke { token: token.into() });
+    prop_oneof![2 => create, 1 => revoke]
 }
 
 fn participant_command() -> impl Strategy<Value = ParticipantCommand> {

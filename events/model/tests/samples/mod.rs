@@ -1,9 +1,16 @@
 //! One fixed event of each type. An older version of it reads to the same, brought forward: a field that a later version
 //! added holds here what the upcast gives it.
 
-use holdfast_model::event::{Event, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent};
+use holdfast_model::access as ac;
+use holdfast_model::audit as au;
+use holdfast_model::endpoint as en;
+use holdfast_model::event::{
+    AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent,
+    SystemEvent,
+};
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
+use holdfast_model::maintenance as m;
 use holdfast_model::participant as p;
 use holdfast_model::restore as re;
 use holdfast_model::run as r;
@@ -45,7 +52,8 @@ pub(crate) fn samples() -> Vec<Event> {
     let runs = run_samples().into_iter().map(Event::from);
     let participants = participant_samples().into_iter().map(Event::from);
     let restores = restore_samples().into_iter().map(Event::from);
-    runs.chain(participants).chain(restores).chain(system_samples().into_iter().map(Event::from)).collect()
+    let system = system_samples().into_iter().map(Event::from);
+    runs.chain(participants).chain(restores).chain(system).chain(endpoint_samples()).chain(people_samples()).collect()
 }
 
 fn run_samples() -> Vec<RunEvent> {
@@ -133,6 +141,8 @@ fn run_samples() -> Vec<RunEvent> {
             bytes: 66_000,
             errors: warnings(&["site.tar.zst: 1 byte short"]),
         }),
+        RunEvent::Locked(r::RunLockedV1 { reason: "before the move".into() }),
+        RunEvent::Unlocked(r::RunUnlockedV1 {}),
         RunEvent::DeleteRequested(r::RunDeleteRequestedV1 {}),
         RunEvent::Deleted(r::RunDeletedV1 {}),
         RunEvent::DeleteFailed(r::RunDeleteFailedV1 {
@@ -187,5 +197,73 @@ fn system_samples() -> Vec<SystemEvent> {
             app_version: "0.1.0".into(),
         }),
         SystemEvent::LogRepaired(s::LogRepairedV1 { what: "a torn commit of 40 bytes was dropped".into() }),
+    ]
+}
+
+fn endpoint_samples() -> Vec<Event> {
+    let config = en::EndpointConfigV1 {
+        name: "offsite".parse().expect("a name"),
+        host: "backup.example:22".into(),
+        url: "sftp://backup.example/srv".into(),
+        login: "holdfast".into(),
+        enable: true,
+        mode: 1,
+        timeinterval_s: 86_400,
+        timeout_s: 60,
+        retry_attempts: 3,
+        retry_delay_s: 10,
+        retention: "30d".into(),
+        secret: Some(uuid(5)),
+    };
+    let updated = en::EndpointConfigV1 { enable: false, secret: None, ..config.clone() };
+    vec![
+        EndpointEvent::Added(en::EndpointAddedV1 { config }).into(),
+        EndpointEvent::Updated(en::EndpointUpdatedV1 { config: updated }).into(),
+        EndpointEvent::Deleted(en::EndpointDeletedV1 {}).into(),
+    ]
+}
+
+/// Who may do what, who did what, and maintenance.
+fn people_samples() -> Vec<Event> {
+    let (from, to) = (Timestamp(1_795_298_400_000_000), Timestamp(1_795_298_459_000_001));
+    vec![
+        AccessEvent::TokenCreated(ac::TokenCreatedV1 {
+            token_id: uuid(6),
+            name: "ci".parse().expect("a name"),
+            role: ac::Role::Manager,
+            hash: digest(7),
+            expires_at: Some(to),
+        })
+        .into(),
+        AccessEvent::TokenRevoked(ac::TokenRevokedV1 { token_id: uuid(6) }).into(),
+        AuditEvent::CommandRecorded(au::CommandRecordedV1 {
+            command: "DeleteBackupRun".into(),
+            role: "manager".into(),
+            door: "http".into(),
+            source: "[::1]:50412".into(),
+            outcome: au::CommandOutcome::Refused,
+            code: "BACKUP_RUN_LOCKED".into(),
+            fields: vec![("run_id".into(), run_id().to_string())],
+        })
+        .into(),
+        AuditEvent::RefusalsSummed(au::RefusalsSummedV1 {
+            command: "StartFullBackup".into(),
+            role: "viewer".into(),
+            source: "127.0.0.1:50413".into(),
+            from,
+            to,
+            count: 300,
+        })
+        .into(),
+        AuditEvent::GuessesSummed(au::GuessesSummedV1 {
+            from,
+            to,
+            count: 4_711,
+            sources: vec![("203.0.113.9".into(), 4_000), ("203.0.113.10".into(), 711)],
+            more_sources: 0,
+        })
+        .into(),
+        MaintenanceEvent::Enabled(m::MaintenanceEnabledV1 { reason: "the move".into() }).into(),
+        MaintenanceEvent::Disabled(m::MaintenanceDisabledV1 {}).into(),
     ]
 }

@@ -7,8 +7,8 @@ const STAGES: [&str; 9] =
     ["unknown", "queued", "preparing", "working", "sealing", "publishing", "ended", "deleting", "deleted"];
 
 /// A command, and for each stage what becomes of it: `+` facts follow, `=` it is granted without a new fact; refused as
-/// `N` not found, `E` exists, `O` out of order, `A` active, `X` not active, `D` deleted.
-const GRANTED: [(&str, &str); 17] = [
+/// `N` not found, `E` exists, `O` out of order, `A` active, `X` not active, `L` locked, `D` deleted.
+const GRANTED: [(&str, &str); 19] = [
     ("Request", "+EEEEEEEE"),
     ("Start", "N+OOOOOOD"),
     ("DirectoryReady", "NO+OOOOOD"),
@@ -23,6 +23,8 @@ const GRANTED: [(&str, &str); 17] = [
     ("Published", "NOOOO+OOD"),
     ("Recover", "N=++++=+="),
     ("Verified", "NAAAAA+DD"),
+    ("Lock", "N++++++DD"),
+    ("Unlock", "N======DD"),
     ("Delete", "NAAAAA+=D"),
     ("Deleted", "NOOOOOO+D"),
     ("DeleteFailed", "NOOOOOO+D"),
@@ -44,6 +46,8 @@ fn command(name: &str) -> RunCommand {
         "Published" => RunCommand::Published,
         "Recover" => recover(Found::Running),
         "Verified" => RunCommand::Verified(verified(true)),
+        "Lock" => RunCommand::Lock { reason: "audit".into() },
+        "Unlock" => RunCommand::Unlock,
         "Delete" => RunCommand::Delete,
         "Deleted" => RunCommand::Deleted,
         "DeleteFailed" => RunCommand::DeleteFailed(failure(FailureKind::Retryable)),
@@ -79,6 +83,7 @@ fn each_command_is_granted_in_its_stages_and_refused_in_all_others() {
                 Err(Refusal::OutOfOrder) => 'O',
                 Err(Refusal::Active) => 'A',
                 Err(Refusal::NotActive) => 'X',
+                Err(Refusal::Locked(_)) => 'L',
                 Err(Refusal::Deleted) => 'D',
                 Err(Refusal::Invalid(_)) => 'I',
             })
