@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod aggregate;
+pub mod alert;
 pub mod audit;
 pub mod codec;
 pub mod endpoint;

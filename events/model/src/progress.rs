@@ -1,8 +1,14 @@
 //! How far a run has come, as programs and people are shown it. Field names and types are the wire contract.
 //!
-//! Folded from the run's events; live byte counts may be laid over it and are at most one recorded step ahead.
+//! [`Progress::of`] is folded from the run's events, with live counts laid over it that are at most one recorded step ahead.
+//! [`Course`] is the same as it is shown over time: within an attempt its percents never fall, and it knows the pace.
+
+mod course;
+mod pace;
 
 use std::collections::BTreeMap;
+
+pub use self::course::{Course, Live};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,6 +69,8 @@ pub struct Progress {
     pub trigger: Option<Trigger>,
     /// Where it stands.
     pub status: Option<RunStatus>,
+    /// Which attempt it is in, 1 for the first. An attempt that follows an interruption may begin lower than was shown before.
+    pub attempt: u32,
     /// What it is doing.
     pub phase: Phase,
     /// The same for people.
@@ -87,11 +95,12 @@ pub struct Progress {
     pub finished_at: i64,
     /// Content bytes done.
     pub bytes_done: u64,
-    /// Content bytes in all; 0 where not known.
+    /// Content bytes in all; 0 where somebody's are not known.
     pub bytes_total: u64,
-    /// Content bytes a second since the start.
+    /// Bytes a second over the last half minute: of content while participants write, of artifacts while they are read again. Of an
+    /// ended run, content bytes a second from its start to its end.
     pub bytes_per_second: u64,
-    /// Seconds to go; 0 where not known.
+    /// Seconds until the run has ended, the reading again included; 0 where not known.
     pub eta_seconds: u64,
     /// Each participant.
     pub participants: Vec<ParticipantProgress>,
@@ -122,8 +131,10 @@ pub struct ParticipantProgress {
     pub files_total: u64,
 }
 
-/// How much of the way lies before the last check: reading everything again takes the rest.
+/// How much of the way lies before everything is read again.
 const WORK_SHARE: f64 = 90.0;
+/// How much of it lies before the rename.
+const CHECKED: f64 = 99.0;
 
 impl Progress {
     /// No run at work.
@@ -135,6 +146,7 @@ impl Progress {
             run_type: None,
             trigger: None,
             status: None,
+            attempt: 0,
             phase: Phase::Idle,
             message: String::new(),
             current_participant: String::new(),
@@ -154,48 +166,57 @@ impl Progress {
         }
     }
 
-    /// The progress of `run` at `now`, with live counts where there are some. `owned` as for [`Run::status`].
+    /// The progress of `run` as it is recorded, with live counts where there are some. It knows no pace while the run is open. `owned`
+    /// as for [`Run::status`].
     #[must_use]
-    pub fn of(run: &Run, live: &BTreeMap<ParticipantName, Counts>, owned: bool, now: Timestamp) -> Self {
+    pub fn of(run: &Run, live: &BTreeMap<ParticipantName, Counts>, owned: bool) -> Self {
+        Self::with(run, live, 0, owned)
+    }
+
+    fn with(run: &Run, live: &BTreeMap<ParticipantName, Counts>, checked: u64, owned: bool) -> Self {
         let Some(request) = run.request() else { return Self::idle(String::new()) };
         let phase = Self::phase(run);
-        let participants: Vec<_> =
-            run.participants().iter().map(|participant| of_participant(participant, live)).collect();
-        let (bytes_done, bytes_total) = participants.iter().fold((0_u64, 0_u64), |sum, row| {
-            (sum.0.saturating_add(row.bytes_done), sum.1.saturating_add(row.bytes_total))
-        });
+        let rows: Vec<_> = run.participants().iter().map(|participant| Row::of(participant, live)).collect();
+        let bytes_done = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.shown.bytes_done));
+        let to_go = rows.iter().try_fold(0_u64, |sum, row| Some(sum.saturating_add(row.to_go?)));
         let at_work = run.participants().iter().find(|participant| participant.status == ParticipantStatus::Running);
-        let elapsed = run.started_at().map_or(0, |at| now.0.saturating_sub(at.0).max(0));
-        let per_second = if elapsed > 0 { bytes_done as f64 * 1e6 / elapsed as f64 } else { 0.0 };
-        let to_go = bytes_total.saturating_sub(bytes_done) as f64;
         let status = run.status(owned);
+        let ended_at = run.finished_at().filter(|_| run.stage() == Stage::Ended);
         Self {
-            active: run.is_open(),
+            active: run.is_open() && owned,
             run_id: request.run_id.to_string(),
             run_type: Some(request.run_type),
             trigger: Some(request.trigger),
             status: Some(status),
+            attempt: run.attempt(),
             phase,
-            message: message(run, phase),
+            message: message(run, phase, status),
             current_participant: at_work.map(|participant| participant.name.to_string()).unwrap_or_default(),
-            overall_percent: overall(run, phase, &participants),
-            participants_total: participants.len() as u64,
+            overall_percent: overall(run, phase, &rows, checked),
+            participants_total: rows.len() as u64,
             participants_done: run.participants().iter().filter(|p| !p.status.is_open()).count() as u64,
             remote_total: 0,
             remote_done: 0,
             started_at: run.started_at().map_or(0, |at| at.seconds()),
             updated_at: run.updated_at().seconds(),
-            finished_at: if run.stage() == Stage::Ended { run.finished_at().map_or(0, |at| at.seconds()) } else { 0 },
+            finished_at: ended_at.map_or(0, |at| at.seconds()),
             bytes_done,
-            bytes_total,
-            bytes_per_second: per_second as u64,
-            eta_seconds: if phase == Phase::Backup && per_second >= 1.0 {
-                (to_go / per_second).ceil() as u64
-            } else {
-                0
+            bytes_total: to_go.map_or(0, |to_go| bytes_done.saturating_add(to_go)),
+            bytes_per_second: match (run.started_at(), ended_at) {
+                (Some(from), Some(to)) => average(bytes_done, from, to),
+                _ => 0,
             },
-            participants,
+            eta_seconds: 0,
+            participants: rows.into_iter().map(|row| row.shown).collect(),
         }
+    }
+}
+
+/// Bytes a second between two instants; 0 where no time passed between them.
+fn average(bytes: u64, from: Timestamp, to: Timestamp) -> u64 {
+    match to.0.saturating_sub(from.0) {
+        passed if passed > 0 => (bytes as f64 * 1e6 / passed as f64) as u64,
+        _ => 0,
     }
 }
 
@@ -218,7 +239,10 @@ impl Progress {
     }
 }
 
-fn message(run: &Run, phase: Phase) -> String {
+fn message(run: &Run, phase: Phase, status: RunStatus) -> String {
+    if status == RunStatus::Interrupted {
+        return "interrupted: nobody works on it until the next start goes on with it".to_owned();
+    }
     let text = match phase {
         Phase::Idle => "",
         Phase::Queued => "waits for its turn",
@@ -234,7 +258,46 @@ fn message(run: &Run, phase: Phase) -> String {
     text.to_owned()
 }
 
-fn of_participant(participant: &RunParticipant, live: &BTreeMap<ParticipantName, Counts>) -> ParticipantProgress {
+/// A participant as it is shown, and what it has to do.
+struct Row {
+    shown: ParticipantProgress,
+    /// Content bytes to go; `None` where that is not known.
+    to_go: Option<u64>,
+}
+
+impl Row {
+    fn of(participant: &RunParticipant, live: &BTreeMap<ParticipantName, Counts>) -> Self {
+        let counts = counts(participant, live);
+        let open = participant.status.is_open();
+        let total = counts.bytes_total.map(|total| total.max(counts.bytes_done));
+        let furthest = share(counts.bytes_done, counts.bytes_total).max(participant.furthest);
+        let phase = match participant.status {
+            ParticipantStatus::Pending => Phase::Queued,
+            ParticipantStatus::Running if counts.bytes_total.is_none() && counts.bytes_done == 0 => Phase::Prepare,
+            ParticipantStatus::Running => Phase::Backup,
+            ParticipantStatus::Completed => Phase::Done,
+            _ => Phase::Failed,
+        };
+        let shown = ParticipantProgress {
+            name: participant.name.to_string(),
+            status: participant.status.as_str().into(),
+            phase,
+            percent: if open { f64::from(furthest) / 100.0 } else { 100.0 },
+            message: participant.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
+            artifacts: participant.artifacts.len() as u64,
+            bytes_done: counts.bytes_done,
+            bytes_total: total.unwrap_or(0),
+            files_done: counts.files_done,
+            files_total: counts.files_total.unwrap_or(0).max(counts.files_done),
+        };
+        // What is left of one that has ended without is not done by anybody.
+        let to_go = if open { total.map(|total| total.saturating_sub(counts.bytes_done)) } else { Some(0) };
+        Self { shown, to_go }
+    }
+}
+
+/// What is recorded; ahead of it what is read live; and at the end what there was.
+fn counts(participant: &RunParticipant, live: &BTreeMap<ParticipantName, Counts>) -> Counts {
     let recorded = participant.progress.as_ref().map(|progress| Counts {
         bytes_done: progress.bytes_done,
         bytes_total: progress.bytes_total,
@@ -242,52 +305,36 @@ fn of_participant(participant: &RunParticipant, live: &BTreeMap<ParticipantName,
         files_total: progress.files_total,
     });
     let mut counts = recorded.unwrap_or_default();
-    let running = participant.status == ParticipantStatus::Running;
-    if let Some(live) = live.get(&participant.name).filter(|_| running) {
-        counts = *live;
-    }
-    if participant.status == ParticipantStatus::Completed {
-        let content =
-            participant.artifacts.iter().fold(0, |sum: u64, artifact| sum.saturating_add(artifact.content_bytes));
-        counts.bytes_done = counts.bytes_total.unwrap_or(content);
-        counts.bytes_total = Some(counts.bytes_done);
-        counts.files_done = participant.files;
-        counts.files_total = Some(participant.files);
-    }
-    let done = !participant.status.is_open();
-    let furthest = share(counts.bytes_done, counts.bytes_total).max(participant.furthest);
-    let phase = match participant.status {
-        ParticipantStatus::Pending => Phase::Queued,
-        ParticipantStatus::Running if counts.bytes_total.is_none() && counts.bytes_done == 0 => Phase::Prepare,
-        ParticipantStatus::Running => Phase::Backup,
-        ParticipantStatus::Completed => Phase::Done,
-        _ => Phase::Failed,
-    };
-    ParticipantProgress {
-        name: participant.name.to_string(),
-        status: participant.status.as_str().into(),
-        phase,
-        percent: if done { 100.0 } else { f64::from(furthest) / 100.0 },
-        message: participant.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
-        artifacts: participant.artifacts.len() as u64,
-        bytes_done: counts.bytes_done,
-        bytes_total: counts.bytes_total.unwrap_or(0).max(counts.bytes_done),
-        files_done: counts.files_done,
-        files_total: counts.files_total.unwrap_or(0).max(counts.files_done),
+    match participant.status {
+        ParticipantStatus::Running => live.get(&participant.name).copied().unwrap_or(counts),
+        ParticipantStatus::Completed => {
+            let content =
+                participant.artifacts.iter().fold(0, |sum: u64, artifact| sum.saturating_add(artifact.content_bytes));
+            counts.bytes_done = counts.bytes_total.unwrap_or(content);
+            counts.bytes_total = Some(counts.bytes_done);
+            counts.files_done = participant.files;
+            counts.files_total = Some(participant.files);
+            counts
+        }
+        _ => counts,
     }
 }
 
-fn overall(run: &Run, phase: Phase, participants: &[ParticipantProgress]) -> f64 {
+fn overall(run: &Run, phase: Phase, rows: &[Row], checked: u64) -> f64 {
     match phase {
-        Phase::Idle | Phase::Queued | Phase::Prepare | Phase::Barrier => 0.0,
-        Phase::Backup => {
-            let sum: f64 = participants.iter().map(|row| row.percent).sum();
-            sum / participants.len().max(1) as f64 * WORK_SHARE / 100.0
+        Phase::Idle | Phase::Queued | Phase::Barrier => 0.0,
+        // What an attempt keeps of the one before counts from its start.
+        Phase::Prepare | Phase::Backup => {
+            let sum: f64 = rows.iter().map(|row| row.shown.percent).sum();
+            sum / rows.len().max(1) as f64 * WORK_SHARE / 100.0
         }
         // Damage found while publishing leads back to sealing, and the way already gone does not count less for it.
-        Phase::Validate if run.target().is_some() => 99.0,
-        Phase::Validate => WORK_SHARE,
-        Phase::Finalize | Phase::PublishRemote => 99.0,
+        Phase::Validate if run.target().is_some() => CHECKED,
+        Phase::Validate => match run.check_bytes() {
+            0 => WORK_SHARE,
+            total => WORK_SHARE + (CHECKED - WORK_SHARE) * (checked as f64 / total as f64).min(1.0),
+        },
+        Phase::Finalize | Phase::PublishRemote => CHECKED,
         Phase::Done | Phase::Failed => 100.0,
     }
 }

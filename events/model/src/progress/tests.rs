@@ -11,18 +11,18 @@ use crate::run::{
 
 const SECOND: i64 = 1_000_000;
 
-fn name(text: &str) -> ParticipantName {
+pub(super) fn name(text: &str) -> ParticipantName {
     text.parse().expect("a name")
 }
 
 /// A run of two participants, folded one event a second.
-struct Film {
-    run: Run,
-    now: Timestamp,
+pub(super) struct Film {
+    pub(super) run: Run,
+    pub(super) now: Timestamp,
 }
 
 impl Film {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut film = Self { run: Run::default(), now: Timestamp(0) };
         film.show(&RunEvent::Requested(RunRequestedV2 {
             run_id: RunId::new(Timestamp(0), 1),
@@ -51,25 +51,25 @@ impl Film {
         film
     }
 
-    fn show(&mut self, event: &RunEvent) -> Progress {
+    pub(super) fn show(&mut self, event: &RunEvent) -> Progress {
         self.now.0 += SECOND;
         self.run.apply(event, &Moment { time: self.now, principal: String::new() });
         self.progress()
     }
 
     fn progress(&self) -> Progress {
-        Progress::of(&self.run, &BTreeMap::new(), true, self.now)
+        Progress::of(&self.run, &BTreeMap::new(), true)
     }
 
-    fn started(&mut self) -> Progress {
+    pub(super) fn started(&mut self) -> Progress {
         self.show(&RunEvent::Started(RunStartedV1 { attempt: 1 }))
     }
 
-    fn begun(&mut self, participant: &str) -> Progress {
+    pub(super) fn begun(&mut self, participant: &str) -> Progress {
         self.show(&RunEvent::ParticipantStarted(ParticipantStartedV1 { participant: name(participant), try_number: 1 }))
     }
 
-    fn progressed(&mut self, participant: &str, bytes_done: u64, bytes_total: Option<u64>) -> Progress {
+    pub(super) fn progressed(&mut self, participant: &str, bytes_done: u64, bytes_total: Option<u64>) -> Progress {
         let (participant, files_done, files_total) = (name(participant), 1, None);
         self.show(&RunEvent::ParticipantProgressed(ParticipantProgressedV1 {
             participant,
@@ -80,7 +80,7 @@ impl Film {
         }))
     }
 
-    fn completed(&mut self, participant: &str) -> Progress {
+    pub(super) fn completed(&mut self, participant: &str) -> Progress {
         let stored = StoredFileV1 {
             file: format!("{participant}.lz4").parse().expect("a name"),
             size_bytes: 40,
@@ -104,7 +104,7 @@ impl Film {
         }))
     }
 
-    fn classified(&mut self, outcome: Outcome) -> Progress {
+    pub(super) fn classified(&mut self, outcome: Outcome) -> Progress {
         self.show(&RunEvent::Classified(RunClassifiedV1 { outcome, error_summary: String::new() }))
     }
 }
@@ -122,9 +122,9 @@ fn a_run_is_followed_from_the_queue_to_its_end() {
     assert_eq!((first.phase, first.current_participant.as_str(), first.overall_percent), (Phase::Backup, "a", 0.0));
     let half = film.progressed("a", 50, Some(100));
     assert_eq!((half.participants[0].percent, half.overall_percent), (50.0, 22.5));
-    assert_eq!((half.bytes_done, half.bytes_total), (50, 100));
-    // 50 bytes in the two seconds since the run left the queue: 50 more take two.
-    assert_eq!((half.bytes_per_second, half.eta_seconds), (25, 2));
+    // What the other one has is not known before it begins.
+    assert_eq!((half.bytes_done, half.bytes_total, half.participants[0].bytes_total), (50, 0, 100));
+    assert_eq!((half.bytes_per_second, half.eta_seconds), (0, 0));
     let one = film.completed("a");
     assert_eq!((one.participants_done, one.participants[0].artifacts, one.participants[0].percent), (1, 1, 100.0));
     assert_eq!((one.participants[0].files_done, one.participants[0].files_total), (4, 4));
@@ -207,22 +207,65 @@ fn live_counts_are_laid_over_participants_at_work_only() {
     film.completed("b");
     let counts = Counts { bytes_done: 60, bytes_total: Some(100), files_done: 2, files_total: Some(3) };
     let live = BTreeMap::from([(name("a"), counts), (name("b"), counts), (name("nobody"), counts)]);
-    let shown = Progress::of(&film.run, &live, true, film.now);
+    let shown = Progress::of(&film.run, &live, true);
     assert_eq!((shown.participants[0].percent, shown.participants[0].files_total), (60.0, 3));
     assert_eq!((shown.participants[1].percent, shown.participants[1].bytes_done), (100.0, 100));
 }
 
 #[test]
-fn without_a_known_size_there_is_no_estimate_and_a_clock_that_stepped_back_gives_none() {
+fn a_size_that_is_not_known_is_not_made_up() {
     let mut film = Film::new();
     film.started();
     film.begun("a");
     assert_eq!(film.progressed("a", 0, None).participants[0].phase, Phase::Prepare);
     let unknown = film.progressed("a", 500, None);
     assert_eq!((unknown.participants[0].percent, unknown.participants[0].phase), (0.0, Phase::Backup));
-    assert_eq!((unknown.bytes_total, unknown.eta_seconds), (500, 0));
-    let back = Progress::of(&film.run, &BTreeMap::new(), true, Timestamp(-SECOND));
-    assert_eq!((back.bytes_per_second, back.eta_seconds), (0, 0));
+    assert_eq!((unknown.bytes_done, unknown.bytes_total, unknown.participants[0].bytes_total), (500, 0, 0));
+    film.begun("b");
+    film.progressed("b", 10, Some(100));
+    assert_eq!(film.progressed("a", 500, Some(400)).bytes_total, 600);
+}
+
+#[test]
+fn what_waits_and_what_was_interrupted_say_so() {
+    let mut film = Film::new();
+    let queued = film.progress();
+    assert_eq!((queued.active, queued.message.as_str()), (true, "waits for its turn"));
+    film.started();
+    film.begun("a");
+    let left = Progress::of(&film.run, &BTreeMap::new(), false);
+    assert_eq!((left.active, left.status, left.phase), (false, Some(RunStatus::Interrupted), Phase::Backup));
+    assert!(left.message.starts_with("interrupted: "), "{}", left.message);
+}
+
+#[test]
+fn an_attempt_that_goes_on_begins_with_what_it_keeps() {
+    let mut film = Film::new();
+    film.started();
+    film.begun("a");
+    film.completed("a");
+    film.begun("b");
+    film.progressed("b", 80, Some(100));
+    film.show(&RunEvent::Resumed(RunResumedV1 { attempt: 2 }));
+    let reset = ParticipantResetV1 { participant: name("b"), reason: String::new() };
+    let kept = film.show(&RunEvent::ParticipantReset(reset));
+    assert_eq!((kept.phase, kept.attempt, kept.overall_percent), (Phase::Prepare, 2, 45.0));
+}
+
+#[test]
+fn an_ended_run_tells_its_average() {
+    let mut film = Film::new();
+    film.started();
+    film.begun("a");
+    film.completed("a");
+    film.begun("b");
+    film.completed("b");
+    film.classified(Outcome::Completed);
+    let (target, sums_sha256) = (Target::Completed, Sha256::default());
+    film.show(&RunEvent::PublishRequested(RunPublishRequestedV1 { target, sums_sha256 }));
+    let end = film.show(&RunEvent::Published(RunPublishedV1 { outcome: Outcome::Completed, target }));
+    // Started in the 4th second, classified in the 11th.
+    assert_eq!((end.bytes_per_second, end.eta_seconds), (200 / 7, 0));
 }
 
 #[test]
@@ -240,7 +283,7 @@ fn the_largest_counts_are_added_without_overflow() {
 fn no_run_at_work_shows_the_last_ones_id() {
     let idle = Progress::idle("19700101-000000-000001".into());
     assert_eq!((idle.active, idle.phase, idle.run_id.as_str()), (false, Phase::Idle, "19700101-000000-000001"));
-    assert_eq!(Progress::of(&Run::default(), &BTreeMap::new(), true, Timestamp(0)), Progress::idle(String::new()));
+    assert_eq!(Progress::of(&Run::default(), &BTreeMap::new(), true), Progress::idle(String::new()));
     let json = serde_json::to_value(&idle).expect("json");
     assert_eq!((&json["phase"], &json["active"]), (&"idle".into(), &false.into()));
 }

@@ -1,7 +1,8 @@
 //! Folding a run's facts into its state.
 
 use super::{
-    ArtifactStoredV1, LastVerified, ParticipantStatus, Retained, Run, RunEffect, RunParticipant, Stage, Target, Try,
+    ArtifactStoredV1, Check, LastVerified, ParticipantStatus, Retained, Run, RunEffect, RunParticipant, Stage, Target,
+    Try,
 };
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::RunEvent;
@@ -65,7 +66,8 @@ impl Aggregate for Run {
                 self.attempt = started.attempt;
                 self.started_at.get_or_insert(now);
             }
-            RunEvent::Interrupted(_) => {}
+            // What is owed is begun anew: the time nobody worked is no time it took.
+            RunEvent::Interrupted(_) => self.check = Check { began: Some(now), took_us: None },
             RunEvent::Resumed(resumed) => {
                 self.stage = Stage::Preparing;
                 self.attempt = resumed.attempt;
@@ -141,12 +143,15 @@ impl Aggregate for Run {
             RunEvent::CancelRequested(cancel) => self.cancel = Some(cancel.reason.clone()),
             RunEvent::Classified(classified) => {
                 self.stage = Stage::Sealing;
+                self.check = Check { began: Some(now), took_us: None };
                 self.outcome = Some(classified.outcome);
                 self.error_summary.clone_from(&classified.error_summary);
                 self.finished_at = Some(now);
             }
             RunEvent::PublishRequested(requested) => {
                 self.stage = Stage::Publishing;
+                let took = self.check.began.map(|began| now.0.saturating_sub(began.0));
+                self.check.took_us = took.and_then(|took| u64::try_from(took).ok());
                 self.target = Some(requested.target);
                 self.sums_sha256 = Some(requested.sums_sha256);
             }

@@ -190,7 +190,15 @@ pub struct Run {
     delete_failure: Option<Failure>,
     last_verified: Option<LastVerified>,
     sums_sha256: Option<Sha256>,
+    check: Check,
     lock: Option<String>,
+}
+
+/// How long it takes to read everything again, which is measured for the estimates of later runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Check {
+    began: Option<Timestamp>,
+    took_us: Option<u64>,
 }
 
 impl Run {
@@ -330,6 +338,24 @@ impl Run {
     #[must_use]
     pub fn warning_count(&self) -> u64 {
         self.participants.iter().fold(0, |sum, participant| participant.warnings.count.saturating_add(sum))
+    }
+
+    /// Bytes that are read again before it is published: good artifacts and their indexes, as they are stored.
+    #[must_use]
+    pub fn check_bytes(&self) -> u64 {
+        self.good_artifacts().fold(0, |sum: u64, artifact| {
+            let index = artifact.index.as_ref().map_or(0, |index| index.size_bytes);
+            sum.saturating_add(artifact.stored.size_bytes).saturating_add(index)
+        })
+    }
+
+    /// Bytes of content a second that were read again, where that was measured: a small run says nothing about a large one.
+    #[must_use]
+    pub fn check_rate(&self) -> Option<f64> {
+        const ENOUGH: u64 = 64 << 20;
+        let content = self.size_bytes();
+        let took = self.check.took_us.filter(|took| *took > 0 && content >= ENOUGH)?;
+        Some(content as f64 * 1e6 / took as f64)
     }
 
     fn all_ended(&self) -> bool {

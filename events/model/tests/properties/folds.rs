@@ -102,7 +102,7 @@ proptest! {
                 Event::RunEvent(event) => {
                     run.apply(&event, &moment);
                     let _ = (run.effects(&[event]), run.view(true), run.warning_count());
-                    let shown = Progress::of(&run, &BTreeMap::new(), false, moment.time);
+                    let shown = Progress::of(&run, &BTreeMap::new(), false);
                     prop_assert!((0.0..=100.0).contains(&shown.overall_percent));
                 }
                 Event::ParticipantEvent(event) => {
