@@ -6,6 +6,7 @@ mod bar;
 mod browse;
 mod config;
 mod delete;
+mod documents;
 mod errors;
 mod exit;
 mod in_place;
@@ -98,6 +99,9 @@ fn run(cli: Cli, output: Output) -> CliResult {
         std::io::stdout().lock().write_all(&script).map_err(|error| output::output_error(&error))?;
         return Ok(Exit::Good);
     }
+    if let Command::Documents { document } = cli.command {
+        return documents::print(document);
+    }
     let home = home(cli.home)?;
     // These two must work where the configuration does not.
     match &cli.command {
@@ -134,7 +138,9 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
         Command::Serve => Ok(Exit::Good), //SERVE
-        Command::Completions { .. } | Command::Config(_) | Command::Init(_) => Ok(Exit::Good),
+        Command::Completions { .. } | Command::Documents { .. } | Command::Config(_) | Command::Init(_) => {
+            Ok(Exit::Good)
+        }
     }
 }
 

@@ -386,7 +386,7 @@ impl Holdfast {
     /// How far a run has come, with live counts.
     #[must_use]
     pub fn progress(&self, run: &Run) -> Progress {
-        Progress::of(run, &self.live_counts(run), true, self.shared.world.clock.now())
+        Progress::of(run, &self.live_counts(run), true)
     }
 
     /// Live counts of the participants of a run that are at work.

@@ -52,7 +52,7 @@ pub struct RestoreFailedV1 {
 }
 
 /// Where a restore stands, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RestoreStatus {
     /// No event yet.

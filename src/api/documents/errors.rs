@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::api::command::{Entry, Kind};
+use crate::api::command::Entry;
 use crate::api::error::ErrorCode;
 
 /// A way the commands are asked by, as far as errors differ.
@@ -36,9 +36,6 @@ pub(super) fn by_status(entry: &Entry, way: Way) -> BTreeMap<u16, Vec<ErrorCode>
     }
     if entry.role.is_some() {
         codes.extend([ErrorCode::Unauthenticated, ErrorCode::Forbidden]);
-    }
-    if entry.kind != Kind::Read {
-        codes.push(ErrorCode::LimitReached);
     }
     codes.extend(entry.errors);
     let mut by_status = BTreeMap::<u16, Vec<ErrorCode>>::new();

@@ -6,7 +6,7 @@ use super::{Restore, RestoreStatus};
 use crate::run::ParticipantView;
 
 /// A restore. Times are Unix seconds, 0 where there is none yet; sizes are bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RestoreView {
     /// Its id.
     pub restore_id: String,

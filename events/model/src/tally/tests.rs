@@ -85,8 +85,7 @@ impl Log {
             warnings: Warnings::default(),
             notes: Warnings::default(),
         };
-        self.run(counter, RunEvent::ArtifactStored(artifact))
-            .run(counter, RunEvent::ParticipantCompleted(completed))
+        self.run(counter, RunEvent::ArtifactStored(artifact)).run(counter, RunEvent::ParticipantCompleted(completed))
     }
 
     fn published(&mut self, counter: u32, outcome: Outcome) -> &mut Self {
@@ -106,7 +105,8 @@ impl Log {
     fn seconds(&self, participant: &str) -> [Option<i64>; 4] {
         let participant = self.tally.participant(&name(participant));
         let job = self.tally.jobs().find(|(job, _)| *job == "nightly").map(|(_, marks)| marks);
-        let of = |marks: Option<&Marks>, at: fn(&Marks) -> Option<Timestamp>| marks.and_then(at).map(Timestamp::seconds);
+        let of =
+            |marks: Option<&Marks>, at: fn(&Marks) -> Option<Timestamp>| marks.and_then(at).map(Timestamp::seconds);
         [
             of(participant, Marks::last_success),
             of(participant, Marks::last_verified),
