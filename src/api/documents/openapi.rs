@@ -84,7 +84,7 @@ fn operation(command: &Described, definitions: &Map<String, Value>) -> Value {
                 } },
             }),
         ),
-        ("responses".to_owned(), responses(command, definitions)),
+        ("responses".to_owned(), responses(command)),
     ]);
     operation.extend(notes(entry).into_iter().map(|(name, note)| (name.to_owned(), note)));
     Value::Object(operation)
@@ -95,13 +95,10 @@ fn security(needed: bool) -> Value {
     if needed { json!([{ "token": [] }]) } else { json!([{}, { "token": [] }]) }
 }
 
-fn responses(command: &Described, definitions: &Map<String, Value>) -> Value {
+fn responses(command: &Described) -> Value {
     let mut responses = Map::new();
     for (status, description) in good(command.entry) {
-        let content = json!({ "application/json": {
-            "schema": command.answer,
-            "example": example::answer(&command.answer, definitions),
-        } });
+        let content = json!({ "application/json": { "schema": command.answer } });
         responses.insert(status.to_string(), json!({ "description": description, "content": content }));
     }
     for (status, codes) in errors::by_status(command.entry, Way::Http) {
