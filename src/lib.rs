@@ -12,6 +12,7 @@
 //! | [`pipeline`] | the way of the bytes: chunks, compression, hashes, and back |
 //! | [`restore`] | from a run back into a folder |
 //! | [`storage`] | run directories: manifest, sums, publish, delete, verify |
+//! | [`server`] | the doors: TCP, WebSocket, HTTP, and the Unix socket under the home |
 //! | [`config`] | the configuration file |
 //! | [`cli`] | the command line |
 //! | [`blocking`] | the same handle for code that is not async |
@@ -101,7 +102,7 @@ pub mod files;
 pub mod participant;
 pub mod pipeline;
 pub mod restore;
-mod server;
+pub mod server;
 pub mod storage;
 
 /// The words of the interface: ids, runs, events, failures, progress.

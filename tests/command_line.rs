@@ -16,7 +16,7 @@ use std::fs;
 use serde_json::Value;
 use support::{Home, small_tree, text};
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 17] = [
     &["backup"],
     &["runs"],
     &["show"],
@@ -25,6 +25,8 @@ const COMMANDS: [&[&str]; 15] = [
     &["dump"],
     &["restore"],
     &["delete"],
+    &["lock"],
+    &["unlock"],
     &["resume"],
     &["log"],
     &["log", "events"],
@@ -211,6 +213,7 @@ fn expect_run(run: &Value) {
         ("remote_status", "text"),
         ("endpoints", "list"),
         ("locked", "truth"),
+        ("lock_reason", "text"),
         ("job", "text"),
         ("size_bytes", "number"),
         ("stored_bytes", "number"),

@@ -195,3 +195,35 @@ fn missing(reason: &str) -> Option<String> {
     let rest = reason.strip_prefix("missing field `")?;
     Some(rest.split_once('`')?.0.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::api::ErrorCode;
+    use crate::api::table::find;
+
+    fn refused(command: &str, data: &str) -> String {
+        let error = find(command).expect("a command").check(data).expect_err("it is refused");
+        assert_eq!(error.code, ErrorCode::InvalidData);
+        error.detail.and_then(|detail| Some(detail.get("field")?.as_str()?.to_owned())).expect("it names the field")
+    }
+
+    #[test]
+    fn wrong_data_is_told_with_the_name_of_the_field() {
+        assert_eq!(refused("GetBackupRun", "{}"), "run_id");
+        assert_eq!(refused("GetBackupRun", r#"{"run_id":7}"#), "run_id");
+        assert_eq!(refused("GetBackupRun", r#"{"run_id":"../etc"}"#), "run_id");
+        assert_eq!(refused("GetBackupRuns", r#"{"limit":-1}"#), "limit");
+        assert_eq!(refused("GetBackupRuns", r#"{"limit":1e30}"#), "limit");
+        assert_eq!(refused("StartFullBackup", r#"{"participants":["a",3]}"#), "participants[1]");
+        assert_eq!(refused("StartFullBackup", r#"{"wait":"yes"}"#), "wait");
+        for data in ["", "null", "[]", "7", "{", "{}{}"] {
+            assert_eq!(refused("Ping", data), "data", "{data}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        find("Ping").expect("a command").check(&format!(r#"{{"deep":{deep},"more":1}}"#)).expect("valid");
+    }
+}

@@ -148,3 +148,63 @@ fn write(message: &impl Serialize) -> Vec<u8> {
         Vec::new()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(message: &[u8]) -> (Option<String>, ErrorCode, String) {
+        let (ext_id, error) = *Request::read(message).expect_err("it is no request");
+        (ext_id, error.code, error.message)
+    }
+
+    #[test]
+    fn a_request_is_read_and_what_is_unknown_in_it_is_passed_over() {
+        let message = br#"{"more":{"a":[1]},"command":"Ping","extID":"1","data":{"x":1}}"#;
+        let request = Request::read(message).expect("a request");
+        assert_eq!((request.command.as_str(), request.ext_id.as_str()), ("Ping", "1"));
+        assert_eq!(request.data.expect("data").get(), r#"{"x":1}"#);
+        assert!(Request::read(br#"{"command":"Ping","extID":""}"#).is_ok_and(|request| request.data.is_none()));
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_apart_by_what_is_wrong() {
+        for message in ["", "hello", "[1]", "\"text\"", "{", "{\"command\":\"Ping\",\"extID\":\"1\"} more", "null", "7"]
+        {
+            let (ext_id, code, _) = refused(message.as_bytes());
+            assert_eq!((ext_id, code), (None, ErrorCode::InvalidMessage), "{message}");
+        }
+        assert_eq!(refused(b"\xff\xfe").1, ErrorCode::InvalidMessage);
+        let deep = "[".repeat(100_000);
+        assert_eq!(refused(deep.as_bytes()).1, ErrorCode::InvalidMessage);
+        let deep = format!(r#"{{"command":"Ping","extID":"1","data":{deep}"#);
+        assert_eq!(refused(deep.as_bytes()).1, ErrorCode::InvalidMessage);
+
+        let field = |message: &str| {
+            let (ext_id, code, text) = refused(message.as_bytes());
+            assert_eq!(code, ErrorCode::InvalidData, "{message}");
+            (ext_id, text.split(':').next().unwrap_or_default().to_owned())
+        };
+        let known = |name: &str| (Some("9".to_owned()), name.to_owned());
+        assert_eq!(field(r#"{"extID":"9"}"#), known("command"));
+        assert_eq!(field(r#"{"extID":"9","command":7}"#), known("command"));
+        assert_eq!(field(r#"{"extID":"9","command":"Ping","__token":{}}"#), known("__token"));
+        assert_eq!(field(r#"{"command":"Ping"}"#), (None, "extID".to_owned()));
+        assert_eq!(field(r#"{"command":"Ping","extID":9}"#), (None, "extID".to_owned()));
+        let long = format!(r#"{{"command":"Ping","extID":"{}"}}"#, "x".repeat(MAX_EXT_ID + 1));
+        assert_eq!(field(&long), (None, "extID".to_owned()));
+    }
+
+    #[test]
+    fn an_error_says_all_of_its_fields() {
+        let error = error(None, &ApiError::field("limit", "it is from 1 to 1000"));
+        let value: serde_json::Value = serde_json::from_slice(&error).expect("JSON");
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "extID": null, "status": 400, "error": "INVALID_DATA", "message": "limit: it is from 1 to 1000",
+                "detail": { "field": "limit" }, "retryable": false, "retry_after_ms": 0,
+            })
+        );
+    }
+}

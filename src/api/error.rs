@@ -58,6 +58,8 @@ codes! {
     Forbidden "FORBIDDEN" 403;
     /// There is no command of this name.
     UnknownCommand "UNKNOWN_COMMAND" 404;
+    /// There is nothing at this path.
+    UnknownPath "UNKNOWN_PATH" 404;
     /// There is no channel of this name.
     UnknownChannel "UNKNOWN_CHANNEL" 404;
     /// There is no such run.
@@ -74,6 +76,8 @@ codes! {
     TokenNotFound "TOKEN_NOT_FOUND" 404;
     /// The way over HTTP is POST.
     MethodNotAllowed "METHOD_NOT_ALLOWED" 405;
+    /// The request's body did not come in time.
+    RequestTimeout "REQUEST_TIMEOUT" 408;
     /// The `extID` belongs to a request that is still in flight on this connection.
     DuplicateExtId "DUPLICATE_EXT_ID" 409;
     /// An endpoint of this name is there already.

@@ -18,7 +18,7 @@ mod output;
 mod participants;
 mod restore;
 mod runs;
-//SERVE mod serve;
+mod serve;
 mod server_settings;
 mod verify;
 mod watcher;
@@ -137,7 +137,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Unlock(args) => lock::unlock(context, args).await,
         Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
-        Command::Serve => Ok(Exit::Good), //SERVE
+        Command::Serve => serve::serve(context).await,
         Command::Completions { .. } | Command::Documents { .. } | Command::Config(_) | Command::Init(_) => {
             Ok(Exit::Good)
         }

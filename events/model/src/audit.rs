@@ -214,7 +214,7 @@ mod tests {
             sources: sources.clone(),
             more_sources: 4,
         };
-        let recorded = GuessesSummedV1 { sources: sources[..10].to_vec(), more_sources: 7, ..guesses.clone() };
+        let recorded = GuessesSummedV1 { sources: sources[..10].to_vec(), more_sources: 7, ..guesses };
         given::<Audit>([]).when(AuditCommand::Guesses(guesses)).then([AuditEvent::GuessesSummed(recorded)]);
     }
 }

@@ -19,6 +19,7 @@ pub(super) enum Way {
 /// The codes of a command by status, in the order of the list of codes.
 pub(super) fn by_status(entry: &Entry, way: Way) -> BTreeMap<u16, Vec<ErrorCode>> {
     let mut codes = vec![
+        ErrorCode::InvalidMessage,
         ErrorCode::InvalidData,
         ErrorCode::InvalidToken,
         ErrorCode::MessageTooLarge,
@@ -31,8 +32,8 @@ pub(super) fn by_status(entry: &Entry, way: Way) -> BTreeMap<u16, Vec<ErrorCode>
         ErrorCode::TooManyConnections,
     ];
     match way {
-        Way::Http => codes.push(ErrorCode::UnsupportedMediaType),
-        Way::Connection => codes.extend([ErrorCode::InvalidMessage, ErrorCode::DuplicateExtId]),
+        Way::Http => codes.extend([ErrorCode::UnsupportedMediaType, ErrorCode::RequestTimeout]),
+        Way::Connection => codes.push(ErrorCode::DuplicateExtId),
     }
     if entry.role.is_some() {
         codes.extend([ErrorCode::Unauthenticated, ErrorCode::Forbidden]);

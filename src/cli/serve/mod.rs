@@ -16,7 +16,7 @@ use super::{Context, config, errors};
 use crate::api::Settings;
 use crate::config::Config;
 use crate::engine::{Backup, Holdfast};
-use crate::server::Server;
+use crate::server::{Addresses, Server};
 
 /// How long an engine that can record nothing any more still answers, before the process ends and its supervisor starts it anew.
 const LOST_GRACE: Duration = Duration::from_secs(1);
@@ -57,11 +57,10 @@ async fn open(context: &Context, engine: &Holdfast) -> Result<Server, CliError> 
     engine.desk().set(settings(&context.config));
     engine.desk().life().is_a_server();
     let token = admin::token(engine).await?;
-    let server = Server::start(engine, &context.config.server).await.map_err(|error| {
-        CliError::new(Exit::Failed, error.code(), &error, "See to [server] in the configuration.")
-    })?;
+    let server = Server::start(engine, &context.config.server)
+        .map_err(|error| CliError::new(Exit::Failed, error.code(), &error, "See to [server] in the configuration."))?;
     let out = context.output;
-    for (door, address) in server.addresses() {
+    for (door, address) in doors(server.addresses()) {
         out.value(&json!({ "message_type": "listening", "door": door, "address": address }))?;
         out.line(format!("{door:<9} {address}"))?;
     }
@@ -72,6 +71,16 @@ async fn open(context: &Context, engine: &Holdfast) -> Result<Server, CliError> 
         out.line(format!("{:<9} run {}, which was interrupted", "resumes", run.run_id))?;
     }
     Ok(server)
+}
+
+/// Each door and where it is, as a client would name it.
+fn doors(addresses: &Addresses) -> Vec<(&'static str, String)> {
+    let scheme = if addresses.encrypted { "https" } else { "http" };
+    let mut doors = Vec::new();
+    doors.extend(addresses.tcp.map(|address| ("tcp", address.to_string())));
+    doors.extend(addresses.http.map(|address| ("http", format!("{scheme}://{address}/"))));
+    doors.push(("socket", addresses.socket.display().to_string()));
+    doors
 }
 
 /// What of the configuration the commands go by.
@@ -159,7 +168,9 @@ async fn last_backup(context: &Context, engine: &Holdfast, within: Duration) {
     };
     match tokio::time::timeout(within, backup).await {
         Ok(Ok(run)) if run.outcome() == Some(Outcome::Completed) => {}
-        Ok(Ok(run)) => context.output.alert(format!("the run before the stop did not complete: {}", run.error_summary())),
+        Ok(Ok(run)) => {
+            context.output.alert(format!("the run before the stop did not complete: {}", run.error_summary()))
+        }
         Ok(Err(error)) => context.output.alert(format!("no run before the stop: {error}")),
         Err(_) => context.output.alert("the run before the stop took too long: the next start resumes it"),
     }

@@ -118,8 +118,8 @@ fn command() -> impl Strategy<Value = RunCommand> {
         }),
         2 => verified().prop_map(RunCommand::Verified),
         1 => text().prop_map(|reason| RunCommand::Lock { reason }),
-        2 => Just(RunCommand::Unlock),
-        4 => Just(RunCommand::Delete),
+        4 => Just(RunCommand::Unlock),
+        6 => Just(RunCommand::Delete),
         2 => Just(RunCommand::Deleted),
         1 => careless().prop_map(RunCommand::DeleteFailed),
     ]

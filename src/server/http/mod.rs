@@ -1,0 +1,153 @@
+//! The HTTP door: `POST /api/v1/<Command>`, WebSockets at `/ws`, and pages for programs that watch the server.
+//!
+//! Whatever goes wrong is told in the one form errors have everywhere, with its status. HTTP/1.1, and HTTP/2 where it is encrypted.
+
+mod answer;
+mod commands;
+mod frames;
+mod pages;
+mod ws;
+
+use std::any::Any;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::http::KeepAlive;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+
+use super::lobby::Lobby;
+use super::session::Pace;
+use crate::api::{ApiError, Door, ErrorCode};
+
+/// Threads that read and write; the commands themselves run on the data plane.
+const WORKERS: usize = 2;
+/// Connections of a worker at most, where WebSockets need no more: those that are only for a request come and go.
+const CONNECTIONS: usize = 256;
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long a connection without a request is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long a client has to take the last of an answer once its connection is to end.
+const DISCONNECT: Duration = Duration::from_secs(2);
+/// How long connections are waited for when the server stops, in seconds.
+const SHUTDOWN: u64 = 2;
+
+/// Begins to serve. The future is the server; it ends once it is told to by the handle.
+pub(super) fn serve(
+    listener: TcpListener,
+    lobby: &Arc<Lobby>,
+    tls: Option<rustls::ServerConfig>,
+) -> io::Result<(ServerHandle, impl Future<Output = io::Result<()>> + Send + use<>)> {
+    let connections = lobby.settings().limits.connections.max(CONNECTIONS);
+    let secure = tls.is_some();
+    let (of_app, of_connection) = (lobby.clone(), lobby.clone());
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::from(of_app.clone()))
+            .app_data(web::Data::new(Scheme { secure }))
+            .configure(pages::configure)
+            .service(web::resource("/ws").route(web::get().to(ws::open)).default_service(web::to(only_get)))
+            .service(
+                web::resource("/api/v1/{command}")
+                    .route(web::post().to(commands::run))
+                    .default_service(web::to(only_post)),
+            )
+            .default_service(web::to(unknown_path))
+    })
+    .workers(WORKERS)
+    .max_connections(connections)
+    .client_request_timeout(HEAD)
+    .client_disconnect_timeout(DISCONNECT)
+    .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+    .shutdown_timeout(SHUTDOWN)
+    .disable_signals()
+    .on_connect(move |_: &dyn Any, data: &mut Extensions| {
+        data.insert(Peer::new(&of_connection));
+    });
+    let server = match tls {
+        None => server.listen(listener)?,
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+    };
+    let server = server.run();
+    Ok((server.handle(), server))
+}
+
+/// How the server is reached.
+struct Scheme {
+    secure: bool,
+}
+
+/// One connection: how many requests it has made and how many are at work.
+struct Peer {
+    lobby: Arc<Lobby>,
+    pace: Pace,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Peer {
+    fn new(lobby: &Arc<Lobby>) -> Self {
+        lobby.gauges.came(Door::Http);
+        let pace = Pace::new(&lobby.settings().limits);
+        Self { lobby: lobby.clone(), pace, in_flight: Arc::default() }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// [`ErrorCode::RateLimited`] where it is one too many, in a second or at a time.
+    fn begin(&self) -> Result<InFlight, ApiError> {
+        let most = self.lobby.settings().limits.in_flight;
+        let begun = self.pace.check().and_then(|()| {
+            let in_flight = InFlight(self.in_flight.clone());
+            if self.in_flight.fetch_add(1, Ordering::AcqRel) < most {
+                return Ok(in_flight);
+            }
+            let text = format!("{most} requests of this connection are not answered yet: wait for one of them");
+            Err(ApiError::new(ErrorCode::RateLimited, text).retry_after(Duration::from_millis(100)))
+        });
+        if begun.is_err() {
+            self.lobby.gauges.limited();
+        }
+        begun
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.lobby.gauges.left(Door::Http);
+    }
+}
+
+/// A request at work.
+struct InFlight(Arc<AtomicUsize>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Where a request came from: the address that is connected, whatever headers say.
+fn source(request: &HttpRequest) -> String {
+    request.peer_addr().map_or_else(|| "?".to_owned(), |peer| peer.ip().to_canonical().to_string())
+}
+
+async fn only_post() -> HttpResponse {
+    let error = ApiError::new(ErrorCode::MethodNotAllowed, "commands are asked for by POST");
+    answer::with_header(answer::error(&error), "allow", "POST")
+}
+
+async fn only_get() -> HttpResponse {
+    let error = ApiError::new(ErrorCode::MethodNotAllowed, "a WebSocket is opened by GET");
+    answer::with_header(answer::error(&error), "allow", "GET")
+}
+
+async fn unknown_path(request: HttpRequest) -> HttpResponse {
+    let known = "commands are at /api/v1/<Command>, WebSockets at /ws, and /openapi.json lists the rest";
+    let text = format!("there is nothing at {}: {known}", request.path());
+    answer::error(&ApiError::new(ErrorCode::UnknownPath, text))
+}
