@@ -167,6 +167,12 @@ impl Tally {
         self.open.len()
     }
 
+    /// Runs that wait for their turn.
+    #[must_use]
+    pub fn queued_runs(&self) -> usize {
+        self.open.values().filter(|run| run.started.is_none()).count()
+    }
+
     /// How long runs took from their start to their end.
     #[must_use]
     pub fn durations(&self) -> &Durations {
