@@ -101,9 +101,15 @@ impl Life {
         self.server.store(true, std::sync::atomic::Ordering::Release);
     }
 
+    /// Whether it is a server that can be told to stop.
+    #[must_use]
+    pub fn can_stop(&self) -> bool {
+        self.server.load(std::sync::atomic::Ordering::Acquire)
+    }
+
     /// Asks it to stop, with so much time for what is at work. False where what answers is no server.
     pub fn stop(&self, grace: Duration) -> bool {
-        let server = self.server.load(std::sync::atomic::Ordering::Acquire);
+        let server = self.can_stop();
         if server {
             self.drain(grace);
         }

@@ -8,6 +8,7 @@ impl From<EngineError> for ApiError {
         let code = error.code();
         let known = ErrorCode::ALL.iter().copied().find(|known| known.as_str() == code);
         let code = known.unwrap_or(match code {
+            "ENDPOINTS_FULL" | "TOKENS_FULL" => ErrorCode::LimitReached,
             "BACKUP_RUN_DELETED" => ErrorCode::BackupRunNotFound,
             "NO_PARTICIPANTS" => ErrorCode::InvalidData,
             "RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,

@@ -4,8 +4,40 @@ use super::command::{Entry, entry};
 use super::commands::*;
 
 /// All commands, in the order the documents list them in.
-pub static TABLE: &[Entry] =
-    &[entry::<Hello>(), entry::<Ping>(), entry::<GetBackupRun>(), entry::<GetBackupRuns>(), entry::<StartFullBackup>()];
+pub static TABLE: &[Entry] = &[
+    entry::<Hello>(),
+    entry::<Auth>(),
+    entry::<Ping>(),
+    entry::<GetBackupConfig>(),
+    entry::<AddBackupConfig>(),
+    entry::<UpdateBackupConfig>(),
+    entry::<DeleteBackupConfig>(),
+    entry::<StartFullBackup>(),
+    entry::<CancelBackupRun>(),
+    entry::<GetBackupProgress>(),
+    entry::<GetBackupRuns>(),
+    entry::<GetBackupRun>(),
+    entry::<GetBackupRunLog>(),
+    entry::<ValidateBackupRun>(),
+    entry::<LockBackupRun>(),
+    entry::<UnlockBackupRun>(),
+    entry::<DeleteBackupRun>(),
+    entry::<GetBackupParticipants>(),
+    entry::<ResetBackupParticipant>(),
+    entry::<GetRemoteBackupRuns>(),
+    entry::<DeleteRemoteBackupRun>(),
+    entry::<ImportRemoteBackupRun>(),
+    entry::<StartRestoreRun>(),
+    entry::<GetRestoreRuns>(),
+    entry::<GetRestoreRun>(),
+    entry::<SetMaintenance>(),
+    entry::<CreateToken>(),
+    entry::<ListTokens>(),
+    entry::<RevokeToken>(),
+    entry::<StopBackupServer>(),
+    entry::<Subscribe>(),
+    entry::<Unsubscribe>(),
+];
 
 /// The command of this name or alias.
 #[must_use]

@@ -211,11 +211,16 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  holdfast show latest\n  holdfast show 20261121-031500-000042 --json")]
+#[command(
+    after_help = "Examples:\n  holdfast show latest\n  holdfast show latest --log\n  holdfast show 20261121-031500-000042 --json"
+)]
 pub(super) struct ShowArgs {
     /// A run id, or `latest` for the newest completed run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
+    /// Tell its story: each recorded event as a line
+    #[arg(long)]
+    pub(super) log: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,18 +10,16 @@ use std::time::Instant;
 use holdfast_log::owner::OwnerError;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
-use holdfast_model::participant::ChildV1;
-use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1};
+use holdfast_model::restore::RestoreCompletedV1;
 
 use super::args::RestoreArgs;
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{seconds, size};
-use super::restore::{failure, note};
 use super::runs::said;
 use super::watcher::{Watcher, cancel_on_signal};
 use super::{Context, browse, errors};
 use crate::command::{Finished, Launcher};
-use crate::engine::{EngineError, Holdfast, RestoreClaim, RestoreOutcome};
+use crate::engine::{EngineError, Holdfast, InPlaceRecord, InPlaceWork, restore_failure};
 use crate::restore::{InPlace, RestoreError};
 
 pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult {
@@ -32,28 +30,24 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     let config = context.config.clone();
     let plan = InPlace::plan(&source, &participant, &config).map_err(|error| unplanned(error, run_id, &participant))?;
     let (artifact, bytes) = (plan.artifact().logical_name.clone(), plan.artifact().content_bytes);
-    let restore_id = RestoreId(uuid::Uuid::now_v7());
-    let record = Record::begin(context, restore_id, run_id, &participant).await?;
+    let record = Record::begin(context, run_id, &participant).await?;
+    // Without a record it has an id all the same, for whoever reads the summary.
+    let restore_id = record.as_ref().map_or_else(|| RestoreId(uuid::Uuid::now_v7()), |one| one.record.restore_id());
 
     let began = Instant::now();
     let watcher = Arc::new(Watcher::default());
     let cancel = tokio::spawn(cancel_on_signal(watcher.clone()));
     watcher.expect(1, bytes, context.output.has_terminal());
     let begun = Arc::new(AtomicBool::new(false));
-    let (watching, beginning, name) = (watcher.clone(), begun.clone(), participant.clone());
-    let claim = record.as_ref().map(|record| record.claim.clone());
+    let (watching, beginning) = (watcher.clone(), begun.clone());
+    let claim = record.as_ref().map(|one| one.record.claim().clone());
+    let (name, config, launcher) = (participant.clone(), Arc::new(config), Launcher::this_program());
+    let work = InPlaceWork { source, participant: name, config, launcher, claim };
     let work = tokio::task::spawn_blocking(move || {
-        let plan = InPlace::plan(&source, &name, &config)?;
-        plan.verify(&*watching)?;
-        watching.again();
-        beginning.store(true, Ordering::Release);
-        match claim {
-            Some(claim) => {
-                let admit = |child| admit(&claim, &name, child);
-                plan.run(&Launcher::this_program(), Some(&admit), &*watching)
-            }
-            None => plan.run(&Launcher::this_program(), None, &*watching),
-        }
+        work.run(&*watching, || {
+            watching.again();
+            beginning.store(true, Ordering::Release);
+        })
     });
     let result = work.await.map_err(|panic| CliError::failed("RESTORE_PANICKED", panic));
     cancel.abort();
@@ -61,10 +55,10 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     if let Some(record) = record {
         let end = match &result {
             Ok(Ok(_)) => Ok(RestoreCompletedV1 { files: 0, bytes, warnings: 0 }),
-            Ok(Err(error)) => Err(failure(error)),
+            Ok(Err(error)) => Err(restore_failure(error)),
             Err(panic) => Err(Failure::new(FailureKind::Fatal, &panic.code, &panic.message)),
         };
-        record.end(context, restore_id, end).await;
+        record.end(context, end).await;
     }
     let finished = result?.map_err(|error| failed(error, begun.load(Ordering::Acquire)))?;
     let took = began.elapsed().as_secs_f64();
@@ -87,30 +81,16 @@ fn said_text(finished: &Finished) -> String {
     String::from_utf8_lossy(&finished.said).into_owned()
 }
 
-/// Notes a process durably, before it becomes the command.
-fn admit(claim: &RestoreClaim, participant: &ParticipantName, child: ChildV1) -> Result<(), Failure> {
-    let outcome = RestoreOutcome::InPlace { participant: participant.clone(), child: Some(child) };
-    claim.note(&outcome).map_err(|error| {
-        let text = format!("the command's process cannot be recorded, so it was not run: {error}");
-        Failure::new(FailureKind::Fatal, "RESTORE_NOT_RECORDED", text)
-    })
-}
-
-/// The home, owned while a restore in place is under way, and the restore's claim in it.
+/// The home, owned while a restore in place is under way, and the restore's record in it.
 struct Record {
     engine: Holdfast,
-    claim: Arc<RestoreClaim>,
+    record: InPlaceRecord,
 }
 
 impl Record {
     /// Records that the restore begins. A home in use is waited for: whoever has it may be backing up what is to be restored. One
     /// that cannot be written goes without a record, and that is said: whoever restores is in need.
-    async fn begin(
-        context: &Context,
-        restore_id: RestoreId,
-        run_id: RunId,
-        participant: &ParticipantName,
-    ) -> Result<Option<Self>, CliError> {
+    async fn begin(context: &Context, run_id: RunId, participant: &ParticipantName) -> Result<Option<Self>, CliError> {
         let unrecorded = |why: String| {
             context.output.note(format!("note: this restore is not recorded in the event log: {why}"));
             Ok(None)
@@ -125,29 +105,9 @@ impl Record {
             engine.stop().await;
             return Err(CliError::new(Exit::Busy, "COMMAND_NOT_ENDED", left, "End it, then restore again."));
         }
-        let claim = RestoreClaim::take(engine.home(), restore_id).and_then(|claim| {
-            claim.note(&RestoreOutcome::InPlace { participant: participant.clone(), child: None })?;
-            Ok(Arc::new(claim))
-        });
-        let claim = match claim {
-            Ok(claim) => claim,
+        match engine.begin_in_place(run_id, participant).await {
+            Ok(record) => Ok(Some(Self { engine, record })),
             Err(error) => {
-                engine.stop().await;
-                return unrecorded(error.to_string());
-            }
-        };
-        let command = RestoreCommand::Request(RestoreRequestedV1 {
-            restore_id,
-            source_run: run_id,
-            target: format!("participant {participant}, in place"),
-            staging: Vec::new(),
-            selections: 0,
-            overwrite: true,
-        });
-        match engine.restore(restore_id, command).await {
-            Ok(()) => Ok(Some(Self { engine, claim })),
-            Err(error) => {
-                claim.recorded();
                 engine.stop().await;
                 unrecorded(error.to_string())
             }
@@ -155,17 +115,11 @@ impl Record {
     }
 
     /// Records the end. Where that cannot be done the claim stays, and the next owner of the home does it.
-    async fn end(self, context: &Context, restore_id: RestoreId, end: Result<RestoreCompletedV1, Failure>) {
-        let (outcome, command) = match end {
-            Ok(completed) => (RestoreOutcome::Completed(completed.clone()), RestoreCommand::Complete(completed)),
-            Err(failure) => (RestoreOutcome::Failed(failure.clone()), RestoreCommand::Fail(failure)),
-        };
-        note(Some(&*self.claim), &outcome);
-        match self.engine.restore(restore_id, command).await {
-            Ok(()) => self.claim.recorded(),
-            Err(error) => context.output.note(format!(
+    async fn end(self, context: &Context, end: Result<RestoreCompletedV1, Failure>) {
+        if let Err(error) = self.record.end(end).await {
+            context.output.note(format!(
                 "note: the end of this restore is recorded by the next command that owns the home: {error}"
-            )),
+            ));
         }
         self.engine.stop().await;
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+pub(super) use holdfast_model::figures::{count, counted, seconds, size};
 use holdfast_model::run::RunStatus;
 use serde::Serialize;
 
@@ -66,56 +67,6 @@ pub(super) fn output_error(error: &io::Error) -> CliError {
     CliError::new(exit, code, format!("cannot write the output: {error}"), "")
 }
 
-/// A size for people, in units of 1000, with three digits: `1.76 GB`.
-pub(super) fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for larger in ["kB", "MB", "GB", "TB", "PB"] {
-        if value < 999.5 {
-            break;
-        }
-        value /= 1000.0;
-        unit = larger;
-    }
-    match (unit, value) {
-        ("B", _) => format!("{bytes} B"),
-        (_, value) if value < 9.995 => format!("{value:.2} {unit}"),
-        (_, value) if value < 99.95 => format!("{value:.1} {unit}"),
-        (_, value) => format!("{value:.0} {unit}"),
-    }
-}
-
-/// A count with separators: `37,104`.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 file`, `2 files`.
-pub(super) fn counted(number: u64, one: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {one}{ending}", count(number))
-}
-
-/// A duration for people: `4.9 s`, `3 min 20 s`.
-pub(super) fn seconds(seconds: f64) -> String {
-    match seconds {
-        short if short < 60.0 => format!("{short:.1} s"),
-        long => {
-            let whole = long as u64;
-            let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
-            if hours > 0 { format!("{hours} h {minutes} min") } else { format!("{minutes} min {rest} s") }
-        }
-    }
-}
-
 /// A time for people, in the local time zone; `-` for none.
 pub(super) fn time(seconds: i64) -> String {
     match jiff::Timestamp::from_second(seconds) {
@@ -169,14 +120,6 @@ pub(super) fn exit_of(status: RunStatus, warnings: u64) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!([size(0), size(999), size(1000), size(667_000_000)], ["0 B", "999 B", "1.00 kB", "667 MB"]);
-        assert_eq!([size(1_760_000_000), size(12_345_678)], ["1.76 GB", "12.3 MB"]);
-        assert_eq!([count(0), count(999), count(37_104), count(1_000_000)], ["0", "999", "37,104", "1,000,000"]);
-        assert_eq!([seconds(4.94), seconds(200.0), seconds(7300.0)], ["4.9 s", "3 min 20 s", "2 h 1 min"]);
-    }
 
     #[test]
     fn hostile_names_stay_on_their_line() {

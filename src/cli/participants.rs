@@ -4,18 +4,15 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use holdfast_actors::ports::Stop;
-use holdfast_model::ids::ParticipantName;
-use holdfast_model::participant::{Participant, Standing};
-use holdfast_model::run::RunStatus;
+use holdfast_model::history::History;
 
 use super::args::{ParticipantsArgs, ParticipantsCommand};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{printable, table, time};
 use super::{Context, errors};
 use crate::command::Launcher;
-use crate::config::Source;
-use crate::engine::{EngineError, Registered, configured};
-use crate::participant::{Descriptor, Preflight};
+use crate::engine::{EngineError, ParticipantRow, Registered, configured, defined, participant_rows};
+use crate::participant::Preflight;
 
 pub(super) async fn run(context: &Context, args: &ParticipantsArgs) -> CliResult {
     match &args.command {
@@ -25,146 +22,48 @@ pub(super) async fn run(context: &Context, args: &ParticipantsArgs) -> CliResult
     }
 }
 
-/// A participant of the configuration, of the log, or of both.
-struct Row {
-    name: ParticipantName,
-    descriptor: Option<Descriptor>,
-    restore_supported: bool,
-    state: Participant,
-    /// What became of the last run it was good in.
-    last_good_run: Option<&'static str>,
-}
-
-fn rows(context: &Context) -> Result<(Vec<Row>, bool), CliError> {
-    let view = context.view_if_there()?;
-    let mut known = view.as_ref().map(|view| view.history().participants().clone()).unwrap_or_default();
-    let mut rows: Vec<_> = context
-        .config
-        .participants
-        .iter()
-        .map(|one| Row {
-            name: one.descriptor.name.clone(),
-            descriptor: Some(one.descriptor.clone()),
-            restore_supported: match &one.source {
-                Source::Files(_) => true,
-                Source::Command(definition) => definition.restore.is_some(),
-            },
-            state: known.remove(&one.descriptor.name).unwrap_or_default(),
-            last_good_run: None,
-        })
-        .collect();
-    rows.extend(known.into_iter().map(|(name, state)| Row {
-        name,
-        descriptor: None,
-        restore_supported: false,
-        state,
-        last_good_run: None,
-    }));
-    if let Some(view) = &view {
-        for row in &mut rows {
-            let entry = row.state.last_good().and_then(|(run, _)| view.history().run(run));
-            row.last_good_run = entry.map(|entry| match entry.outcome {
-                _ if entry.deleted => "deleted",
-                Some(outcome) => RunStatus::from(outcome).as_str(),
-                None => "open",
-            });
-        }
-    }
-    Ok((rows, view.is_some_and(|view| view.owned())))
+/// The participants, as those who own the home list them too.
+fn rows(context: &Context) -> Result<Vec<ParticipantRow>, CliError> {
+    let defined = defined(&context.config);
+    let Some(view) = context.view_if_there()? else {
+        return Ok(participant_rows(defined, &History::default(), &[], false));
+    };
+    let open = view.history().open().map(|entry| view.run(entry.run_id));
+    let open: Vec<_> = open.collect::<Result<_, _>>().map_err(errors::view)?;
+    Ok(participant_rows(defined, view.history(), &open, view.owned()))
 }
 
 fn list(context: &Context) -> CliResult {
     let out = context.output;
-    let (rows, owned) = rows(context)?;
+    let rows = rows(context)?;
     if out.json {
-        let rows: Vec<_> = rows.iter().map(|row| row.json(owned)).collect();
         out.value(&serde_json::json!({ "rows": rows }))?;
     } else if rows.is_empty() {
         out.line("no participants: `holdfast init` writes a configuration")?;
     } else {
-        let cells: Vec<_> = rows.iter().map(|row| row.cells(owned)).collect();
+        let cells: Vec<_> = rows.iter().map(cells).collect();
         out.result(table(&["PARTICIPANT", "KIND", "", "STATE", "FAILURES", "LAST GOOD", "LAST FAILURE"], &cells))?;
     }
     Ok(Exit::Good)
 }
 
-impl Row {
-    fn kind(&self) -> &str {
-        self.descriptor.as_ref().map_or("-", |descriptor| descriptor.kind.as_str())
-    }
-
-    /// What is at work without a living process is what a dead one left.
-    fn standing(&self, owned: bool) -> &'static str {
-        match self.state.standing() {
-            Standing::Working | Standing::Stuck if !owned => "interrupted",
-            standing => standing.as_str(),
-        }
-    }
-
-    /// A run in which it was good may have failed for another one, or be gone.
-    fn last_good_run_is(&self) -> String {
-        match self.last_good_run {
-            None | Some("completed") => String::new(),
-            Some(status) => format!(" ({status})"),
-        }
-    }
-
-    fn cells(&self, owned: bool) -> Vec<String> {
-        let weight = match &self.descriptor {
-            Some(descriptor) if descriptor.critical => "critical",
-            Some(_) => "optional",
-            None => "not configured",
-        };
-        let good = self.state.last_good().map_or("never".to_owned(), |(run, at)| {
-            format!("{}, run {run}{}", time(at.seconds()), self.last_good_run_is())
-        });
-        let failure = self
-            .state
-            .last_failure()
-            .map(|(failure, at)| format!("{}: {}", time(at.seconds()), printable(failure.to_string().as_bytes())));
-        vec![
-            self.name.to_string(),
-            self.kind().to_owned(),
-            weight.to_owned(),
-            self.standing(owned).to_owned(),
-            self.state.failures_in_a_row().to_string(),
-            good,
-            failure.unwrap_or_default(),
-        ]
-    }
-
-    fn json(&self, owned: bool) -> serde_json::Value {
-        let seconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64());
-        let deadlines = self.descriptor.as_ref().map(|descriptor| {
-            let deadlines = descriptor.deadlines;
-            serde_json::json!({
-                "preflight_seconds": seconds(deadlines.preflight), "write_seconds": seconds(deadlines.write),
-                "stall_seconds": seconds(deadlines.stall),
-            })
-        });
-        let (last_good_run, last_good_at) = self.state.last_good().unzip();
-        let (last_error, last_failed_at) = self.state.last_failure().unzip();
-        serde_json::json!({
-            "name": self.name,
-            "configured": self.descriptor.is_some(),
-            "critical": self.descriptor.as_ref().is_some_and(|descriptor| descriptor.critical),
-            "kind": self.kind(),
-            "restore_supported": self.restore_supported,
-            "dry_run_supported": false,
-            "barrier_supported": false,
-            "depends_on": self.descriptor.as_ref().map(|descriptor| descriptor.depends_on.clone()).unwrap_or_default(),
-            "deadlines": deadlines,
-            "state": self.standing(owned),
-            "quarantined": self.state.is_quarantined(),
-            "failures": self.state.failures_in_a_row(),
-            "last_run": self.state.last_run(),
-            "last_good_run": last_good_run,
-            "last_good_run_status": self.last_good_run.unwrap_or_default(),
-            "last_good_at": last_good_at.map_or(0, |at| at.seconds()),
-            "last_error": last_error.map(ToString::to_string).unwrap_or_default(),
-            "last_failed_at": last_failed_at.map_or(0, |at| at.seconds()),
-        })
-    }
+fn cells(row: &ParticipantRow) -> Vec<String> {
+    let weight = match (row.configured, row.critical) {
+        (true, true) => "critical",
+        (true, false) => "optional",
+        (false, _) => "not configured",
+    };
+    let good = match (row.last_good_run, row.last_good_run_status.as_str()) {
+        (None, _) => "never".to_owned(),
+        (Some(run), "" | "completed") => format!("{}, run {run}", time(row.last_good_at)),
+        (Some(run), status) => format!("{}, run {run} ({status})", time(row.last_good_at)),
+    };
+    let failure = match row.last_error.as_str() {
+        "" => String::new(),
+        error => format!("{}: {}", time(row.last_failed_at), printable(error.as_bytes())),
+    };
+    let kind = row.kind.clone();
+    vec![row.name.to_string(), kind, weight.to_owned(), row.state.clone(), row.failures.to_string(), good, failure]
 }
 
 /// Asks each named participant, or all, whether it could write now.
@@ -244,11 +143,11 @@ fn ask(participant: Registered) -> Result<(), NotReady> {
 }
 
 async fn reset(context: &Context, name: &str) -> CliResult {
-    let (rows, _) = rows(context)?;
+    let rows = rows(context)?;
     let Some(row) = rows.iter().find(|row| row.name.as_str() == name) else {
         return Err(unknown_participant(name, rows.iter().map(|row| row.name.to_string())));
     };
-    let lifted = match row.state.is_quarantined() {
+    let lifted = match row.quarantined {
         false => false,
         true => {
             let engine = context.engine("participants", context.lock_wait).await.map_err(errors::engine)?;

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::RestoreId;
 use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1};
 
@@ -14,7 +13,7 @@ use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, seconds, size};
 use super::watcher::{Watcher, cancel_on_signal};
 use super::{Context, absolute, browse, errors, in_place};
-use crate::engine::{RestoreClaim, RestoreOutcome};
+use crate::engine::{RestoreClaim, RestoreOutcome, restore_failure};
 use crate::files::RawPath;
 use crate::restore::{IntoFolder, Prepared, Request, RestoreError, Restored};
 
@@ -74,7 +73,9 @@ async fn into_folder(context: &Context, args: &RestoreArgs, target: &Path) -> Cl
             Ok(restored) => {
                 (RestoreOutcome::Completed(facts_of(restored)), RestoreCommand::Complete(facts_of(restored)))
             }
-            Err(error) => (RestoreOutcome::Failed(failure(error)), RestoreCommand::Fail(failure(error))),
+            Err(error) => {
+                (RestoreOutcome::Failed(restore_failure(error)), RestoreCommand::Fail(restore_failure(error)))
+            }
         };
         // The next owner of the home records it where this process cannot.
         note(Some(&claim), &outcome);
@@ -143,7 +144,7 @@ fn facts_of(restored: &Restored) -> RestoreCompletedV1 {
     RestoreCompletedV1 { files: restored.files, bytes: restored.bytes, warnings: restored.warnings }
 }
 
-pub(super) fn note(claim: Option<&RestoreClaim>, outcome: &RestoreOutcome) {
+fn note(claim: Option<&RestoreClaim>, outcome: &RestoreOutcome) {
     if let Some(Err(error)) = claim.map(|claim| claim.note(outcome)) {
         tracing::warn!(%error, "how the restore stands cannot be noted");
     }
@@ -177,11 +178,6 @@ fn failed(error: RestoreError, in_place: bool) -> CliError {
         told.next = "What was restored until then is in the target; --overwrite replaces it on another try.".into();
     }
     told
-}
-
-pub(super) fn failure(error: &RestoreError) -> Failure {
-    let kind = if error.is_cancelled() { FailureKind::Cancelled } else { FailureKind::Fatal };
-    Failure::new(kind, error.code(), error.to_string())
 }
 
 fn summarise(

@@ -1,14 +1,15 @@
 //! `runs` and `show`.
 
 use holdfast_model::history::RunEntry;
-use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId};
 use holdfast_model::run::{Outcome, Run, RunStatus, RunView, Stage};
+use holdfast_model::story::Level;
 
 use super::args::{RunArg, RunsArgs, ShowArgs};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{Output, count, counted, printable, seconds, size, table, time};
 use super::{Context, errors};
-use crate::engine::HomeView;
+use crate::engine::{HomeView, LogRow};
 
 /// The run an argument means. For `latest` a note says which newer ones were passed over.
 pub(super) fn find(view: &HomeView, run: RunArg, out: Output) -> Result<Run, CliError> {
@@ -147,9 +148,31 @@ pub(super) fn show(context: &Context, args: &ShowArgs) -> CliResult {
     let out = context.output;
     let view = context.view()?;
     let run = find(&view, args.run, out)?;
+    if args.log {
+        return log(out, &view, &run);
+    }
     let Some(row) = run.view(view.owned()) else { return Ok(Exit::Failed) };
     out.value(&row)?;
     out.result(story(&row, &run, view.home().root()))?;
+    Ok(Exit::Good)
+}
+
+/// Each recorded event of a run as a line. Details stand in `--json`.
+fn log(out: Output, view: &HomeView, run: &Run) -> CliResult {
+    let Some(run_id) = run.id() else { return Ok(Exit::Failed) };
+    let stream = StreamId::run(run_id);
+    // The log of a run has its own bound: hundreds of events, not millions.
+    for envelope in view.events(Some(&stream), Position::START, usize::MAX).map_err(errors::view)? {
+        let row = LogRow::from(&envelope);
+        out.value(&row)?;
+        let mark = match row.level {
+            Level::Debug => "  ",
+            Level::Info => "* ",
+            Level::Warning => "! ",
+            Level::Error => "!!",
+        };
+        out.result(format!("{}  {mark} {}", time(row.time), printable(row.message.as_bytes())))?;
+    }
     Ok(Exit::Good)
 }
 

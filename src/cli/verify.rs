@@ -1,16 +1,14 @@
 //! `verify`: every size and stored hash again from disk.
 
-use holdfast_model::failure::Warnings;
 use holdfast_model::ids::RunId;
-use holdfast_model::run::{Retained, Run, RunVerifiedV1};
+use holdfast_model::run::{Retained, Run};
 
 use super::args::{RunArg, VerifyArgs};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, size};
 use super::{Context, errors, runs};
-use crate::engine::{EngineError, HomeView};
-use crate::restore::RunSource;
-use crate::storage::{Storage, StorageError};
+use crate::engine::{EngineError, HomeView, VerifyReport, verify_run};
+use crate::storage::StorageError;
 
 pub(super) async fn verify(context: &Context, args: &VerifyArgs) -> CliResult {
     let out = context.output;
@@ -40,7 +38,7 @@ pub(super) async fn verify(context: &Context, args: &VerifyArgs) -> CliResult {
     }
     drop(view);
     record(context, &results).await;
-    let damaged = results.iter().filter(|(_, report)| !report.errors.is_empty()).count();
+    let damaged = results.iter().filter(|(_, report)| !report.is_good()).count();
     if damaged == 0 {
         return unchecked.map_or(Ok(Exit::Good), Err);
     }
@@ -68,59 +66,23 @@ fn chosen(view: &HomeView, args: &VerifyArgs, context: &Context) -> Result<Vec<R
     Ok(all.into_iter().filter(|run| run.target().is_some()).collect())
 }
 
-/// What was found of one run.
-struct Checked {
-    files: u64,
-    bytes: u64,
-    errors: Vec<(String, String)>,
-    /// Files beside those of the run: named, and no fault of it.
-    extra: Vec<String>,
-}
-
 /// Takes sizes and hashes of a run again; `None` where it was deleted meanwhile.
-fn check(context: &Context, view: &HomeView, run: &Run, run_id: RunId) -> Result<Option<Checked>, CliError> {
-    let lease = match Storage::at(view.home().backups()).lease(run_id) {
-        Ok(lease) => lease,
+fn check(context: &Context, view: &HomeView, run: &Run, run_id: RunId) -> Result<Option<VerifyReport>, CliError> {
+    match verify_run(view.home(), run, run_id) {
+        Ok(report) => Ok(Some(report)),
         Err(error @ StorageError::RunDirectoryMissing { .. }) => {
             let now = context.view()?.run(run_id).map_err(errors::view)?;
-            let errors = vec![(run.path(), error.to_string())];
-            let missing = Checked { files: 0, bytes: 0, errors, extra: Vec::new() };
-            return Ok((now.retained() == Retained::Kept).then_some(missing));
+            Ok((now.retained() == Retained::Kept).then(|| VerifyReport::missing(run, &error)))
         }
         Err(error) => {
             let exit = if error.retryable() { Exit::Busy } else { Exit::Failed };
-            return Err(CliError::new(exit, error.code(), error, ""));
-        }
-    };
-    let report = lease.verify(run.sums_sha256(), &mut |_| {});
-    let mut checked = Checked {
-        files: report.files.len() as u64,
-        bytes: report.files.iter().map(|file| file.size_bytes).sum(),
-        errors: report.faults().map(|(file, error)| (file.name.clone(), error.to_string())).collect(),
-        extra: report.extra,
-    };
-    // Where manifest and list are gone the log still knows the artifacts.
-    let unlisted: Vec<_> = run
-        .good_artifacts()
-        .filter(|artifact| !report.files.iter().any(|file| file.name == artifact.stored.file.as_str()))
-        .collect();
-    if !unlisted.is_empty() {
-        let source = RunSource::open(view.home(), run, None, true).map_err(errors::restore);
-        for artifact in unlisted {
-            let read = source.as_ref().map_err(ToString::to_string).and_then(|source| {
-                let reader = source.reader(artifact).map_err(|error| error.to_string())?;
-                reader.check_stored(&mut |_| {}).map_err(|error| error.to_string())
-            });
-            checked.files += 1;
-            checked.bytes += artifact.stored.size_bytes;
-            checked.errors.extend(read.err().map(|error| (artifact.stored.file.to_string(), error)));
+            Err(CliError::new(exit, error.code(), error, ""))
         }
     }
-    Ok(Some(checked))
 }
 
-fn show(context: &Context, run_id: RunId, report: &Checked) -> Result<(), CliError> {
-    let ok = report.errors.is_empty();
+fn show(context: &Context, run_id: RunId, report: &VerifyReport) -> Result<(), CliError> {
+    let ok = report.is_good();
     let errors: Vec<_> =
         report.errors.iter().map(|(file, error)| serde_json::json!({ "file": file, "error": error })).collect();
     context.output.value(&serde_json::json!({
@@ -141,20 +103,17 @@ fn show(context: &Context, run_id: RunId, report: &Checked) -> Result<(), CliErr
 }
 
 /// Records what was found, where the home can be had: a verification must not wait for a long backup.
-async fn record(context: &Context, results: &[(RunId, Checked)]) {
+async fn record(context: &Context, results: &[(RunId, VerifyReport)]) {
     if let Err(error) = try_record(context, results).await {
         context.output.note(format!("note: this verification is not recorded in the event log: {error}"));
     }
 }
 
-async fn try_record(context: &Context, results: &[(RunId, Checked)]) -> Result<(), EngineError> {
+async fn try_record(context: &Context, results: &[(RunId, VerifyReport)]) -> Result<(), EngineError> {
     let engine = context.engine("verify", context.lock_wait.min(std::time::Duration::from_secs(2))).await?;
     let mut result = Ok(());
     for (run_id, report) in results {
-        let mut errors = Warnings::default();
-        report.errors.iter().for_each(|(file, error)| errors.add(&format!("{file}: {error}")));
-        let verified = RunVerifiedV1 { ok: report.errors.is_empty(), files: report.files, bytes: report.bytes, errors };
-        result = result.and(engine.record_verified(*run_id, verified).await);
+        result = result.and(engine.record_verified(*run_id, report.recorded()).await);
     }
     engine.stop().await;
     result

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use holdfast_actors::ports::{Backups, DirectoryFailure, Inspection, PortFuture};
 use holdfast_log::fault;
@@ -16,6 +17,42 @@ use super::manifest;
 use crate::pipeline::{ArtifactReader, IndexReader, Pipeline, PipelineError};
 use crate::storage::{Destination, FileReport, Place, RunDir, Storage, StorageError};
 
+/// How many bytes of each run were read again since its check began. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Checks(Arc<Mutex<BTreeMap<RunId, Arc<AtomicU64>>>>);
+
+impl Checks {
+    /// A check begins, or begins anew.
+    fn begin(&self, run_id: RunId) -> Check {
+        let read = Arc::<AtomicU64>::default();
+        self.by_run().insert(run_id, read.clone());
+        Check(read)
+    }
+
+    /// Bytes that were read.
+    pub(super) fn read(&self, run_id: RunId) -> u64 {
+        self.by_run().get(&run_id).map_or(0, |read| read.load(Ordering::Relaxed))
+    }
+
+    /// The run has ended.
+    pub(super) fn forget(&self, run_id: RunId) {
+        self.by_run().remove(&run_id);
+    }
+
+    fn by_run(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<AtomicU64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A check at work.
+struct Check(Arc<AtomicU64>);
+
+impl Check {
+    fn advance(&mut self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 /// The run directories of one home. Clones share them.
 #[derive(Clone)]
 pub(super) struct Directories {
@@ -23,13 +60,20 @@ pub(super) struct Directories {
     pipeline: Pipeline,
     server_id: Uuid,
     open: Arc<Mutex<BTreeMap<RunId, Arc<RunDir>>>>,
+    checks: Checks,
     /// The home is not given back while its directories are being worked on, and they are not worked on after that.
     owner: Weak<Owner>,
 }
 
 impl Directories {
     pub(super) fn new(storage: Storage, pipeline: Pipeline, server_id: Uuid, owner: &Arc<Owner>) -> Self {
-        Self { storage: Arc::new(storage), pipeline, server_id, open: Arc::default(), owner: Arc::downgrade(owner) }
+        let (open, checks) = (Arc::default(), Checks::default());
+        Self { storage: Arc::new(storage), pipeline, server_id, open, checks, owner: Arc::downgrade(owner) }
+    }
+
+    /// How much of each run was read again.
+    pub(super) fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     /// The directory of a run at work.
@@ -143,7 +187,8 @@ impl Directories {
         let directory = self.run(run_id).map_err(lost)?;
         let kept: Vec<_> = run.good_artifacts().map(|artifact| artifact.stored.file.clone()).collect();
         directory.retain(&kept).map_err(lost)?;
-        match directory.seal(&manifest, &mut |_| {}) {
+        let mut check = self.checks.begin(run_id);
+        match directory.seal(&manifest, &mut |bytes| check.advance(bytes)) {
             Ok(sealed) => Ok(sealed.sums_sha256),
             Err(StorageError::NotAsWritten { files, .. }) => Err(DirectoryFailure::Damaged(damaged(run, &files))),
             Err(error) => Err(lost(error)),

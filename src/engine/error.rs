@@ -6,7 +6,7 @@ use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
 use holdfast_log::{AppendError, OpenError};
 use holdfast_model::failure::Failure;
-use holdfast_model::ids::{ParticipantName, Position, RunId};
+use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId};
 use holdfast_model::participant::ParticipantRefusal;
 
 use super::secrets::SecretsError;
@@ -47,6 +47,20 @@ pub enum EngineError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
+    /// A participant is being restored, and one restore is made at a time.
+    #[error("participant {participant} is being restored (restore {restore_id}): wait for its end")]
+    Restoring {
+        /// The participant.
+        participant: ParticipantName,
+        /// The restore.
+        restore_id: RestoreId,
+    },
+    /// A backup is at work beside which nothing is restored in place.
+    #[error("run {0} is at work: wait for its end, or cancel it")]
+    BackupAtWork(RunId),
+    /// A restore could not be claimed.
+    #[error("the restore cannot be claimed in the home, so it was not begun: {0}")]
+    Claim(#[source] std::io::Error),
     /// What is known is behind the log.
     #[error("the log has not been folded up to position {upto} in time: the machine is very busy, try again")]
     Behind {
@@ -123,6 +137,9 @@ impl EngineError {
             EngineError::Storage(error) => error.code(),
             EngineError::Secrets(error) => error.code(),
             EngineError::Random(_) => "NO_RANDOM_NUMBERS",
+            EngineError::Restoring { .. } => "RESTORE_ALREADY_RUNNING",
+            EngineError::BackupAtWork(_) => "BACKUP_ALREADY_RUNNING",
+            EngineError::Claim(_) => "RESTORE_NOT_CLAIMED",
             EngineError::Behind { .. } => "PROJECTION_BEHIND",
             EngineError::Lost(_) => "LOG_LOST",
             EngineError::Thread(_) => "THREAD_FAILED",

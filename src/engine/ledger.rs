@@ -27,6 +27,8 @@ pub(super) struct Opened {
     pub(super) log: Arc<DurableLog>,
     pub(super) storage: Storage,
     pub(super) projections: Projections,
+    /// Content bytes a second of the last check that was measured.
+    pub(super) check_rate: Option<f64>,
 }
 
 /// Takes the home at `root` over. Blocks.
@@ -42,6 +44,7 @@ pub(super) fn open(root: &Path, start: &Start) -> Result<Opened, EngineError> {
         return Err(super::ViewError::LogMissing(home.log()).into());
     }
     let projections = Projections::fold(&log, log.head())?;
+    let check_rate = if start.resume { super::board::last_check_rate(&log, &projections.history) } else { None };
 
     let mut facts = Vec::new();
     let version = log.stream_version(&StreamId::system()).map_err(super::ViewError::from)?;
@@ -75,7 +78,7 @@ pub(super) fn open(root: &Path, start: &Start) -> Result<Opened, EngineError> {
     if let Err(error) = ballast.ensure() {
         tracing::warn!(%error, "the log's reserve on disk cannot be made");
     }
-    Ok(Opened { home, owner, log: Arc::new(log), storage, projections })
+    Ok(Opened { home, owner, log: Arc::new(log), storage, projections, check_rate })
 }
 
 /// Whether there is any run directory.

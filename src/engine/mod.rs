@@ -4,6 +4,7 @@
 //! settles what a process before left half-done, and, where asked, resumes open runs before anything else gets its turn.
 
 mod backups;
+mod board;
 mod builder;
 mod clock;
 mod control_plane;
@@ -11,22 +12,25 @@ mod drive;
 mod error;
 mod figures;
 mod ledger;
+mod log_row;
 mod manifest;
 mod overseer;
+mod participants;
 mod plan;
 mod projections;
 mod records;
 mod registry;
 mod request;
+mod restore_in_place;
 mod restores;
 mod running;
 mod secrets;
 mod serving;
 mod settle;
 mod subscribe;
+mod verify;
 mod view;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -44,15 +48,18 @@ use holdfast_log::{AppendLatency, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
-use holdfast_model::progress::{Counts, Progress};
 use holdfast_model::run::{NewRun, Retained, Run, RunCommand, RunRequestedV2, RunVerifiedV1};
 use tokio::sync::watch;
 
+pub(crate) use self::board::{Shown, json};
 pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
 pub(crate) use self::figures::{Figures, ParticipantFigures};
+pub use self::log_row::LogRow;
 pub(crate) use self::manifest::artifact as recorded;
+pub use self::participants::{DeadlinesRow, ParticipantRow};
+pub(crate) use self::participants::{defined, rows as participant_rows};
 pub(crate) use self::plan::configured;
 pub use self::projections::{Endpoints, Projections};
 pub(crate) use self::records::new_token;
@@ -60,12 +67,16 @@ pub use self::records::token_hash;
 pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
+pub(crate) use self::restore_in_place::{InPlaceRecord, Work as InPlaceWork, restore_failure};
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 use self::running::{Parts, Running};
 pub use self::secrets::SecretsError;
 pub use self::serving::WeakHoldfast;
 use self::settle::Settled;
 pub use self::subscribe::{Events, ProgressUpdates};
+pub use self::verify::VerifyReport;
+pub(crate) use self::verify::verify as verify_run;
+pub(crate) use self::view::RUN_EVENTS;
 pub use self::view::{HomeView, ViewError, fold_history};
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -113,7 +124,7 @@ struct Shared {
     desk: Arc<Desk>,
     root: Addr<Root>,
     world: World,
-    live: LiveCounts,
+    board: board::Board,
     registry: Registry,
     last_counter: AtomicU32,
     settled: Settled,
@@ -123,6 +134,7 @@ struct Shared {
     endpoints: tokio::sync::Mutex<()>,
     /// Held while a run with an idempotency key is asked for.
     keys: tokio::sync::Mutex<()>,
+    restoring: restore_in_place::Restoring,
     running: Mutex<Option<Running>>,
 }
 
@@ -156,6 +168,7 @@ impl Holdfast {
         let server_id = opened.home.identity().server_id;
         let owner = Arc::new(opened.owner);
         let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner);
+        let checks = directories.checks().clone();
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
         let world = World {
@@ -183,6 +196,8 @@ impl Holdfast {
                 return Err(error);
             }
         };
+        let board = board::Board::new(&world, &live, &checks, opened.check_rate);
+        settled.resumed.iter().for_each(|handle| board.follow(handle));
         let shared = Shared {
             home: opened.home,
             config: RwLock::new(Arc::new(start.config)),
@@ -190,7 +205,7 @@ impl Holdfast {
             desk: Arc::new(Desk::new(Settings::default())),
             root,
             world,
-            live,
+            board,
             registry,
             last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
             settled,
@@ -198,6 +213,7 @@ impl Holdfast {
             followed: projections::Followed::start(log, opened.projections, &data_plane),
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),
+            restoring: restore_in_place::Restoring::default(),
             running: Mutex::new(Some(running)),
         };
         Ok(Self { shared: Arc::new(shared), origin: start.origin })
@@ -260,8 +276,9 @@ impl Holdfast {
     }
 
     async fn request(&self, backup: Backup) -> Result<RunHandle, EngineError> {
-        let config = self.shared.config.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = self.config();
         let (run_type, participants) = plan::of(&backup.what, &self.shared.registry.all(), &config.runs)?;
+        let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let run = NewRun {
@@ -280,7 +297,9 @@ impl Holdfast {
             participants,
         };
         let request = RequestRun { run, origin: self.origin.clone() };
-        Ok(self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??)
+        let handle = self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??;
+        self.shared.board.follow(&handle);
+        Ok(handle)
     }
 
     /// How a participant stands, as its recorded history says.
@@ -388,20 +407,6 @@ impl Holdfast {
         Ok(view::stream_events(&*self.shared.world.log, &StreamId::run(run_id), after)?)
     }
 
-    /// How far a run has come, with live counts.
-    #[must_use]
-    pub fn progress(&self, run: &Run) -> Progress {
-        Progress::of(run, &self.live_counts(run), true)
-    }
-
-    /// Live counts of the participants of a run that are at work.
-    #[must_use]
-    pub fn live_counts(&self, run: &Run) -> BTreeMap<ParticipantName, Counts> {
-        let Ok(live) = self.shared.live.lock() else { return BTreeMap::new() };
-        let of_run = live.iter().filter(|((run_id, _), _)| Some(*run_id) == run.id());
-        of_run.map(|((_, name), report)| (name.clone(), report.counts())).collect()
-    }
-
     /// Stops the actors, then the participants' code (their sinks refuse, their processes are ended; it has its
     /// [grace](crate::participant::Deadlines::grace) to return, 10 s where nothing is said), closes the log and gives the home back.
     /// A run that is open stays open in the log: the next start goes on with it. To let runs end first, [`Holdfast::drain`].
@@ -412,9 +417,15 @@ impl Holdfast {
     /// An engine whose last handle is dropped stops too, in a thread of its own that nobody waits for. What holds a handle: clones, and
     /// [`ProgressUpdates`].
     pub async fn stop(self) {
+        self.shared.restoring.end().await;
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
         drop(self);
         running.end().await;
+    }
+
+    /// The settings as they are now.
+    fn config(&self) -> Arc<Config> {
+        self.shared.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why nothing can be recorded any more, once that is so.

@@ -78,7 +78,10 @@ impl Holdfast {
         Ok(folded.map_err(ViewError::from)?.0)
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineError> {
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
         let done = self.shared.world.data_plane.spawn_blocking(work).await;
         done.map_err(
             |error| if error.is_panic() { EngineError::Thread(error.to_string()) } else { EngineError::Stopped },

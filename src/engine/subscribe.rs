@@ -1,7 +1,6 @@
 //! What happens, as it happens: durable events, and progress.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use holdfast_actors::root::RunHandle;
 use holdfast_log::Subscription;
@@ -13,9 +12,6 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{Holdfast, ViewError};
-
-/// Least time between two updates of the same phase.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// All events of the log from a position on, and then those that come. A slow reader costs the engine nothing.
 ///
@@ -125,7 +121,7 @@ impl ProgressUpdates {
     /// The next one; `None` after the end, and where the engine was stopped or can record nothing any more.
     pub async fn next(&mut self) -> Option<Progress> {
         let tick = self.tick.get_or_insert_with(|| {
-            let mut tick = tokio::time::interval(PAUSE);
+            let mut tick = tokio::time::interval(self.engine.shared.board.pause());
             // One who was away for long gets one update, not all that he missed at once.
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             tick

@@ -5,7 +5,9 @@ use std::path::Path;
 use holdfast_actors::event_sourced::{ReplayError, replay};
 use holdfast_log::home::{Access, Home, HomeError};
 use holdfast_log::{DurableLog, JournalReader, OpenError, Options, Owner, ReadError, ReadLog, owner};
+use holdfast_model::aggregate::Aggregate;
 use holdfast_model::codec::{CodecError, Envelope};
+use holdfast_model::event::Event;
 use holdfast_model::history::History;
 use holdfast_model::ids::{Position, RunId, StreamId, Version};
 use holdfast_model::run::Run;
@@ -14,6 +16,8 @@ use super::{APP_VERSION, ledger};
 
 /// How many events are read at a time.
 const BATCH: usize = 1000;
+/// How many events of a run are read at most at a time.
+pub(crate) const RUN_EVENTS: usize = BATCH;
 /// What those are started for who go on with open runs.
 const RESUMING: [&str; 4] = ["application", "backup", "resume", "serve"];
 
@@ -184,7 +188,27 @@ pub(super) fn stream_events(log: &dyn ReadLog, stream: &StreamId, after: Version
         let position = record.position;
         Envelope::read(record).map_err(|source| ViewError::Codec { position, source })
     };
-    log.read_stream(stream, after.next(), BATCH)?.into_iter().map(read).collect()
+    log.read_stream(stream, after.next(), RUN_EVENTS)?.into_iter().map(read).collect()
+}
+
+/// A run as it was at a position.
+pub(super) fn run_at(log: &dyn ReadLog, run_id: RunId, upto: Position) -> Result<Run, ViewError> {
+    let stream = StreamId::run(run_id);
+    let (mut run, mut version) = (Run::default(), Version::NONE);
+    loop {
+        let events = stream_events(log, &stream, version)?;
+        let Some(last) = events.last() else { return Ok(run) };
+        version = last.version;
+        for envelope in events {
+            if envelope.position > upto {
+                return Ok(run);
+            }
+            let moment = envelope.moment();
+            if let Event::RunEvent(event) = envelope.data {
+                run.apply(&event, &moment);
+            }
+        }
+    }
 }
 
 fn envelopes(

@@ -1,54 +1,71 @@
-//! The channels: one task a subscription, which pulls from the log as its client takes what it sends.
+//! Subscriptions: one task each, which takes the next thing that happened on its channel when its client has room for it.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_model::ids::Position;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::outbox::Outbox;
-use crate::api::envelope::{self, EventType};
-use crate::api::{ApiError, Channel};
-use crate::engine::Holdfast;
-
-/// Most events that are read at a time.
-const BATCH: usize = 64;
-
-/// What is sent to subscribers.
-pub(super) struct Feed;
+use super::outbox::{Outbox, Reason};
+use crate::api::{Channel, Feed};
+use crate::engine::{EngineError, Holdfast};
 
 /// A subscription; over when it is dropped.
-pub(super) struct Subscription(AbortHandle);
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+pub(super) struct Subscription {
+    task: AbortHandle,
+    begin: Arc<Notify>,
 }
 
-impl Feed {
-    /// Sends a channel's events from after `since` on, and says up to where what was there has been looked at.
-    ///
-    /// # Errors
-    /// Where the log cannot be read.
-    #[expect(clippy::unused_async, reason = "finding where to begin may have to read")]
-    pub(super) async fn subscribe(
+impl Subscription {
+    /// Sends what happens on a channel after `since`, or after now. Nothing is sent before [`Subscription::begin`]. With it comes the
+    /// position the log has reached.
+    pub(super) fn new(
         engine: &Holdfast,
         channel: Channel,
         since: Option<Position>,
         outbox: Outbox,
-    ) -> Result<(Position, Subscription), ApiError> {
-        let head = engine.head();
-        let mut events = engine.events(Position(since.unwrap_or(head).0 + 1));
+    ) -> (Position, Self) {
+        let feed = Feed::open(engine, channel, since);
+        let from = feed.from();
+        let begin = Arc::new(Notify::new());
+        let begun = begin.clone();
         let epoch = engine.desk().epoch().to_owned();
         let task = async move {
-            while let Ok(batch) = events.next(BATCH).await {
-                for event in batch.iter().filter(|_| channel == Channel::BackupEvents) {
-                    let message = envelope::event(channel, EventType::Update, event.position.0, &epoch, event);
-                    if outbox.send(Bytes::from(message)).await.is_err() {
-                        return;
-                    }
+            begun.notified().await;
+            pump(feed, &epoch, &outbox).await;
+        };
+        (from, Self { task: engine.data_plane().spawn(task).abort_handle(), begin })
+    }
+
+    /// The client has been told that there is a subscription.
+    pub(super) fn begin(&self) {
+        self.begin.notify_one();
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pump(mut feed: Feed, epoch: &str, outbox: &Outbox) {
+    loop {
+        match feed.next().await {
+            Ok(notice) => {
+                if outbox.send(Bytes::from(notice.message(epoch))).await.is_err() {
+                    return;
                 }
             }
-        };
-        Ok((head, Subscription(engine.data_plane().spawn(task).abort_handle())))
+            // The machine is very busy; nothing is lost by waiting on.
+            Err(EngineError::Behind { .. }) => {}
+            Err(EngineError::Stopped) => return,
+            Err(error) => {
+                // A client that hears nothing more must know it: it comes again, from where it was.
+                tracing::error!(channel = %feed.channel(), %error, "a subscription cannot go on");
+                return outbox.close(Reason::Gone);
+            }
+        }
     }
 }

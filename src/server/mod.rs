@@ -277,6 +277,7 @@ fn settle(engine: &Holdfast, limits: &ServerLimits) {
         guesses_per_minute: limits.guesses_per_minute.get(),
         ..(*before).clone()
     });
+    engine.tell_progress_per_second(limits.progress_per_second.get());
 }
 
 /// Takes from connections what revoked tokens gave them.

@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::feed::{Feed, Subscription};
+use super::feed::Subscription;
 use super::lobby::{Entered, Lobby, Place, Working, is_live};
 use super::outbox::{Closed, Outbox, Queue, Reason};
 use crate::api::envelope::{self, Request};
@@ -237,11 +237,16 @@ impl Connection {
         let status = result.as_ref().map_or_else(|error| error.code.status(), |reply| reply.status);
         self.lobby.gauges.answered(&request.command, status);
         let message: Bytes = envelope::answer(&request.ext_id, &result).into();
+        let in_order = IN_ORDER.contains(&request.command.as_str());
         drop((result, request));
         if let Ok(room) = self.outbox.room(message.len()).await {
             // Before the client can know of it, the `extID` is free again.
             flight.land();
             room.put(message);
+        }
+        // What a subscription sends comes after the answer to it.
+        if in_order {
+            self.state().subscriptions.values().for_each(|(_, subscription)| subscription.begin());
         }
     }
 
@@ -373,7 +378,7 @@ impl Session for Connection {
                 let before = self.make_room(*channel, most)?;
                 drop(before);
                 let engine = self.lobby.dispatcher.engine();
-                let (at, subscription) = Feed::subscribe(engine, *channel, since, self.outbox.clone()).await?;
+                let (at, subscription) = Subscription::new(engine, *channel, since, self.outbox.clone());
                 from = from.min(at);
                 self.state().subscriptions.insert(*channel, (by, subscription));
             }

@@ -84,14 +84,6 @@ impl TlsError {
     }
 }
 
-/// TLS with the certificate of these files, as it stays. The caller sets what protocols are offered (ALPN).
-///
-/// # Errors
-/// [`TlsError`].
-pub(crate) fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    Ok(Arc::new(ReloadableCertificate::load(cert, key)?.server_config()?))
-}
-
 /// The certificate that new connections get. Another can take its place; connections that are open stay as they are.
 #[derive(Debug)]
 pub(crate) struct ReloadableCertificate {

@@ -19,7 +19,7 @@ pub const MAX_TOKENS: usize = 1000;
 pub const MAX_REVOKED: usize = 200;
 
 /// What its holder may do; each may what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Look.

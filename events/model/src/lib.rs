@@ -12,6 +12,7 @@ pub mod codec;
 pub mod endpoint;
 pub mod event;
 pub mod failure;
+pub mod figures;
 #[cfg(test)]
 mod given;
 pub mod history;
@@ -23,6 +24,7 @@ pub mod record;
 pub mod restore;
 pub mod run;
 mod schema;
+pub mod story;
 pub mod supervision;
 pub mod system;
 pub mod tally;

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::codec::Envelope;
 use crate::event::Event;
-use crate::ids::{ArtifactName, ParticipantName, Position, RestoreId, RunId, Sha256};
+use crate::ids::{ArtifactName, EndpointName, ParticipantName, Position, RestoreId, RunId, Sha256, TokenName};
 
 macro_rules! text {
     ($($name:ident $pattern:literal $example:literal $description:literal;)+) => {
@@ -29,6 +29,8 @@ macro_rules! text {
 text! {
     RunId r"^[0-9]{8}-[0-9]{6}-([0-9]{6}|[1-9][0-9]{6,8})$" "20261121-031500-000001" "A run: the clock in UTC at its request and a counter.";
     ParticipantName r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$" "shop" "A participant.";
+    EndpointName r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$" "vault1" "An endpoint.";
+    TokenName r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$" "dashboard" "A token, by its name.";
     ArtifactName r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$" "shop.dump.lz4" "The name of an artifact or of its file.";
     Sha256 r"^[0-9a-f]{64}$" "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" "A SHA-256 in hexadecimal.";
 }

@@ -102,6 +102,7 @@ impl Command for StartFullBackup {
     const ERRORS: &'static [ErrorCode] = &[
         ErrorCode::UnknownParticipant,
         ErrorCode::BackupAlreadyRunning,
+        ErrorCode::RestoreAlreadyRunning,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::BackupRunFailed,
     ];

@@ -78,7 +78,7 @@ fn doors(addresses: &Addresses) -> Vec<(&'static str, String)> {
     let scheme = if addresses.encrypted { "https" } else { "http" };
     let mut doors = Vec::new();
     doors.extend(addresses.tcp.map(|address| ("tcp", address.to_string())));
-    doors.extend(addresses.http.map(|address| ("http", format!("{scheme}://{address}/"))));
+    doors.extend(addresses.http.map(|address| ("http", format!("{scheme}://{address}"))));
     doors.push(("socket", addresses.socket.display().to_string()));
     doors
 }

@@ -99,7 +99,7 @@ fn says(pair: &mut (ClientConnection, ServerConnection), text: &str) {
 #[test]
 fn a_client_that_trusts_the_certificate_comes_in() {
     let issued = Issued::new();
-    let server = load(&issued.cert(), &issued.key()).unwrap();
+    let server = Arc::new(issued.load().unwrap().server_config().unwrap());
     assert!(server.alpn_protocols.is_empty(), "that is the caller's");
     says(&mut issued.connect(&server).unwrap(), "ping");
     Issued::new().connect(&server).unwrap_err();

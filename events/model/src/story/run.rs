@@ -1,0 +1,165 @@
+//! The lines of a run.
+
+use super::{Level, Told, listed, reason};
+use crate::event::RunEvent;
+use crate::figures::{counted, seconds, size};
+use crate::run::{
+    ArtifactStoredV1, Outcome, ParticipantPlannedV2, ParticipantProgressedV1, RunRequestedV2, RunStatus, RunType,
+    Target,
+};
+
+pub(super) fn told(event: &RunEvent, by: &str) -> Told {
+    match event {
+        RunEvent::Requested(request) => (Level::Info, requested(request, by)),
+        RunEvent::ParticipantPlanned(planned) => (Level::Info, takes_part(planned)),
+        RunEvent::DefinitionPart(part) => {
+            (Level::Debug, format!("what {} takes is recorded: {}", part.participant, size(part.text.len() as u64)))
+        }
+        RunEvent::Started(started) => (Level::Info, format!("attempt {} begins", started.attempt)),
+        RunEvent::Interrupted(interrupted) => {
+            (Level::Warning, format!("the process that worked on it is gone: {}", interrupted.reason))
+        }
+        RunEvent::Resumed(resumed) => (Level::Info, format!("it goes on with attempt {}", resumed.attempt)),
+        RunEvent::ParticipantReset(reset) => {
+            let text = format!("{} runs again, what it had made does not count: {}", reset.participant, reset.reason);
+            (Level::Warning, text)
+        }
+        RunEvent::ParticipantStarted(started) => match started.try_number {
+            0 | 1 => (Level::Info, format!("{} begins", started.participant)),
+            number => (Level::Info, format!("{} begins its try {number}", started.participant)),
+        },
+        RunEvent::ParticipantProgressed(progressed) => (Level::Debug, progress(progressed)),
+        RunEvent::ArtifactStored(artifact) => (Level::Info, stored(artifact)),
+        RunEvent::ParticipantCompleted(done) => {
+            let gave = match done.files {
+                0 => "all it has".to_owned(),
+                files => counted(files, "file"),
+            };
+            match done.warnings.count {
+                0 => (Level::Info, format!("{} gave {gave}", done.participant)),
+                left => {
+                    let (left, first) = (counted(left, "thing"), listed(&done.warnings));
+                    (Level::Warning, format!("{} gave {gave} and left out {left}: {first}", done.participant))
+                }
+            }
+        }
+        RunEvent::ParticipantFailed(failed) => {
+            (Level::Error, format!("{} failed: {}", failed.participant, failed.failure))
+        }
+        RunEvent::ParticipantTryFailed(failed) => {
+            let pause = seconds(failed.retry_after_ms as f64 / 1000.0);
+            let (participant, number) = (&failed.participant, failed.try_number);
+            (
+                Level::Warning,
+                format!("try {number} of {participant} failed, the next is in {pause}: {}", failed.failure),
+            )
+        }
+        RunEvent::ParticipantDue(due) => {
+            (Level::Debug, format!("the pause of {} is over: it waits for its turn", due.participant))
+        }
+        RunEvent::ParticipantCancelled(cancelled) => {
+            (Level::Warning, format!("{} was stopped, or not begun: the run is cancelled", cancelled.participant))
+        }
+        RunEvent::ParticipantSkipped(skipped) => {
+            (Level::Warning, format!("{} was not begun: {}", skipped.participant, skipped.reason))
+        }
+        RunEvent::CancelRequested(cancel) => {
+            (Level::Warning, format!("{by} asked to cancel it{}", reason(&cancel.reason)))
+        }
+        RunEvent::Classified(classified) => {
+            let (outcome, why) = (word(classified.outcome), reason(&classified.error_summary));
+            let text =
+                format!("all participants have ended; it will be {outcome}, once its directory was read again{why}");
+            (level(classified.outcome), text)
+        }
+        RunEvent::PublishRequested(publish) => (
+            Level::Info,
+            format!("every byte was read again and is as recorded; the directory goes to {}", place(publish.target)),
+        ),
+        RunEvent::Published(published) => {
+            let (outcome, place) = (word(published.outcome), place(published.target));
+            (level(published.outcome), format!("it has ended {outcome}; its directory is in {place}"))
+        }
+        RunEvent::Ended(ended) => {
+            let (outcome, why) = (word(ended.outcome), reason(&ended.error_summary));
+            (level(ended.outcome), format!("it has ended {outcome}, without a directory{why}"))
+        }
+        RunEvent::Verified(verified) => {
+            let read = format!("{}, {}", counted(verified.files, "file"), size(verified.bytes));
+            match verified.ok {
+                true => (Level::Info, format!("verified: {read}, all as recorded")),
+                false => {
+                    let faults = counted(verified.errors.count, "fault");
+                    (Level::Error, format!("DAMAGED: {faults} in {read}: {}", listed(&verified.errors)))
+                }
+            }
+        }
+        RunEvent::DeleteRequested(_) => (Level::Info, format!("{by} asked to delete it")),
+        RunEvent::Deleted(_) => (Level::Info, "its directory is deleted".to_owned()),
+        RunEvent::DeleteFailed(failed) => {
+            (Level::Error, format!("its directory could not be deleted, and is kept: {}", failed.failure))
+        }
+        RunEvent::Locked(locked) => (Level::Info, format!("{by} locked it against deletion{}", reason(&locked.reason))),
+        RunEvent::Unlocked(_) => (Level::Info, format!("{by} unlocked it: it may be deleted")),
+    }
+}
+
+fn requested(request: &RunRequestedV2, by: &str) -> String {
+    let what = match request.run_type {
+        RunType::Full => "of everything",
+        RunType::Scoped => "of some participants",
+    };
+    let job = if request.job.is_empty() { String::new() } else { format!(", job {}", request.job) };
+    let strict = if request.strict { ", a warning fails its participant" } else { "" };
+    format!(
+        "backup {what} asked for by {by} ({}{job}), compression {}{strict}",
+        request.trigger.as_str(),
+        request.compression
+    )
+}
+
+fn takes_part(planned: &ParticipantPlannedV2) -> String {
+    let weight = if planned.critical { "critical" } else { "optional" };
+    let after: Vec<_> = planned.depends_on.iter().map(ToString::to_string).collect();
+    let after = if after.is_empty() { String::new() } else { format!(", after {}", after.join(", ")) };
+    format!("{} takes part: {}, {weight}{after}", planned.participant, planned.kind)
+}
+
+fn progress(progressed: &ParticipantProgressedV1) -> String {
+    let of = |total: Option<String>| total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let bytes = format!("{}{}", size(progressed.bytes_done), of(progressed.bytes_total.map(size)));
+    match (progressed.files_done, progressed.files_total) {
+        (0, None) => format!("{} has come to {bytes}", progressed.participant),
+        (files, total) => {
+            let files = format!("{}{}", counted(files, "file"), of(total.map(crate::figures::count)));
+            format!("{} has come to {bytes}, {files}", progressed.participant)
+        }
+    }
+}
+
+fn stored(artifact: &ArtifactStoredV1) -> String {
+    let (content, stored) = (size(artifact.content_bytes), size(artifact.stored.size_bytes));
+    format!(
+        "{} of {} is whole and on disk: {content}, stored as {stored} in {}",
+        artifact.logical_name, artifact.participant, artifact.stored.file
+    )
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    RunStatus::from(outcome).as_str()
+}
+
+fn level(outcome: Outcome) -> Level {
+    match outcome {
+        Outcome::Completed => Level::Info,
+        Outcome::Partial | Outcome::Cancelled => Level::Warning,
+        Outcome::Failed | Outcome::Timeout => Level::Error,
+    }
+}
+
+fn place(target: Target) -> &'static str {
+    match target {
+        Target::Completed => "backups/completed",
+        Target::Failed => "backups/failed",
+    }
+}

@@ -1,0 +1,273 @@
+//! `StartRestoreRun`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use holdfast_model::access::Role;
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
+use holdfast_model::restore::{RestoreStatus, RestoreView};
+use holdfast_model::run::{ParticipantStatus, Retained, Run, RunStatus};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::get_restore_runs::restore;
+use crate::api::text::Reason;
+use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
+use crate::engine::EngineError;
+use crate::restore::{RestoreError, RunSource};
+
+/// Restores participants of a run into where they came from, and answers with the restore: after its end, however that was (its `status`
+/// says it), or at once where `wait` is false.
+///
+/// What this version restores in place is one participant at a time whose configuration has a `restore` command: the whole artifact is
+/// read and found as recorded before the command is begun, and is checked again while the command takes it. Several participants would
+/// have to be restored all or none, and a safety snapshot of the state before cannot be taken yet: what asks for either is refused with
+/// RESTORE_NOT_SUPPORTED, and so is the default `safety` of `required`. With `best_effort` or `none` the restore is made without one.
+///
+/// A `dry_run` answers what would be restored, after the same checks of the run, the participants and the safety; it touches and records
+/// nothing, and asks for no maintenance.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct StartRestoreRun {
+    /// The run to take the bytes from.
+    pub run_id: RunId,
+    /// Only these; all of the run where none is named.
+    #[serde(default)]
+    #[schemars(length(max = 200))]
+    pub participants: Vec<ParticipantName>,
+    /// Whether to say only what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Whether to restore without maintenance being on.
+    #[serde(default)]
+    pub force: bool,
+    /// What is kept of the state before.
+    #[serde(default)]
+    pub safety: Safety,
+    /// Whether the good participants of a run that did not complete may be taken.
+    #[serde(default)]
+    pub accept_incomplete: bool,
+    /// Whether to answer after the restore's end only.
+    #[serde(default = "yes")]
+    pub wait: bool,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Reason,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What is kept of the state before a restore.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Safety {
+    /// A snapshot of it, or nothing is restored.
+    #[default]
+    Required,
+    /// A snapshot of it where one can be taken.
+    BestEffort,
+    /// Nothing.
+    None,
+}
+
+impl Safety {
+    fn as_str(self) -> &'static str {
+        match self {
+            Safety::Required => "required",
+            Safety::BestEffort => "best_effort",
+            Safety::None => "none",
+        }
+    }
+}
+
+impl Command for StartRestoreRun {
+    const NAME: &'static str = "StartRestoreRun";
+    const ROLE: Option<Role> = Some(Role::Manager);
+    const KIND: Kind = Kind::Work;
+    const ERRORS: &'static [ErrorCode] = &[
+        ErrorCode::UnknownParticipant,
+        ErrorCode::BackupRunNotFound,
+        ErrorCode::BackupRunNotRestorable,
+        ErrorCode::RestoreNotSupported,
+        ErrorCode::MaintenanceRequired,
+        ErrorCode::RestoreAlreadyRunning,
+        ErrorCode::BackupAlreadyRunning,
+    ];
+    type Answer = RestoreView;
+
+    fn check(&self) -> Result<(), ApiError> {
+        if self.participants.len() > holdfast_model::run::MAX_PARTICIPANTS {
+            return Err(ApiError::field("participants", "there are more than a run may have"));
+        }
+        Ok(())
+    }
+
+    fn recorded(&self) -> Vec<(&'static str, String)> {
+        let names: Vec<_> = self.participants.iter().map(ToString::to_string).collect();
+        vec![
+            ("run_id", self.run_id.to_string()),
+            ("participants", names.join(",")),
+            ("dry_run", self.dry_run.to_string()),
+            ("force", self.force.to_string()),
+            ("safety", self.safety.as_str().to_owned()),
+            ("accept_incomplete", self.accept_incomplete.to_string()),
+            ("reason", self.reason.as_str().to_owned()),
+        ]
+    }
+
+    async fn run(self, call: &Call) -> Result<Reply<RestoreView>, ApiError> {
+        let run = call.engine.run(self.run_id).await?;
+        let wanted = self.wanted(&run)?;
+        let participant = self.supported(call, &wanted).await?;
+        let source = self.open(call, run.clone(), &participant).await?;
+        if self.dry_run {
+            return Ok(self.planned(call, &run, &participant)?.into());
+        }
+        if !self.force && !call.engine.read(|known| known.maintenance.enabled).await? {
+            let text = "a restore in place needs maintenance: SetMaintenance, or `force` where nothing uses the data";
+            return Err(ApiError::new(ErrorCode::MaintenanceRequired, text));
+        }
+        let (restore_id, mut ended) = call.engine.restore_in_place(source, participant).await.map_err(begun_not)?;
+        call.accepted(&[("restore_id", restore_id.to_string())]).await?;
+        if !self.wait {
+            return Ok(Reply::accepted(restore(call, restore_id).await?));
+        }
+        // It ends with the command's own deadline; where its task is gone, what is recorded is the answer.
+        let _ = ended.wait_for(|ended| *ended).await;
+        Ok(restore(call, restore_id).await?.into())
+    }
+}
+
+impl StartRestoreRun {
+    /// The participants that are to be restored, all of them good in the run.
+    fn wanted(&self, run: &Run) -> Result<BTreeSet<ParticipantName>, ApiError> {
+        if run.retained() != Retained::Kept {
+            let text = format!("run {} was deleted", self.run_id);
+            return Err(ApiError::new(ErrorCode::BackupRunNotFound, text));
+        }
+        let status = run.status(true);
+        let not_restorable = |text: String| {
+            ApiError::new(ErrorCode::BackupRunNotRestorable, text).with_detail(json!({ "status": status.as_str() }))
+        };
+        if run.is_open() {
+            return Err(not_restorable(format!("run {} has not ended", self.run_id)));
+        }
+        if status != RunStatus::Completed && !self.accept_incomplete {
+            let text =
+                format!("run {} is {}: `accept_incomplete` takes what is good of it", self.run_id, status.as_str());
+            return Err(not_restorable(text));
+        }
+        let missing: Vec<_> = self.participants.iter().filter(|name| run.participant(name).is_none()).collect();
+        if !missing.is_empty() {
+            let text = format!("run {} does not have all participants that are named", self.run_id);
+            return Err(ApiError::new(ErrorCode::UnknownParticipant, text).with_detail(json!({ "unknown": missing })));
+        }
+        let good = |name: &ParticipantName| {
+            run.participant(name).is_some_and(|participant| participant.status == ParticipantStatus::Completed)
+        };
+        let bad: Vec<_> = self.participants.iter().filter(|name| !good(name)).collect();
+        if !bad.is_empty() {
+            let text = format!("not all participants that are named are good in run {}", self.run_id);
+            let detail = json!({ "status": status.as_str(), "participants": bad });
+            return Err(ApiError::new(ErrorCode::BackupRunNotRestorable, text).with_detail(detail));
+        }
+        let all = || run.participants().iter().map(|participant| &participant.name).filter(|name| good(name)).cloned();
+        let wanted: BTreeSet<_> =
+            if self.participants.is_empty() { all().collect() } else { self.participants.iter().cloned().collect() };
+        if wanted.is_empty() {
+            return Err(not_restorable(format!("nothing is good in run {}", self.run_id)));
+        }
+        Ok(wanted)
+    }
+
+    /// The one participant that is to be restored, where that can be done as it was asked for.
+    async fn supported(&self, call: &Call, wanted: &BTreeSet<ParticipantName>) -> Result<ParticipantName, ApiError> {
+        let rows = call.engine.participant_rows().await?;
+        let takes_back =
+            |name: &&ParticipantName| rows.iter().any(|row| row.name == **name && row.restore_in_place_supported);
+        let refused = |names: Vec<&ParticipantName>, text: &str| {
+            let detail = json!({ "participants": names });
+            Err(ApiError::new(ErrorCode::RestoreNotSupported, text).with_detail(detail))
+        };
+        let unable: Vec<_> = wanted.iter().filter(|name| !takes_back(name)).collect();
+        if !unable.is_empty() {
+            let text = "these participants have no `restore` command in the configuration that takes their artifact back; files are \
+                        restored into a folder by `holdfast restore --target`";
+            return refused(unable, text);
+        }
+        let mut each = wanted.iter();
+        let (Some(participant), None) = (each.next(), each.next()) else {
+            let text = "several participants cannot be restored all or none yet: name one at a time in `participants`";
+            return refused(wanted.iter().collect(), text);
+        };
+        if self.safety == Safety::Required {
+            let text =
+                "a safety snapshot of the state before cannot be taken yet: say `safety` `none` to restore without one";
+            return refused(vec![participant], text);
+        }
+        Ok(participant.clone())
+    }
+
+    /// The run's directory, kept from deletion.
+    async fn open(&self, call: &Call, run: Arc<Run>, participant: &ParticipantName) -> Result<RunSource, ApiError> {
+        let (home, participant, incomplete) = (call.engine.home().clone(), participant.clone(), self.accept_incomplete);
+        let opened = tokio::task::spawn_blocking(move || -> Result<RunSource, RestoreError> {
+            let source = RunSource::open(&home, &run, Some(&participant), incomplete)?;
+            source.only_stream(&participant)?;
+            Ok(source)
+        });
+        let opened = opened.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
+        opened.map_err(|error| match &error {
+            RestoreError::Deleted(_) => ApiError::new(ErrorCode::BackupRunNotFound, error.to_string()),
+            RestoreError::HoldsFiles { .. } | RestoreError::NotOneStream { .. } => {
+                let detail = json!({ "participants": self.participants });
+                ApiError::new(ErrorCode::RestoreNotSupported, error.to_string()).with_detail(detail)
+            }
+            _ => {
+                let detail = json!({ "cause": error.code() });
+                ApiError::new(ErrorCode::BackupRunNotRestorable, error.to_string()).with_detail(detail)
+            }
+        })
+    }
+
+    /// What a restore would be, told without one.
+    fn planned(&self, call: &Call, run: &Run, participant: &ParticipantName) -> Result<RestoreView, ApiError> {
+        let view = run.view(true).ok_or_else(|| super::get_backup_run::not_found(self.run_id))?;
+        let mut participants = view.participants;
+        participants.retain(|one| one.name == participant.as_str());
+        let now = call.engine.now().seconds();
+        let bytes = participants.iter().flat_map(|one| &one.artifacts).map(|artifact| artifact.content_bytes).sum();
+        Ok(RestoreView {
+            restore_id: RestoreId(Uuid::now_v7()).to_string(),
+            source_run_id: self.run_id.to_string(),
+            dry_run: true,
+            force: self.force,
+            safety: self.safety.as_str().to_owned(),
+            pre_restore_path: String::new(),
+            status: RestoreStatus::Completed,
+            started_at: now,
+            finished_at: now,
+            error_summary: String::new(),
+            participants,
+            target: format!("participant {participant}, in place"),
+            files: 0,
+            bytes,
+            warnings: 0,
+        })
+    }
+}
+
+/// Why a restore did not begin.
+fn begun_not(error: EngineError) -> ApiError {
+    let detail = match &error {
+        EngineError::Restoring { restore_id, .. } => json!({ "active_restore_id": restore_id.to_string() }),
+        EngineError::BackupAtWork(run_id) => json!({ "active_run_id": run_id }),
+        _ => return error.into(),
+    };
+    let mut told = ApiError::from(error).with_detail(detail);
+    told.retryable = true;
+    told
+}

@@ -1,0 +1,64 @@
+//! `restore.progress`: restores that have begun, and one `final` for each that ends.
+//!
+//! A restore records its request and its end; between the two there is nothing to tell.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use holdfast_model::ids::{Position, RestoreId};
+use tokio::sync::watch;
+
+use super::Told;
+use crate::api::envelope::EventType;
+use crate::engine::{EngineError, Holdfast, json};
+
+/// The history is looked at so often at most: other events may come by the thousand.
+const PAUSE: Duration = Duration::from_millis(25);
+
+pub(super) struct Restores {
+    engine: Holdfast,
+    folded: watch::Receiver<Position>,
+    /// All ends up to here were told.
+    told: Position,
+    /// Open ones whose beginning was told.
+    begun: BTreeSet<RestoreId>,
+}
+
+impl Restores {
+    pub(super) fn new(engine: &Holdfast, since: Position) -> Self {
+        Self { engine: engine.clone(), folded: engine.watch_folded(), told: since, begun: BTreeSet::new() }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Told, EngineError> {
+        loop {
+            self.folded.mark_unchanged();
+            let told = self.told;
+            let (end, folded_to, open) = self
+                .engine
+                .read(|known| {
+                    let history = &known.history;
+                    (history.restore_ends_after(told).next(), history.folded_to(), history.open_restores())
+                })
+                .await?;
+            if let Some((position, restore_id)) = end {
+                let restore = self.engine.restore_run(restore_id).await?;
+                self.told = position;
+                return Ok((EventType::Final, position, json(&restore.view(true))));
+            }
+            self.told = self.told.max(folded_to);
+            self.begun.retain(|restore_id| open.contains(restore_id));
+            if let Some(restore_id) = open.into_iter().find(|restore_id| !self.begun.contains(restore_id)) {
+                let restore = self.engine.restore_run(restore_id).await?;
+                // It has ended meanwhile: its final is what there is to tell.
+                if restore.finished_at.is_some() {
+                    continue;
+                }
+                self.begun.insert(restore_id);
+                let view = restore.view(self.engine.restore_at_work(restore_id));
+                return Ok((EventType::Update, self.told, json(&view)));
+            }
+            self.folded.changed().await.map_err(|_| EngineError::Stopped)?;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}

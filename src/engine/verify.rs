@@ -1,0 +1,113 @@
+//! Ended runs against what was recorded of them: every size and stored hash again from disk.
+
+use holdfast_actors::event_sourced::CommandError;
+use holdfast_actors::root::RootError;
+use holdfast_log::home::Home;
+use holdfast_model::failure::Warnings;
+use holdfast_model::ids::RunId;
+use holdfast_model::run::{Refusal, Retained, Run, RunVerifiedV1};
+
+use super::{EngineError, Holdfast};
+use crate::restore::RunSource;
+use crate::storage::{Storage, StorageError};
+
+/// What a verification of a run found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Files read, or missed.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is not as it was recorded: the file, and why.
+    pub errors: Vec<(String, String)>,
+    /// Files beside those of the run: named, and no fault of it.
+    pub extra: Vec<String>,
+}
+
+impl VerifyReport {
+    /// What is found where the whole directory is gone.
+    #[must_use]
+    pub fn missing(run: &Run, reason: &StorageError) -> Self {
+        Self { files: 0, bytes: 0, errors: vec![(run.path(), reason.to_string())], extra: Vec::new() }
+    }
+
+    /// Whether everything is as recorded.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// What is recorded of it.
+    #[must_use]
+    pub fn recorded(&self) -> RunVerifiedV1 {
+        let mut errors = Warnings::default();
+        self.errors.iter().for_each(|(file, error)| errors.add(&format!("{file}: {error}")));
+        RunVerifiedV1 { ok: self.is_good(), files: self.files, bytes: self.bytes, errors }
+    }
+}
+
+/// Takes sizes and hashes of an ended run again. Meanwhile it is kept from deletion.
+///
+/// # Errors
+/// [`StorageError`] where its directory cannot be opened or is being deleted, [`StorageError::RunDirectoryMissing`] where it is gone.
+pub(crate) fn verify(home: &Home, run: &Run, run_id: RunId) -> Result<VerifyReport, StorageError> {
+    let lease = Storage::at(home.backups()).lease(run_id)?;
+    let found = lease.verify(run.sums_sha256(), &mut |_| {});
+    let mut report = VerifyReport {
+        files: found.files.len() as u64,
+        bytes: found.files.iter().map(|file| file.size_bytes).sum(),
+        errors: found.faults().map(|(file, error)| (file.name.clone(), error.to_string())).collect(),
+        extra: found.extra,
+    };
+    // Where manifest and list are gone the log still knows the artifacts.
+    let unlisted: Vec<_> = run
+        .good_artifacts()
+        .filter(|artifact| !found.files.iter().any(|file| file.name == artifact.stored.file.as_str()))
+        .collect();
+    if !unlisted.is_empty() {
+        let source = RunSource::open(home, run, None, true);
+        for artifact in unlisted {
+            let read = source.as_ref().map_err(ToString::to_string).and_then(|source| {
+                let reader = source.reader(artifact).map_err(|error| error.to_string())?;
+                reader.check_stored(&mut |_| {}).map_err(|error| error.to_string())
+            });
+            report.files += 1;
+            report.bytes += artifact.stored.size_bytes;
+            report.errors.extend(read.err().map(|error| (artifact.stored.file.to_string(), error)));
+        }
+    }
+    Ok(report)
+}
+
+impl Holdfast {
+    /// Takes every size and stored hash of an ended run again from disk, and records what was found.
+    ///
+    /// # Errors
+    /// [`EngineError`] with the code `BACKUP_RUN_NOT_FOUND` where there is no such run or it was deleted, `BACKUP_RUN_ACTIVE` where it
+    /// has not ended, `RUN_DIRECTORY_MISSING` where it ended without a directory; where its directory cannot be read at all, or nothing
+    /// can be recorded.
+    pub async fn verify(&self, run_id: RunId) -> Result<VerifyReport, EngineError> {
+        let run = self.run(run_id).await?;
+        let refused = |refusal| Err(RootError::Command(CommandError::Refused(refusal)).into());
+        match (run.is_open(), run.retained()) {
+            (true, _) => return refused(Refusal::Active),
+            (false, Retained::Deleting | Retained::Deleted) => return refused(Refusal::Deleted),
+            (false, Retained::Kept) if run.target().is_none() => {
+                return Err(StorageError::RunDirectoryMissing { run_id }.into());
+            }
+            (false, Retained::Kept) => {}
+        }
+        let (home, of) = (self.home().clone(), run.clone());
+        let report = match self.blocking(move || verify(&home, &of, run_id)).await? {
+            Err(error @ StorageError::RunDirectoryMissing { .. }) => {
+                if self.run(run_id).await?.retained() != Retained::Kept {
+                    return refused(Refusal::Deleted);
+                }
+                VerifyReport::missing(&run, &error)
+            }
+            report => report?,
+        };
+        self.record_verified(run_id, report.recorded()).await?;
+        Ok(report)
+    }
+}

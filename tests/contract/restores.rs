@@ -1,0 +1,115 @@
+//! Restores in place.
+
+use std::fs;
+
+use holdfast::model::access::Role;
+use serde_json::{Value, json};
+
+use crate::support::text;
+use crate::world::{Mode, World, with};
+
+pub(crate) fn cases(world: &World) {
+    let mut manager = world.remote(Some(Role::Manager));
+    let full = manager.good("StartFullBackup", &json!({}));
+    let db = json!({ "run_id": full["run_id"], "participants": ["db"], "safety": "none" });
+    refused(world, &db);
+
+    let plan = manager.good("StartRestoreRun", &with(&db, "dry_run", json!(true)));
+    assert_eq!((&plan["dry_run"], &plan["status"]), (&json!(true), &json!("completed")));
+    assert_eq!((&plan["participants"][0]["name"], plan["participants"].as_array().unwrap().len()), (&json!("db"), 1));
+    assert_eq!(manager.good("GetRestoreRuns", &json!({}))["rows"], json!([]), "a dry run is not recorded");
+    assert!(!world.home.beside("taken").exists());
+
+    manager.refused("StartRestoreRun", &db, "MAINTENANCE_REQUIRED");
+    assert_eq!(
+        manager.good("SetMaintenance", &json!({ "enabled": true, "reason": "restore" })),
+        json!({ "enabled": true })
+    );
+    let done = manager.good("StartRestoreRun", &db);
+    assert_eq!((&done["status"], &done["source_run_id"]), (&json!("completed"), &full["run_id"]), "{done}");
+    assert_eq!(fs::read_to_string(world.home.beside("taken")).unwrap(), "one\ntwo\n");
+    assert_eq!(manager.good("SetMaintenance", &json!({ "enabled": false })), json!({ "enabled": false }));
+
+    fs::write(world.home.beside("broken"), "").unwrap();
+    let failed =
+        manager.good("StartRestoreRun", &with(&with(&db, "force", json!(true)), "safety", json!("best_effort")));
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert!(text(&failed["error_summary"]).contains("what the command did until then stays"), "{failed}");
+    fs::remove_file(world.home.beside("broken")).unwrap();
+
+    at_work(world, &with(&db, "force", json!(true)));
+    let rows = manager.good("GetRestoreRuns", &json!({ "limit": 2 }));
+    assert_eq!(rows["rows"].as_array().unwrap().len(), 2);
+    let rest = manager.good("GetRestoreRuns", &json!({ "limit": 2, "cursor": rows["next_cursor"] }));
+    assert_eq!((&rest["rows"], &rest["next_cursor"]), (&json!([done]), &json!("")));
+    assert_eq!(manager.good("GetRestoreRun", &json!({ "restore_id": done["restore_id"] })), done);
+    let none = json!({ "restore_id": "019aa700-0000-7000-8000-000000000001" });
+    manager.refused("GetRestoreRun", &none, "RESTORE_RUN_NOT_FOUND");
+    manager.invalid("GetRestoreRun", &json!({ "restore_id": "latest" }), "restore_id");
+    manager.invalid("GetRestoreRuns", &json!({ "cursor": "x" }), "cursor");
+    manager.invalid("SetMaintenance", &json!({}), "enabled");
+}
+
+fn refused(world: &World, db: &Value) {
+    let mut manager = world.remote(Some(Role::Manager));
+    for (field, wrong) in [
+        ("run_id", json!("latest")),
+        ("participants", json!("db")),
+        ("participants[0]", json!(["../db"])),
+        ("dry_run", json!(1)),
+        ("force", json!("yes")),
+        ("safety", json!("maybe")),
+        ("accept_incomplete", json!(0)),
+        ("wait", json!([])),
+    ] {
+        let key = field.split('[').next().unwrap();
+        manager.invalid("StartRestoreRun", &with(db, key, wrong), field);
+    }
+    manager.invalid("StartRestoreRun", &json!({}), "run_id");
+    manager.refused("StartRestoreRun", &with(db, "run_id", json!("20261121-031500-009999")), "BACKUP_RUN_NOT_FOUND");
+    let unknown =
+        manager.refused("StartRestoreRun", &with(db, "participants", json!(["nobody"])), "UNKNOWN_PARTICIPANT");
+    assert_eq!(unknown["detail"]["unknown"], json!(["nobody"]));
+    for (participants, named) in [(json!(["web"]), json!(["web"])), (json!([]), json!(["notes", "web"]))] {
+        let error =
+            manager.refused("StartRestoreRun", &with(db, "participants", participants), "RESTORE_NOT_SUPPORTED");
+        assert_eq!(error["detail"]["participants"], named);
+    }
+    let mut unsaid = db.clone();
+    unsaid.as_object_mut().unwrap().remove("safety");
+    let error = manager.refused("StartRestoreRun", &unsaid, "RESTORE_NOT_SUPPORTED");
+    assert!(text(&error["message"]).contains("safety"), "the default asks for a snapshot: {error}");
+
+    world.notes(Mode::Fails);
+    let failed = manager.refused("StartFullBackup", &json!({}), "BACKUP_RUN_FAILED");
+    world.notes(Mode::Good);
+    let of_failed = with(db, "run_id", failed["detail"]["run_id"].clone());
+    manager.refused("StartRestoreRun", &of_failed, "BACKUP_RUN_NOT_RESTORABLE");
+    let good_part = with(&with(&of_failed, "accept_incomplete", json!(true)), "dry_run", json!(true));
+    manager.good("StartRestoreRun", &good_part);
+    let bad_part = with(&good_part, "participants", json!(["notes"]));
+    manager.refused("StartRestoreRun", &bad_part, "BACKUP_RUN_NOT_RESTORABLE");
+}
+
+/// One restore at a time, and none beside a backup.
+fn at_work(world: &World, db: &Value) {
+    let mut manager = world.remote(Some(Role::Manager));
+    world.notes(Mode::Waits);
+    let run = manager.good("StartFullBackup", &json!({ "participants": ["notes"], "wait": false }));
+    let busy = manager.refused("StartRestoreRun", db, "BACKUP_ALREADY_RUNNING");
+    assert_eq!(busy["detail"]["active_run_id"], run["run_id"]);
+    let published = world.count("RunPublished") + 1;
+    world.notes(Mode::Good);
+    world.wait_for("RunPublished", published);
+
+    fs::remove_file(world.home.beside("go")).unwrap();
+    let begun = manager.ask("StartRestoreRun", &with(db, "wait", json!(false)));
+    assert_eq!((begun.status(), &begun.0["data"]["status"]), (202, &json!("running")), "{begun:?}");
+    let busy = manager.refused("StartRestoreRun", db, "RESTORE_ALREADY_RUNNING");
+    assert_eq!(busy["detail"]["active_restore_id"], begun.0["data"]["restore_id"]);
+    manager.refused("StartFullBackup", &json!({}), "RESTORE_ALREADY_RUNNING");
+    manager.good("StartFullBackup", &json!({ "participants": ["web"] }));
+    let ended = world.count("RestoreCompleted") + 1;
+    fs::write(world.home.beside("go"), "").unwrap();
+    world.wait_for("RestoreCompleted", ended);
+}
