@@ -20,10 +20,11 @@ mod restore;
 mod runs;
 mod serve;
 mod server_settings;
+mod trace;
 mod verify;
 mod watcher;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,7 +58,6 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Good as u8 });
         }
     };
-    trace();
     let output = Output { json: cli.json, quiet: cli.quiet };
     match run(cli, output) {
         Ok(exit) => ExitCode::from(exit as u8),
@@ -66,15 +66,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit as u8)
         }
     }
-}
-
-/// Traces go to standard error where `HOLDFAST_LOG` asks for them, as `RUST_LOG` elsewhere.
-fn trace() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
-    let colours = std::io::stderr().is_terminal();
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 fn report(error: &CliError, output: Output) {
@@ -102,6 +93,9 @@ fn run(cli: Cli, output: Output) -> CliResult {
     if let Command::Documents { document } = cli.command {
         return documents::print(document);
     }
+    if !matches!(cli.command, Command::Serve) {
+        trace::for_commands();
+    }
     let home = home(cli.home)?;
     // These two must work where the configuration does not.
     match &cli.command {
@@ -110,6 +104,9 @@ fn run(cli: Cli, output: Output) -> CliResult {
         _ => {}
     }
     let config = config::load(cli.config.as_deref(), &home)?;
+    if matches!(cli.command, Command::Serve) {
+        trace::for_server(&config.server);
+    }
     let context = Context { home, config, config_file: cli.config, output, lock_wait: cli.lock_wait };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
