@@ -36,7 +36,7 @@ const NEVER_GRANTED: [&str; 3] = ["GetRemoteBackupRuns", "DeleteRemoteBackupRun"
 #[test]
 fn every_command_alias_and_error_has_its_case() {
     let world = World::new();
-    let cases: [(&str, fn(&World)); 13] = [
+    let cases: [(&str, fn(&World)); 14] = [
         ("endpoints", endpoints::cases),
         ("runs begin", runs::begun),
         ("runs are listed", runs::listed),
@@ -47,6 +47,7 @@ fn every_command_alias_and_error_has_its_case() {
         ("participants", runs::participants),
         ("restores are refused", restores::refused),
         ("restores", restores::cases),
+        ("what the command line does itself", restores::recorded),
         ("channels", channels::cases),
         ("access", access::cases),
         // Last, since nothing new is begun after it.

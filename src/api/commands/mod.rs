@@ -31,8 +31,6 @@ mod unsubscribe;
 mod update_backup_config;
 mod validate_backup_run;
 
-pub use self::get_backup_progress::GetBackupProgress;
-
 pub use self::add_backup_config::AddBackupConfig;
 pub use self::auth::{Auth, Authenticated};
 pub use self::begin_restore::{BeginRestore, EndRestore, Reason as RestoreFailure, RestoreEnd};
