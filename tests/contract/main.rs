@@ -14,6 +14,7 @@
 mod access;
 mod channels;
 mod endpoints;
+mod recorded;
 mod restores;
 mod runs;
 mod schemas;
