@@ -120,13 +120,12 @@ fn detail(progress: &Progress) -> String {
         return progress.message.clone();
     }
     let files = progress.participants.iter().map(|participant| participant.files_done).sum();
-    let mut text = format!(
-        "{} of {}, {}, {}/s",
-        size(progress.bytes_done),
-        size(progress.bytes_total),
-        counted(files, "file"),
-        size(progress.bytes_per_second)
-    );
+    let of = match progress.bytes_total {
+        0 => String::new(),
+        total => format!(" of {}", size(total)),
+    };
+    let mut text =
+        format!("{}{of}, {}, {}/s", size(progress.bytes_done), counted(files, "file"), size(progress.bytes_per_second));
     if progress.eta_seconds > 0 {
         text.push_str(&format!(", {} to go", seconds(progress.eta_seconds as f64)));
     }
