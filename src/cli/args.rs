@@ -118,6 +118,12 @@ pub(super) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the documents of the server's interface: OpenAPI 3.1 or AsyncAPI 3.0
+    #[command(after_help = "Example:\n  holdfast documents openapi > openapi.json")]
+    Documents {
+        /// Which one
+        document: super::documents::Document,
+    },
     /// Write a completion script for a shell
     #[command(after_help = "Example:\n  holdfast completions bash > /etc/bash_completion.d/holdfast")]
     Completions {

@@ -53,8 +53,8 @@ impl Places {
 impl Lobby {
     pub(super) fn new(dispatcher: Dispatcher, settings: ServerConfig) -> Arc<Self> {
         Arc::new(Self {
+            gauges: Arc::new(Gauges::new(dispatcher.engine().now())),
             dispatcher,
-            gauges: Arc::new(Gauges::new()),
             settings: RwLock::new(Arc::new(settings)),
             connections: Mutex::default(),
             next: AtomicU64::new(0),

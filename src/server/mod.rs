@@ -13,6 +13,7 @@ mod gauges;
 mod http;
 mod lines;
 mod lobby;
+mod metrics;
 mod outbox;
 mod session;
 mod tcp;
@@ -229,12 +230,6 @@ impl Server {
         self.lobby.set(config.clone());
         settle(self.lobby.dispatcher.engine(), &config.limits);
         Ok(())
-    }
-
-    /// What the doors have counted.
-    #[allow(dead_code, reason = "the metrics read it")]
-    pub(crate) fn gauges(&self) -> &Arc<Gauges> {
-        &self.lobby.gauges
     }
 
     /// Waits until each request that has come so far is answered, for so long at most.

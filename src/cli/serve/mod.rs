@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::service::Service;
 use super::exit::{CliError, CliResult, Exit};
 use super::interrupts::Interrupts;
-use super::{Context, config, errors};
+use super::{Context, config, errors, trace};
 use crate::api::Settings;
 use crate::config::Config;
 use crate::engine::{Backup, Holdfast};
@@ -110,6 +110,7 @@ fn reload(context: &Context, engine: &Holdfast, server: &mut Server, config: &mu
         return tell(context, false, &format!("the configuration cannot be taken over, the one before stays: {error}"));
     }
     engine.desk().set(settings(&new));
+    trace::reload(&new.server);
     if let Err(error) = server.reload(&new.server) {
         tell(context, false, &format!("the doors go on with the settings before: {error}"));
     }
