@@ -42,7 +42,7 @@ Then: holdfast runs, holdfast verify latest, holdfast restore latest --target ./
 
 pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
     let request = request(args)?;
-    let mut interrupts = None;
+    let mut interrupts: Option<Interrupts> = None;
     let until = Instant::now() + context.lock_wait;
     // An owner that is about to end begins nothing: the next one does, which may be this process.
     loop {

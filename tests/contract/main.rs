@@ -37,7 +37,7 @@ const NEVER_GRANTED: [&str; 3] = ["GetRemoteBackupRuns", "DeleteRemoteBackupRun"
 #[test]
 fn every_command_alias_and_error_has_its_case() {
     let world = World::new();
-    let cases: [(&str, fn(&World)); 13] = [
+    let cases: [(&str, fn(&World)); 14] = [
         ("endpoints", endpoints::cases),
         ("runs begin", runs::begun),
         ("runs are listed", runs::listed),
@@ -48,6 +48,7 @@ fn every_command_alias_and_error_has_its_case() {
         ("participants", runs::participants),
         ("restores are refused", restores::refused),
         ("restores", restores::cases),
+        ("what is recorded for the command line", recorded::cases),
         ("channels", channels::cases),
         ("access", access::cases),
         // Last, since nothing new is begun after it.

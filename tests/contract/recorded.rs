@@ -56,7 +56,6 @@ fn validations(world: &World) {
     world.notes(Mode::Waits);
     let open = local.good("StartFullBackup", &json!({ "wait": false }));
     local.refused("RecordValidation", &with(&good, "run_id", open["run_id"].clone()), "BACKUP_RUN_ACTIVE");
-    let ended = world.count("RunPublished") + 1;
     world.notes(Mode::Good);
-    world.wait_for("RunPublished", ended);
+    world.wait_for_end(&open);
 }
