@@ -55,6 +55,7 @@ impl Dispatcher {
     ) -> Result<RawReply, ApiError> {
         let Some(entry) = table::find(name) else {
             let known = "GET /openapi.json, or /asyncapi.json, lists them";
+            let name: String = name.chars().take(64).collect();
             return Err(ApiError::new(ErrorCode::UnknownCommand, format!("there is no command {name:?}: {known}")));
         };
         let desk = self.engine.desk().clone();

@@ -4,22 +4,32 @@ mod args;
 mod backup;
 mod bar;
 mod browse;
+mod cancel;
 mod config;
 mod delete;
 mod documents;
+mod door;
+mod endpoints;
 mod errors;
 mod exit;
+mod follow;
 mod in_place;
 mod init;
 mod interrupts;
 mod lock;
 mod log;
+mod maintenance;
 mod output;
 mod participants;
+mod progress;
 mod restore;
 mod runs;
 mod serve;
 mod server_settings;
+mod status;
+mod stop;
+mod summary;
+mod token;
 mod trace;
 mod verify;
 mod watcher;
@@ -123,6 +133,13 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
     match command {
         Command::Backup(args) => backup::backup(context, args).await,
         Command::Resume => backup::resume(context).await,
+        Command::Cancel(args) => cancel::cancel(context, args).await,
+        Command::Status => status::status(context).await,
+        Command::Progress(args) => progress::progress(context, args).await,
+        Command::Stop(args) => stop::stop(context, args).await,
+        Command::Token(command) => token::run(context, command).await,
+        Command::Maintenance(command) => maintenance::run(context, command).await,
+        Command::Endpoints(command) => endpoints::run(context, command).await,
         Command::Runs(args) => runs::runs(context, args),
         Command::Show(args) => runs::show(context, args),
         Command::Verify(args) => verify::verify(context, args).await,

@@ -197,7 +197,7 @@ impl Holdfast {
             }
         };
         let board = board::Board::new(&world, &live, &checks, opened.check_rate);
-        settled.resumed.iter().for_each(|handle| board.follow(handle));
+        settled.resumed.iter().for_each(|handle| board.resume(handle));
         let shared = Shared {
             home: opened.home,
             config: RwLock::new(Arc::new(start.config)),
