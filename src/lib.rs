@@ -13,6 +13,7 @@
 //! | [`restore`] | from a run back into a folder |
 //! | [`storage`] | run directories: manifest, sums, publish, delete, verify |
 //! | [`server`] | the doors: TCP, WebSocket, HTTP, and the Unix socket under the home |
+//! | [`client`] | a client of the commands, for programs on the same machine |
 //! | [`config`] | the configuration file |
 //! | [`cli`] | the command line |
 //! | [`blocking`] | the same handle for code that is not async |
@@ -95,6 +96,7 @@
 pub mod api;
 pub mod blocking;
 pub mod cli;
+pub mod client;
 pub mod command;
 pub mod config;
 pub mod engine;

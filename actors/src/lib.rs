@@ -18,3 +18,4 @@ pub mod record;
 pub mod report;
 pub mod root;
 pub mod run;
+mod told;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use holdfast_log::EventLog;
 use holdfast_model::failure::{Failure, Warnings};
@@ -164,6 +164,8 @@ pub struct World {
     pub reserve: Arc<dyn Reserve>,
     /// Where the work behind ports runs.
     pub data_plane: tokio::runtime::Handle,
+    /// How often an actor ended early and was started again, since the process began.
+    pub actor_restarts: Arc<AtomicU64>,
     /// Why nothing can be recorded any more. Set once: whoever waits for anything must give up then.
     pub lost: Arc<watch::Sender<Option<String>>>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
@@ -330,6 +331,7 @@ impl Handler<RunEnded> for Root {
         }
         // Its actor is gone and the run is not at its end: the actor panicked. A new one starts from the stream.
         entry.restarts += 1;
+        self.world.actor_restarts.fetch_add(1, Ordering::Relaxed);
         if entry.restarts > MAX_ACTOR_RESTARTS {
             self.world
                 .lose(format!("the actor of run {run_id} ended {MAX_ACTOR_RESTARTS} times: the next start resumes it"));

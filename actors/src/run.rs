@@ -10,10 +10,12 @@ use holdfast_model::ids::{ParticipantName, RunId, StreamId, Timestamp};
 use holdfast_model::participant::Work;
 use holdfast_model::run::{Run, RunCommand, RunEffect, Target, Try};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::event_sourced::{Command, CommandError, EventSourced, Role};
 use crate::participant::{Assign, ParticipantActor, StopWork};
 use crate::ports::{DirectoryFailure, PortFuture, World};
+use crate::told;
 
 /// The actor of one run.
 pub type RunActor = EventSourced<RunRole>;
@@ -54,7 +56,7 @@ impl RunRole {
         command: impl FnOnce(T) -> RunCommand + Send + 'static,
     ) {
         let (me, origin, world) = (me.clone(), self.origin.clone(), self.world.clone());
-        self.world.data_plane.spawn(async move {
+        let told = async move {
             let command = command(work.await);
             // Damage that the run cannot pin on a participant of its own leaves nothing to go on with.
             let instead = match &command {
@@ -69,7 +71,9 @@ impl RunRole {
                 (Ok(Err(CommandError::Codec(error))), _) => world.lose(error.to_string()),
                 _ => {}
             }
-        });
+        };
+        let span = tracing::info_span!("run", run_id = %self.run_id, correlation_id = %self.origin.correlation_id);
+        self.world.data_plane.spawn(told.instrument(span));
     }
 
     fn start_participant(&self, name: &ParticipantName, run: &Run, me: &Addr<RunActor>) {
@@ -141,7 +145,8 @@ impl Role for RunRole {
         }
     }
 
-    fn folded(&mut self, _events: &[RunEvent], run: &Run) {
+    fn folded(&mut self, events: &[RunEvent], run: &Run) {
+        told::tell(self.run_id, &self.origin, events, run);
         self.watch.send_replace(Arc::new(run.clone()));
     }
 

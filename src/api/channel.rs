@@ -38,6 +38,21 @@ impl Channel {
             Channel::Alerts => "alerts",
         }
     }
+
+    /// What it carries, for the documents.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Channel::BackupProgress => {
+                "How far runs have come: the open one at once, then as it changes, and for each run that ends one `final`."
+            }
+            Channel::RestoreProgress => "How far restores have come; for each one that ends one `final`.",
+            Channel::BackupEvents => {
+                "The event log itself, from after `since_seq` or from now on; `seq` is the position."
+            }
+            Channel::Alerts => "What somebody has to see to, as it follows from the event log.",
+        }
+    }
 }
 
 impl fmt::Display for Channel {

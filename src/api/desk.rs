@@ -75,6 +75,12 @@ impl Desk {
         self.counts.record(engine).await;
     }
 
+    /// Wrong tokens that were shown since the engine was started.
+    #[must_use]
+    pub fn wrong_tokens(&self) -> u64 {
+        self.counts.wrong_tokens()
+    }
+
     /// How long it stays.
     #[must_use]
     pub fn life(&self) -> &Life {

@@ -55,6 +55,7 @@ impl Dispatcher {
     ) -> Result<RawReply, ApiError> {
         let Some(entry) = table::find(name) else {
             let known = "GET /openapi.json, or /asyncapi.json, lists them";
+            let name: String = name.chars().take(64).collect();
             return Err(ApiError::new(ErrorCode::UnknownCommand, format!("there is no command {name:?}: {known}")));
         };
         let desk = self.engine.desk().clone();
@@ -76,6 +77,7 @@ impl Dispatcher {
             Ok(prepared) => prepared,
             Err(error) => {
                 record::refusal(&call, &error).await?;
+                tell(&call, Some(&error));
                 return Err(error);
             }
         };
@@ -144,8 +146,32 @@ fn allowed(entry: &Entry, call: &Call) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Waits for the command's end, records it, and keeps the answer within its bound.
+/// Waits for the command's end, and tells of it.
 async fn finish(call: Arc<Call>, work: super::command::Running) -> Result<RawReply, ApiError> {
+    let result = settle(&call, work).await;
+    tell(&call, result.as_ref().err());
+    result
+}
+
+/// A line of the process's log for a command that has ended: names and the outcome, nothing of what was asked or answered.
+fn tell(call: &Call, error: Option<&ApiError>) {
+    let Call { caller, correlation_id, entry, .. } = call;
+    let principal = caller.principal.as_ref().map_or("", |principal| principal.name.as_str());
+    let (command, source, door) = (entry.name, caller.source.as_str(), caller.door.as_str());
+    match error {
+        Some(error) => {
+            let code = error.code.as_str();
+            tracing::warn!(command, principal, source, door, %correlation_id, code, "command refused");
+        }
+        None if entry.kind == Kind::Read => {
+            tracing::debug!(command, principal, source, door, %correlation_id, "command done");
+        }
+        None => tracing::info!(command, principal, source, door, %correlation_id, "command done"),
+    }
+}
+
+/// Does the work, records it, and keeps the answer within its bound.
+async fn settle(call: &Call, work: super::command::Running) -> Result<RawReply, ApiError> {
     let mut result = work.await;
     let limit = call.desk.settings().answer_bytes;
     if let Ok(reply) = &result
@@ -163,6 +189,6 @@ async fn finish(call: Arc<Call>, work: super::command::Running) -> Result<RawRep
         Err(error) => (CommandOutcome::Failed, error.code.as_str()),
     };
     // What could not be recorded is not answered as done.
-    record::command(&call, outcome, code, &call.fields).await?;
+    record::command(call, outcome, code, &call.fields).await?;
     result
 }

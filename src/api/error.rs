@@ -142,6 +142,9 @@ codes! {
     TooManyConnections "TOO_MANY_CONNECTIONS" 503;
 }
 
+/// Most characters of a message: what a client made up does not come back to it at any length.
+const LONGEST: usize = 1000;
+
 /// Why a command was not done.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message} ({})", code.as_str())]
@@ -189,7 +192,7 @@ impl ApiError {
     pub fn body(&self) -> ErrorBody {
         ErrorBody {
             error: self.code,
-            message: self.message.clone(),
+            message: self.message.chars().take(LONGEST).collect(),
             detail: self.detail.clone().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
             retryable: self.retryable,
             retry_after_ms: self.retry_after_ms,

@@ -11,12 +11,14 @@ impl From<EngineError> for ApiError {
             "ENDPOINTS_FULL" | "TOKENS_FULL" => ErrorCode::LimitReached,
             "BACKUP_RUN_DELETED" => ErrorCode::BackupRunNotFound,
             "NO_PARTICIPANTS" => ErrorCode::InvalidData,
-            "RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
+            "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
             "ENGINE_STOPPED" => ErrorCode::Draining,
             _ => ErrorCode::Internal,
         });
         let mut told = Self::new(code, error.to_string());
-        told.retryable = matches!(code, ErrorCode::Draining | ErrorCode::LogUnreadable);
+        // Who reads it, or works on it, has an end.
+        let passes = matches!(code, ErrorCode::Draining | ErrorCode::LogUnreadable | ErrorCode::RestoreAlreadyRunning);
+        told.retryable = passes || error.code() == "BACKUP_RUN_IN_USE";
         told
     }
 }

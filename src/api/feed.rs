@@ -85,7 +85,7 @@ enum Source {
     Runs(Runs),
     Restores(Restores),
     Log(Log),
-    Alerts(Alerts),
+    Alerts(Box<Alerts>),
 }
 
 impl Feed {
@@ -98,7 +98,7 @@ impl Feed {
             Channel::BackupProgress => Source::Runs(Runs::new(engine, since)),
             Channel::RestoreProgress => Source::Restores(Restores::new(engine, since)),
             Channel::BackupEvents => Source::Log(Log::new(engine, since)),
-            Channel::Alerts => Source::Alerts(Alerts::new(engine, since)),
+            Channel::Alerts => Source::Alerts(Box::new(Alerts::new(engine, since))),
         };
         Self { from, channel, source }
     }

@@ -4,7 +4,7 @@
 //! it, and for strangers with wrong tokens, a minute's count is one event: nobody without a token makes the log grow.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ pub(super) async fn refusal(call: &Call, error: &ApiError) -> Result<(), ApiErro
 /// What is counted in the current minute.
 pub(super) struct Counts {
     allowed: AtomicU32,
+    /// Wrong tokens since the engine was started.
+    wrong: AtomicU64,
     now: Mutex<Minute>,
 }
 
@@ -80,7 +82,7 @@ struct Refused {
 
 impl Counts {
     pub(super) fn new(allowed: u32) -> Self {
-        Self { allowed: AtomicU32::new(allowed), now: Mutex::default() }
+        Self { allowed: AtomicU32::new(allowed), wrong: AtomicU64::new(0), now: Mutex::default() }
     }
 
     /// Sets how many wrong tokens a minute of one source are answered as such.
@@ -88,11 +90,17 @@ impl Counts {
         self.allowed.store(guesses, Ordering::Relaxed);
     }
 
+    /// Wrong tokens since the engine was started.
+    pub(super) fn wrong_tokens(&self) -> u64 {
+        self.wrong.load(Ordering::Relaxed)
+    }
+
     /// Counts a wrong token.
     ///
     /// # Errors
     /// How long to wait, where there were too many from there.
     pub(super) fn guess(&self, engine: &Holdfast, source: &str) -> Result<(), Duration> {
+        self.wrong.fetch_add(1, Ordering::Relaxed);
         let mut minute = self.minute(engine);
         minute.guesses += 1;
         let room = minute.sources.len() < SOURCES;

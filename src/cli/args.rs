@@ -1,5 +1,7 @@
 //! The command line as clap sees it.
 
+mod owner;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::run::{RunStatus, Trigger};
 
+pub(super) use self::owner::{
+    CancelArgs, EndpointFields, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs, TokenCommand,
+};
 use crate::pipeline::Compression;
 
 const STYLES: Styles = Styles::styled()
@@ -82,6 +87,13 @@ pub(super) enum Command {
     Unlock(UnlockArgs),
     /// Go on with runs that were interrupted
     Resume,
+    /// Ask the run at work to stop
+    Cancel(CancelArgs),
+    /// Show who has the home, what is at work, and what somebody has to see to
+    #[command(after_help = "Examples:\n  holdfast status\n  holdfast status --json")]
+    Status,
+    /// Show how far the run at work has come
+    Progress(ProgressArgs),
     /// Show who takes part and how they stand; test or reset one
     Participants(ParticipantsArgs),
     /// Read the event log
@@ -90,11 +102,28 @@ pub(super) enum Command {
     /// Answer other programs over TCP, WebSocket and HTTP until told to stop
     #[command(after_help = SERVE_HELP)]
     Serve,
+    /// Tell the server to stop, and wait until it has
+    Stop(StopArgs),
+    /// Make, list and revoke the tokens that other programs come with
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Say whether the system whose data is kept is down for maintenance
+    #[command(subcommand)]
+    Maintenance(MaintenanceCommand),
+    /// List, add, change and remove the endpoints that copies go to
+    #[command(subcommand)]
+    Endpoints(EndpointsCommand),
     /// Write a commented configuration, by questions or by flags
     Init(InitArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the documents of the server's interface: OpenAPI 3.1 or AsyncAPI 3.0
+    #[command(after_help = "Example:\n  holdfast documents openapi > openapi.json")]
+    Documents {
+        /// Which one
+        document: super::documents::Document,
+    },
     /// Write a completion script for a shell
     #[command(after_help = "Example:\n  holdfast completions bash > /etc/bash_completion.d/holdfast")]
     Completions {

@@ -1,28 +1,31 @@
-//! `backup` and `resume`: an engine of one's own for as long as it takes.
+//! `backup` and `resume`: the work itself is the owner's, of whichever process that is.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use holdfast_actors::root::RunHandle;
-use holdfast_model::ids::ParticipantName;
-use holdfast_model::run::{ParticipantStatus, Run, RunStatus};
+use holdfast_model::ids::{ParticipantName, Position, RunId};
+use holdfast_model::progress::Progress;
+use holdfast_model::run::RunView;
 
 use super::args::BackupArgs;
-use super::bar::Display;
+use super::door::{Door, Purpose, is_gone};
 use super::exit::{CliError, CliResult, Exit};
+use super::follow::{CHANNELS, Followed, Whose, follow, in_the_way, listen};
 use super::interrupts::Interrupts;
-use super::output::{Output, counted, exit_of, printable, seconds, size};
 use super::participants::unknown_participant;
+use super::summary::summarise;
 use super::{Context, absolute, errors};
+use crate::api::Channel;
+use crate::api::commands::{Files, GetBackupParticipants, GetBackupRun, StartFullBackup};
+use crate::api::envelope::EventType;
+use crate::client::{ClientError, Events, Heard};
 use crate::config::Source;
-use crate::engine::{Backup, FilesDefinition, Holdfast};
+use crate::engine::ParticipantRow;
 use crate::files::FilesSpec;
 
 /// Largest file of exclude patterns read, in bytes.
 const MAX_EXCLUDES: u64 = 1 << 20;
-
-/// Lines of a failed command's standard error that are shown.
-const SAID: usize = 5;
+/// How often it is looked whether a run that is in the way has ended, where nothing is heard of it.
+const LOOK: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Nothing is configured to be backed up. Name what to take:
@@ -36,61 +39,242 @@ What is to be backed up again and again stands in a configuration: holdfast init
 Then: holdfast runs, holdfast verify latest, holdfast restore latest --target ./out";
 
 pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
-    let backup = request(context, args)?;
-    let engine = start(context, "backup").await?;
-    note_same_disk(context, &engine, args);
-    let resumed = engine.resumed().to_vec();
-    let result = async {
-        let mut ended_badly = false;
-        for handle in resumed {
-            context.output.note(format!("first going on with run {}, which was interrupted", handle.run_id));
-            let followed = follow(context, &engine, handle).await?;
-            if followed.interrupted {
-                return summarise(context, &followed);
-            }
-            // How an old run ends must not keep the new one from being made.
-            if let Err(error) = summarise(context, &followed) {
-                ended_badly = true;
-                context.output.alert(error.to_string());
-            }
+    let request = request(args)?;
+    let mut interrupts = None;
+    let until = Instant::now() + context.lock_wait;
+    // An owner that is about to end begins nothing: the next one does, which may be this process.
+    loop {
+        let door = open(context, args, until).await?;
+        if door.engine().is_none() {
+            check(&known(&door).await?, args)?;
         }
-        let handle = engine.back_up(backup).await.map_err(errors::engine)?;
-        let followed = follow(context, &engine, handle).await?;
-        let summary = summarise(context, &followed);
-        tell_quarantine(context, &engine, &followed);
-        match summary {
-            Ok(Exit::Good) if ended_badly => Ok(Exit::Warnings),
-            summary => summary,
+        note_same_disk(context, args);
+        let interrupts = match &mut interrupts {
+            Some(interrupts) => interrupts,
+            None => interrupts.insert(Interrupts::new()?),
+        };
+        let result = make(context, &door, &request, until, interrupts).await;
+        match result {
+            Ok(None) => door.close().await,
+            Ok(Some(exit)) => {
+                door.close_after_others(context, interrupts).await;
+                return Ok(exit);
+            }
+            Err(error) if error.code == "STOPPED" => {
+                door.close().await;
+                return Err(error);
+            }
+            Err(error) => {
+                door.close_after_others(context, interrupts).await;
+                return Err(error);
+            }
         }
     }
-    .await;
-    engine.stop().await;
-    result
+}
+
+/// The owner there is, or the home. What is wrong with the request is told before the home is taken.
+async fn open(context: &Context, args: &BackupArgs, until: Instant) -> Result<Door, CliError> {
+    if let Some(door) = Door::attach(context).await? {
+        return Ok(door);
+    }
+    let names: Vec<_> = context.config.participants.iter().map(|one| one.descriptor.name.clone()).collect();
+    check(&names, args)?;
+    let wait = until.saturating_duration_since(Instant::now());
+    let door = Door::open(context, Purpose::Work("backup"), wait).await?;
+    door.engine().iter().flat_map(|engine| engine.settled()).for_each(|line| context.output.note(line));
+    Ok(door)
+}
+
+/// The participants that whoever owns the home knows.
+async fn known(door: &Door) -> Result<Vec<ParticipantName>, CliError> {
+    let rows = door.ask(&GetBackupParticipants {}).await?.rows;
+    Ok(rows.into_iter().filter(|row| row.configured).map(|row| row.name).collect())
+}
+
+fn check(known: &[ParticipantName], args: &BackupArgs) -> Result<(), CliError> {
+    let unknown = args.participant.iter().find(|name| !known.iter().any(|known| known.as_str() == *name));
+    if let Some(unknown) = unknown {
+        return Err(unknown_participant(unknown, known.iter().map(ToString::to_string)));
+    }
+    if args.paths.is_empty() && known.is_empty() {
+        return Err(CliError::new(Exit::Usage, "NOTHING_TO_BACK_UP", EXAMPLES, ""));
+    }
+    Ok(())
+}
+
+/// Goes on with what was interrupted, and makes the backup. `None` where the owner ended before it had begun it.
+async fn make(
+    context: &Context,
+    door: &Door,
+    request: &StartFullBackup,
+    until: Instant,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Exit>, CliError> {
+    let mut ended_badly = false;
+    for (run_id, before) in resumed(door).await? {
+        context.output.note(format!("first going on with run {run_id}, which was interrupted"));
+        let followed = attend(context, door, interrupts, run_id, Some(before), Whose::Ours).await?;
+        let end = summarise(context.output, &followed.run, followed.seconds);
+        if followed.interrupted {
+            return end.map(Some);
+        }
+        // How an old run ends must not keep the new one from being made.
+        if let Err(error) = end {
+            ended_badly = true;
+            context.output.alert(error.to_string());
+        }
+    }
+    let Some((run, mut events)) = begin(context, door, request, until, interrupts).await? else { return Ok(None) };
+    let followed = follow(context, door, &mut events, interrupts, id(&run)?, Whose::Ours).await?;
+    let summary = summarise(context.output, &followed.run, followed.seconds);
+    tell_quarantine(context, door, &followed).await;
+    match summary {
+        Ok(Exit::Good) if ended_badly => Ok(Some(Exit::Warnings)),
+        summary => summary.map(Some),
+    }
+}
+
+/// The runs that an engine of this process goes on with, each with the position before its request.
+async fn resumed(door: &Door) -> Result<Vec<(RunId, Position)>, CliError> {
+    let Some(engine) = door.engine() else { return Ok(Vec::new()) };
+    let runs: Vec<_> = engine.resumed().iter().map(|handle| handle.run_id).collect();
+    let before = |run: RunId, requested: Option<Position>| {
+        (run, Position(requested.map_or(0, |requested| requested.0.saturating_sub(1))))
+    };
+    let found = engine.read(|projections| {
+        let requested = |run| projections.history.run(run).map(|entry| entry.requested);
+        runs.iter().map(|run| before(*run, requested(*run))).collect()
+    });
+    found.await.map_err(errors::engine)
+}
+
+/// Listens to a run that is open, and follows it.
+async fn attend(
+    context: &Context,
+    door: &Door,
+    interrupts: &mut Interrupts,
+    run_id: RunId,
+    before: Option<Position>,
+    whose: Whose,
+) -> Result<Followed, CliError> {
+    let mut events = listen(door, before).await.map_err(errors::client)?;
+    follow(context, door, &mut events, interrupts, run_id, whose).await
+}
+
+/// Has the backup begun, once no other run is in its way. `None` where the owner ends before.
+async fn begin(
+    context: &Context,
+    door: &Door,
+    request: &StartFullBackup,
+    until: Instant,
+    interrupts: &mut Interrupts,
+) -> Result<Option<(RunView, Events)>, CliError> {
+    let mut told = None;
+    loop {
+        // Before it is asked for, so that nothing of it is missed.
+        let events = match listen(door, None).await {
+            Ok(events) => events,
+            Err(error) if door.engine().is_none() && is_gone(&error) => return Ok(None),
+            Err(error) => return Err(errors::client(error)),
+        };
+        let error = match door.client().ask(request).await {
+            Ok(run) => return Ok(Some((run, events))),
+            Err(error) if door.engine().is_none() && is_gone(&error) && Instant::now() < until => return Ok(None),
+            Err(error) => error,
+        };
+        let Some(other) = in_the_way(&error) else { return Err(errors::client(error)) };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(errors::client(error));
+        }
+        if told.replace(other) != Some(other) {
+            let wait = super::output::seconds(left.as_secs_f64());
+            context.output.note(format!("run {other} is at work: its end is waited for, at most {wait} (--lock-wait)"));
+        }
+        tokio::select! {
+            // Where the time is over, the next refusal is told.
+            ended = tokio::time::timeout(left, wait_for_end(door, events, other)) => match ended {
+                Ok(Err(error)) if door.engine().is_none() && is_gone(&error) => return Ok(None),
+                Ok(Err(error)) => return Err(errors::client(error)),
+                Ok(Ok(())) | Err(_) => {}
+            },
+            () = interrupts.next() => {
+                return Err(CliError::new(Exit::Cancelled, "CANCELLED", "cancelled; no run was begun", ""));
+            }
+        }
+    }
+}
+
+/// Waits until another run has ended.
+async fn wait_for_end(door: &Door, mut events: Events, run_id: RunId) -> Result<(), ClientError> {
+    loop {
+        match tokio::time::timeout(LOOK, events.next()).await {
+            Ok(Ok(Heard::Notice(notice))) => {
+                let is_end = notice.channel == Channel::BackupProgress && notice.event_type == EventType::Final;
+                if is_end && notice.read::<Progress>()?.run_id == run_id.to_string() {
+                    return Ok(());
+                }
+            }
+            Ok(Ok(Heard::Missed)) => door.client().subscribe(&CHANNELS, None).await?,
+            Ok(Err(error)) => return Err(error),
+            // Its end may have come before it was listened to.
+            Err(_) => {
+                if door.client().ask(&GetBackupRun { run_id }).await?.finished_at != 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 pub(super) async fn resume(context: &Context) -> CliResult {
-    let left = context.view_if_there()?.is_some_and(|view| {
-        let history = view.history();
-        history.open().next().is_some() || history.deleting().next().is_some() || !history.open_restores().is_empty()
-    });
-    if !left {
+    let Some(open) = left_open(context)? else {
         context.output.value(&serde_json::json!({ "message_type": "status", "message": "nothing to resume" }))?;
         context.output.line("nothing to resume: every run has ended")?;
         return Ok(Exit::Good);
+    };
+    let door = Door::open(context, Purpose::Work("resume"), context.lock_wait).await?;
+    door.engine().iter().flat_map(|engine| engine.settled()).for_each(|line| context.output.note(line));
+    let mut interrupts = Interrupts::new()?;
+    let result = resume_all(context, &door, open, &mut interrupts).await;
+    match &result {
+        Err(error) if error.code == "STOPPED" => door.close().await,
+        _ => door.close_after_others(context, &mut interrupts).await,
     }
-    let engine = start(context, "resume").await?;
-    let result = resume_all(context, &engine).await;
-    engine.stop().await;
     result
 }
 
+/// The runs that have not ended, each with the position before its request; `None` where there is nothing at all to settle.
+fn left_open(context: &Context) -> Result<Option<Vec<(RunId, Position)>>, CliError> {
+    let Some(view) = context.view_if_there()? else { return Ok(None) };
+    let history = view.history();
+    let open: Vec<_> =
+        history.open().map(|entry| (entry.run_id, Position(entry.requested.0.saturating_sub(1)))).collect();
+    let left = !open.is_empty() || history.deleting().next().is_some() || !history.open_restores().is_empty();
+    Ok(left.then_some(open))
+}
+
 /// Follows each run to its end; the worst of the ends is the command's.
-async fn resume_all(context: &Context, engine: &Holdfast) -> CliResult {
+async fn resume_all(
+    context: &Context,
+    door: &Door,
+    open: Vec<(RunId, Position)>,
+    interrupts: &mut Interrupts,
+) -> CliResult {
+    let (runs, whose) = match door.engine() {
+        Some(_) => (resumed(door).await?, Whose::Ours),
+        // Whoever owns the home has gone on with them already.
+        None => (open, Whose::Theirs),
+    };
     let mut worst: CliResult = Ok(Exit::Good);
-    for handle in engine.resumed().to_vec() {
-        context.output.note(format!("going on with run {}", handle.run_id));
-        let followed = follow(context, engine, handle).await?;
-        let end = summarise(context, &followed);
+    for (run_id, before) in runs {
+        context.output.note(match whose {
+            Whose::Ours => format!("going on with run {run_id}"),
+            Whose::Theirs => format!("run {run_id} is at work"),
+        });
+        let mut events = listen(door, Some(before)).await.map_err(errors::client)?;
+        let followed = follow(context, door, &mut events, interrupts, run_id, whose).await?;
+        let end = summarise(context.output, &followed.run, followed.seconds);
         if followed.interrupted {
             return end;
         }
@@ -107,32 +291,27 @@ async fn resume_all(context: &Context, engine: &Holdfast) -> CliResult {
     worst
 }
 
-async fn start(context: &Context, purpose: &'static str) -> Result<Holdfast, CliError> {
-    let start = context.start(purpose, context.lock_wait, true);
-    let engine = Holdfast::start(&context.home, start).await.map_err(errors::engine)?;
-    engine.settled().iter().for_each(|line| context.output.note(line));
-    Ok(engine)
+fn id(run: &RunView) -> Result<RunId, CliError> {
+    run.run_id.parse().map_err(|error| CliError::failed("SERVER_UNREADABLE", error))
 }
 
-fn request(context: &Context, args: &BackupArgs) -> Result<Backup, CliError> {
-    let backup = if !args.paths.is_empty() {
-        ad_hoc(args)?
-    } else if !args.participant.is_empty() {
-        Backup::scoped(args.participant.iter().map(|name| configured(context, name)).collect::<Result<Vec<_>, _>>()?)
-    } else if context.config.participants.is_empty() {
-        return Err(CliError::new(Exit::Usage, "NOTHING_TO_BACK_UP", EXAMPLES, ""));
-    } else {
-        Backup::full()
-    };
-    let backup = backup.trigger(args.trigger).strict(args.strict);
-    Ok(match args.compression {
-        Some(compression) => backup.compression(compression),
-        None => backup,
+/// What is asked for: the run itself at once, its end is heard of.
+fn request(args: &BackupArgs) -> Result<StartFullBackup, CliError> {
+    let participants = args.participant.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>();
+    Ok(StartFullBackup {
+        // A name that is none is told as one that is not there.
+        participants: participants.unwrap_or_default(),
+        trigger: args.trigger,
+        wait: false,
+        strict: args.strict,
+        compression: args.compression,
+        files: if args.paths.is_empty() { None } else { Some(ad_hoc(args)?) },
+        ..StartFullBackup::default()
     })
 }
 
 /// The files and folders of the command line.
-fn ad_hoc(args: &BackupArgs) -> Result<Backup, CliError> {
+fn ad_hoc(args: &BackupArgs) -> Result<Files, CliError> {
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let name = match &args.name {
         Some(name) => {
@@ -148,17 +327,8 @@ fn ad_hoc(args: &BackupArgs) -> Result<Backup, CliError> {
     spec.check_patterns().map_err(|error| {
         CliError::new(Exit::Usage, error.code(), &error, "A pattern is what a line of a .gitignore may be.")
     })?;
-    Ok(Backup::files(name, FilesDefinition { spec, allow_empty: args.allow_empty }))
-}
-
-/// A participant of the configuration: one that is not there is told before the home is taken.
-fn configured(context: &Context, name: &str) -> Result<ParticipantName, CliError> {
-    let known = context.config.participants.iter().map(|one| &one.descriptor.name);
-    known
-        .clone()
-        .find(|known| known.as_str() == name)
-        .cloned()
-        .ok_or_else(|| unknown_participant(name, known.map(ToString::to_string)))
+    let FilesSpec { paths, exclude, one_file_system } = spec;
+    Ok(Files { name, paths, exclude, one_file_system, allow_empty: args.allow_empty })
 }
 
 /// The last part of the first path, as far as a name may have it.
@@ -184,7 +354,7 @@ fn patterns(file: &std::path::Path) -> Result<Vec<String>, CliError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-fn note_same_disk(context: &Context, engine: &Holdfast, args: &BackupArgs) {
+fn note_same_disk(context: &Context, args: &BackupArgs) {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &std::path::Path| path.metadata().ok().map(|facts| facts.dev());
     let configured = context.config.participants.iter().filter(|one| {
@@ -195,162 +365,30 @@ fn note_same_disk(context: &Context, engine: &Holdfast, args: &BackupArgs) {
         Source::Files(definition) => Some(&definition.spec.paths),
         Source::Command(_) => None,
     });
-    let home = device(engine.home().root());
+    let home = device(&context.home);
     let mut paths = args.paths.iter().chain(configured.flatten());
     if home.is_some() && paths.any(|path| device(path) == home) {
         context.output.note(format!(
             "note: {} is on the same file system as the source: it does not survive the loss of that disk",
-            engine.home().root().display()
+            context.home.display()
         ));
     }
 }
 
-/// Shows a run to its end. The first Ctrl-C cancels it; the second stops at once.
-async fn follow(context: &Context, engine: &Holdfast, handle: RunHandle) -> Result<Followed, CliError> {
-    let run_id = handle.run_id;
-    let began = Instant::now();
-    let mut display = Display::new(context.output);
-    let mut watch = handle.watch.clone();
-    let ended = engine.wait(handle);
-    tokio::pin!(ended);
-    let mut interrupts = Interrupts::new()?;
-    let mut cancelling = false;
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(250));
-    let run = loop {
-        tokio::select! {
-            biased;
-            run = &mut ended => break run.map_err(errors::engine)?,
-            () = interrupts.next() => {
-                if cancelling {
-                    return Err(CliError::new(Exit::Cancelled, "STOPPED", "stopped at once",
-                        "The run is open: `holdfast resume` or the next backup settles it."));
-                }
-                cancelling = true;
-                context.output.note("cancelling; Ctrl-C again stops at once");
-                // Too late to cancel means that its end is near.
-                if let Err(error) = engine.cancel(run_id, "interrupted by the user").await {
-                    context.output.note(format!("it cannot be cancelled any more: {error}"));
-                }
-            }
-            changed = watch.changed() => {
-                if changed.is_ok() {
-                    let run = watch.borrow_and_update().clone();
-                    display.events(engine, run_id)?;
-                    display.tries(&run);
-                    display.progress(&engine.progress(&run));
-                }
-            }
-            _ = tick.tick() => {
-                let run = watch.borrow().clone();
-                display.progress(&engine.progress(&run));
-            }
-        }
-    };
-    // The end may come before its last change was looked at.
-    display.events(engine, run_id)?;
-    display.progress(&engine.progress(&run));
-    display.finish();
-    Ok(Followed { run, seconds: began.elapsed().as_secs_f64(), interrupted: cancelling })
-}
-
-/// A run at its end.
-struct Followed {
-    run: Arc<Run>,
-    seconds: f64,
-    /// Whether the user asked to stop while it was followed.
-    interrupted: bool,
-}
-
 /// Says which participants of the run are in quarantine: they are tried once a run, and that is easily taken for bad luck.
-fn tell_quarantine(context: &Context, engine: &Holdfast, followed: &Followed) {
-    for participant in followed.run.participants().iter().filter(|one| one.status != ParticipantStatus::Completed) {
-        let name = &participant.name;
-        let Ok(state) = engine.participant(name) else { continue };
-        if state.is_quarantined() {
-            context.output.alert(format!(
-                "{name} failed {} times in a row and is in quarantine: each run tries it once, until it is good or \
-                 `holdfast participants reset {name}`",
-                state.failures_in_a_row()
-            ));
-        }
+async fn tell_quarantine(context: &Context, door: &Door, followed: &Followed) {
+    let bad: Vec<_> = followed.run.participants.iter().filter(|one| !one.ok).map(|one| one.name.as_str()).collect();
+    if bad.is_empty() {
+        return;
     }
-}
-
-/// The end of what a failed command said; all of it is in `show`.
-fn said(out: Output, output: &str) {
-    let lines: Vec<_> = output.lines().collect();
-    let shown = lines.get(lines.len().saturating_sub(SAID)..).unwrap_or_default();
-    shown.iter().for_each(|line| out.alert(format!("  | {}", printable(line.as_bytes()))));
-}
-
-fn summarise(context: &Context, followed: &Followed) -> CliResult {
-    let out = context.output;
-    let (run, took) = (&followed.run, followed.seconds);
-    let Some(view) = run.view(true) else { return Ok(Exit::Failed) };
-    let exit = exit_of(view.status, run.warning_count());
-    if out.json {
-        out.value(&serde_json::json!({
-            "message_type": "summary", "run": view, "files": run.files(), "seconds": took, "exit_code": exit as u8,
-        }))?;
-        return Ok(exit);
+    let Ok(known) = door.ask(&GetBackupParticipants {}).await else { return };
+    let quarantined = |row: &&ParticipantRow| row.quarantined && bad.contains(&row.name.as_str());
+    for row in known.rows.iter().filter(quarantined) {
+        let name = &row.name;
+        context.output.alert(format!(
+            "{name} failed {} times in a row and is in quarantine: each run tries it once, until it is good or \
+             `holdfast participants reset {name}`",
+            row.failures
+        ));
     }
-    for participant in &view.participants {
-        for warning in &participant.warnings.first {
-            out.note(format!("warning: {}", printable(warning.as_bytes())));
-        }
-        let unlisted = participant.warnings.count.saturating_sub(participant.warnings.first.len() as u64);
-        if unlisted > 0 {
-            out.note(format!("warning: and {unlisted} more"));
-        }
-        if participant.notes.count > 0 {
-            let first = participant.notes.first.first().map(|note| printable(note.as_bytes())).unwrap_or_default();
-            let more = if participant.notes.count > 1 { ", …" } else { "" };
-            out.note(format!("{} left out for good: {first}{more}", counted(participant.notes.count, "thing")));
-        }
-    }
-    for participant in view.participants.iter().filter(|one| !one.ok && !one.error.is_empty()) {
-        out.alert(format!("{} {}: {}", participant.name, participant.status, printable(participant.error.as_bytes())));
-        said(out, &participant.output);
-    }
-    let id = &view.run_id;
-    match view.status {
-        RunStatus::Completed | RunStatus::Partial => {
-            let warned = match run.warning_count() {
-                0 => String::new(),
-                warnings => format!(" with {}", counted(warnings, "warning")),
-            };
-            let restore = match view.status {
-                // `latest` is the newest full run.
-                RunStatus::Completed if !view.requested_participants.is_empty() => format!("{id} --target ./out"),
-                RunStatus::Completed => "latest --target ./out".to_owned(),
-                _ => format!("{id} --accept-incomplete --target ./out"),
-            };
-            out.line(format!(
-                "run {id} {}{warned}: {}{} → {} in {}, verified. Restore: holdfast restore {restore}",
-                view.status.as_str(),
-                if run.files() > 0 { format!("{}, ", counted(run.files(), "file")) } else { String::new() },
-                size(view.size_bytes),
-                size(view.stored_bytes),
-                seconds(took),
-            ))?;
-        }
-        status => {
-            // The status says already that it was cancelled.
-            let reason = view.error_summary.strip_prefix("cancelled: ").unwrap_or(&view.error_summary);
-            let reason = printable(reason.as_bytes());
-            let next = match status {
-                RunStatus::Cancelled => format!(
-                    "What was whole by then: holdfast restore {id} --accept-incomplete. Start it again when it suits."
-                ),
-                _ => format!("`holdfast show {id}` says more."),
-            };
-            return Err(CliError::new(
-                exit,
-                "BACKUP_RUN_FAILED",
-                format!("run {id} {}: {reason}", status.as_str()),
-                next,
-            ));
-        }
-    }
-    Ok(exit)
 }

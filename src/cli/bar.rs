@@ -3,24 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use holdfast_model::ids::{ParticipantName, RunId, Version};
 use holdfast_model::progress::{Phase, Progress};
-use holdfast_model::run::{Run, Try};
+use holdfast_model::run::ParticipantTryFailedV1;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::exit::CliError;
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::output::{Output, counted, printable, seconds, size};
-use crate::engine::Holdfast;
 
 pub(super) struct Display {
     out: Output,
     bar: Option<ProgressBar>,
     phase: Option<Phase>,
     last: Option<Progress>,
-    /// The last event shown.
-    shown: Version,
-    /// Participants whose last failed try was shown, and which that was.
-    failed_tries: BTreeMap<ParticipantName, Try>,
+    /// How often each participant is tried.
+    max_tries: BTreeMap<String, u64>,
     /// Whether whoever read the output has gone away. The run goes on: it is not for them alone.
     unheard: bool,
 }
@@ -34,36 +32,38 @@ impl Display {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { out, bar, phase: None, last: None, shown: Version::NONE, failed_tries: BTreeMap::new(), unheard: false }
+        Self { out, bar, phase: None, last: None, max_tries: BTreeMap::new(), unheard: false }
     }
 
-    /// Shows what was recorded of the run since the last time.
-    pub(super) fn events(&mut self, engine: &Holdfast, run_id: RunId) -> Result<(), CliError> {
-        if !self.out.json || self.unheard {
-            return Ok(());
+    /// Shows an event of the run; for people, which tries failed that there will be another one of.
+    pub(super) fn event(&mut self, event: &Value) {
+        if self.out.json {
+            return self.say(&serde_json::json!({ "message_type": "event", "event": event }));
         }
-        for event in engine.run_events(run_id, self.shown).map_err(super::errors::engine)? {
-            self.shown = event.version;
-            self.say(&serde_json::json!({ "message_type": "event", "event": event }));
+        let data = &event["data"];
+        match event["type"].as_str() {
+            Some("ParticipantPlanned") => {
+                if let (Some(name), Some(tries)) = (data["participant"].as_str(), data["max_tries"].as_u64()) {
+                    self.max_tries.insert(name.to_owned(), tries);
+                }
+            }
+            Some("ParticipantTryFailed") => {
+                if let Ok(failed) = ParticipantTryFailedV1::deserialize(data) {
+                    self.failed_try(&failed);
+                }
+            }
+            _ => {}
         }
-        Ok(())
     }
 
-    /// Says which tries failed that there will be another one of.
-    pub(super) fn tries(&mut self, run: &Run) {
-        for participant in run.participants().iter().filter(|participant| participant.retry_at.is_some()) {
-            let of = Try { attempt: run.attempt(), number: participant.tries };
-            let Some(failure) = participant.failure.as_ref() else { continue };
-            if self.out.json || self.failed_tries.insert(participant.name.clone(), of) == Some(of) {
-                continue;
-            }
-            let (name, max) = (&participant.name, participant.max_tries);
-            let reason = printable(failure.to_string().as_bytes());
-            let line = format!("{name}: try {} of {max} failed, and is made again soon: {reason}", of.number);
-            match &self.bar {
-                Some(bar) => bar.suspend(|| self.out.note(line)),
-                None => self.out.note(line),
-            }
+    fn failed_try(&self, failed: &ParticipantTryFailedV1) {
+        let (name, number) = (failed.participant.as_str(), failed.try_number);
+        let of = self.max_tries.get(name).map_or(String::new(), |max| format!(" of {max}"));
+        let reason = printable(failed.failure.to_string().as_bytes());
+        let line = format!("{name}: try {number}{of} failed, and is made again soon: {reason}");
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.out.note(line)),
+            None => self.out.note(line),
         }
     }
 
@@ -120,13 +120,12 @@ fn detail(progress: &Progress) -> String {
         return progress.message.clone();
     }
     let files = progress.participants.iter().map(|participant| participant.files_done).sum();
-    let mut text = format!(
-        "{} of {}, {}, {}/s",
-        size(progress.bytes_done),
-        size(progress.bytes_total),
-        counted(files, "file"),
-        size(progress.bytes_per_second)
-    );
+    let of = match progress.bytes_total {
+        0 => String::new(),
+        total => format!(" of {}", size(total)),
+    };
+    let mut text =
+        format!("{}{of}, {}, {}/s", size(progress.bytes_done), counted(files, "file"), size(progress.bytes_per_second));
     if progress.eta_seconds > 0 {
         text.push_str(&format!(", {} to go", seconds(progress.eta_seconds as f64)));
     }

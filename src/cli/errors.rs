@@ -10,6 +10,8 @@ use holdfast_log::owner::OwnerError;
 use holdfast_model::run::Refusal;
 
 use super::exit::{CliError, Exit};
+use crate::api::{ApiError, ErrorCode};
+use crate::client::ClientError;
 use crate::engine::{EngineError, ViewError};
 use crate::files::FilesError;
 use crate::restore::RestoreError;
@@ -44,6 +46,53 @@ pub(super) fn engine(error: EngineError) -> CliError {
         }
         _ => CliError::failed(error.code(), &error),
     }
+}
+
+/// What went wrong with a command that another process, or the engine of this one, was asked for.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+pub(super) fn client(error: ClientError) -> CliError {
+    let (exit, next) = match &error {
+        ClientError::Refused(refused) => return api(refused),
+        ClientError::VersionMismatch { .. } => {
+            (Exit::Busy, "Use that version here as well, or end that process and start it with this one.")
+        }
+        ClientError::Closed(_) => (
+            Exit::Failed,
+            "`holdfast runs` shows how runs stand, and `holdfast resume` goes on with one that was interrupted.",
+        ),
+        ClientError::Silent { .. } => {
+            (Exit::Busy, "`holdfast status` says which process that is. Wait for it, or end it.")
+        }
+        _ => (Exit::Failed, ""),
+    };
+    CliError::new(exit, error.code(), &error, next)
+}
+
+fn api(error: &ApiError) -> CliError {
+    use ErrorCode as Code;
+    let (exit, next) = match error.code {
+        Code::BackupRunNotFound | Code::RestoreRunNotFound => (Exit::NoSuchRun, "`holdfast runs` lists all of them."),
+        Code::BackupRunLocked => (Exit::Busy, "`holdfast unlock RUN` lets it be deleted."),
+        Code::BackupAlreadyRunning | Code::RestoreAlreadyRunning => {
+            (Exit::Busy, "Wait for it, or give it more time with --lock-wait SECONDS.")
+        }
+        Code::BackupRunActive | Code::BackupRunNotActive | Code::NotQuarantined => (Exit::Busy, ""),
+        Code::Draining | Code::RateLimited | Code::TooManyConnections => (Exit::Busy, "Try again in a moment."),
+        Code::BackupRunDeleteFailed => (Exit::Failed, "See to what is named there, then delete it again."),
+        Code::BackupValidationFailed => {
+            (Exit::Damaged, "Restore from another run (`holdfast runs`), and back up again now.")
+        }
+        Code::LogLost => {
+            (Exit::Failed, "What was recorded is safe. See to the disk (space, errors), then `holdfast resume`.")
+        }
+        Code::NotFound => (Exit::Usage, "`holdfast endpoints list` lists them."),
+        Code::Duplicate => (Exit::Usage, "`holdfast endpoints set NAME` changes it."),
+        Code::TokenNotFound => (Exit::Usage, "`holdfast token list` lists them."),
+        Code::TokenExists => (Exit::Usage, "Give it another name, or revoke that one first."),
+        Code::InvalidData | Code::UnknownParticipant | Code::RestoreNotSupported => (Exit::Usage, ""),
+        _ => (Exit::Failed, ""),
+    };
+    CliError::new(exit, error.code.as_str(), &error.message, next)
 }
 
 fn home(error: &HomeError) -> CliError {

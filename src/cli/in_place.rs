@@ -5,22 +5,31 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_log::owner::OwnerError;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
-use holdfast_model::restore::RestoreCompletedV1;
+use holdfast_model::restore::{RestoreCompletedV1, RestoreStatus, RestoreView};
 
 use super::args::RestoreArgs;
+use super::door::{Door, holder, is_server};
 use super::exit::{CliError, CliResult, Exit};
+use super::interrupts::Interrupts;
 use super::output::{seconds, size};
 use super::runs::said;
 use super::watcher::{Watcher, cancel_on_signal};
 use super::{Context, browse, errors};
+use crate::api::ErrorCode;
+use crate::api::commands::{GetRestoreRun, Safety, StartRestoreRun};
+use crate::api::text::Reason;
+use crate::client::ClientError;
 use crate::command::{Finished, Launcher};
 use crate::engine::{EngineError, Holdfast, InPlaceRecord, InPlaceWork, restore_failure};
 use crate::restore::{InPlace, RestoreError};
+
+/// How often it is looked how far a server has come.
+const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult {
     let source = browse::open(context, args.run, args.participant.as_deref(), args.accept_incomplete)?;
@@ -30,6 +39,14 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     let config = context.config.clone();
     let plan = InPlace::plan(&source, &participant, &config).map_err(|error| unplanned(error, run_id, &participant))?;
     let (artifact, bytes) = (plan.artifact().logical_name.clone(), plan.artifact().content_bytes);
+    // A server restores it itself. One that ends with its work is waited for.
+    if holder(context).is_some_and(|holder| is_server(&holder))
+        && let Some(door) = Door::attach(context).await?
+    {
+        drop(source);
+        let restored = by_the_server(context, &door, args, run_id, &participant).await?;
+        return told(context, &restored, run_id, &participant, artifact.as_str(), bytes);
+    }
     let record = Record::begin(context, run_id, &participant).await?;
     // Without a record it has an id all the same, for whoever reads the summary.
     let restore_id = record.as_ref().map_or_else(|| RestoreId(uuid::Uuid::now_v7()), |one| one.record.restore_id());
@@ -69,6 +86,80 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     }))?;
     // With JSON it stands in the value.
     said(&said_text(&finished), "  ").filter(|_| !context.output.json).for_each(|line| context.output.note(line));
+    context.output.line(format!(
+        "restored {artifact} ({}) of run {run_id} into participant {participant} in {}, every byte verified",
+        size(bytes),
+        seconds(took),
+    ))?;
+    Ok(Exit::Good)
+}
+
+/// Has the server restore it, once nothing else is at work there.
+async fn by_the_server(
+    context: &Context,
+    door: &Door,
+    args: &RestoreArgs,
+    run_id: RunId,
+    participant: &ParticipantName,
+) -> Result<RestoreView, CliError> {
+    let request = StartRestoreRun {
+        run_id,
+        participants: vec![participant.clone()],
+        dry_run: false,
+        // As without a server: whoever restores on the machine itself says so by --in-place.
+        force: true,
+        safety: Safety::None,
+        accept_incomplete: args.accept_incomplete,
+        wait: false,
+        reason: Reason::default(),
+    };
+    let until = Instant::now() + context.lock_wait;
+    let busy = [ErrorCode::BackupAlreadyRunning, ErrorCode::RestoreAlreadyRunning];
+    let mut restored = loop {
+        match door.client().ask(&request).await {
+            Ok(restored) => break restored,
+            Err(ClientError::Refused(error)) if busy.contains(&error.code) && Instant::now() < until => {
+                tokio::time::sleep(LOOK).await;
+            }
+            Err(error) => return Err(errors::client(error)),
+        }
+    };
+    let Ok(restore_id) = restored.restore_id.parse::<RestoreId>() else {
+        return Err(CliError::failed("SERVER_UNREADABLE", "the restore has no id"));
+    };
+    let mut interrupts = Interrupts::new()?;
+    while restored.status == RestoreStatus::Running {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = interrupts.next() => {
+                let next = format!("The server goes on with restore {restore_id}: a command that is half done is not ended.");
+                return Err(CliError::new(Exit::Cancelled, "LEFT", "not waited for any more", next));
+            }
+        }
+        restored = door.ask(&GetRestoreRun { restore_id }).await?;
+    }
+    Ok(restored)
+}
+
+/// Tells how a restore by the server ended.
+fn told(
+    context: &Context,
+    restored: &RestoreView,
+    run_id: RunId,
+    participant: &ParticipantName,
+    artifact: &str,
+    bytes: u64,
+) -> CliResult {
+    if restored.status != RestoreStatus::Completed {
+        let next = "What the command did until then stays: what it restored is not complete.";
+        return Err(CliError::new(Exit::Failed, "RESTORE_FAILED", &restored.error_summary, next));
+    }
+    let took = restored.finished_at.saturating_sub(restored.started_at) as f64;
+    context.output.value(&serde_json::json!({
+        "message_type": "summary", "restore_id": restored.restore_id, "source_run_id": run_id, "status": "completed",
+        "participant": participant, "artifact": artifact, "bytes": bytes, "output": "", "seconds": took,
+        "exit_code": Exit::Good as u8,
+    }))?;
     context.output.line(format!(
         "restored {artifact} ({}) of run {run_id} into participant {participant} in {}, every byte verified",
         size(bytes),

@@ -4,25 +4,37 @@ mod args;
 mod backup;
 mod bar;
 mod browse;
+mod cancel;
 mod config;
 mod delete;
+mod documents;
+mod door;
+mod endpoints;
 mod errors;
 mod exit;
+mod follow;
 mod in_place;
 mod init;
 mod interrupts;
 mod lock;
 mod log;
+mod maintenance;
 mod output;
 mod participants;
+mod progress;
 mod restore;
 mod runs;
 mod serve;
 mod server_settings;
+mod status;
+mod stop;
+mod summary;
+mod token;
+mod trace;
 mod verify;
 mod watcher;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -56,7 +68,6 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Good as u8 });
         }
     };
-    trace();
     let output = Output { json: cli.json, quiet: cli.quiet };
     match run(cli, output) {
         Ok(exit) => ExitCode::from(exit as u8),
@@ -65,15 +76,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit as u8)
         }
     }
-}
-
-/// Traces go to standard error where `HOLDFAST_LOG` asks for them, as `RUST_LOG` elsewhere.
-fn trace() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
-    let colours = std::io::stderr().is_terminal();
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 fn report(error: &CliError, output: Output) {
@@ -98,6 +100,12 @@ fn run(cli: Cli, output: Output) -> CliResult {
         std::io::stdout().lock().write_all(&script).map_err(|error| output::output_error(&error))?;
         return Ok(Exit::Good);
     }
+    if let Command::Documents { document } = cli.command {
+        return documents::print(document);
+    }
+    if !matches!(cli.command, Command::Serve) {
+        trace::for_commands();
+    }
     let home = home(cli.home)?;
     // These two must work where the configuration does not.
     match &cli.command {
@@ -106,6 +114,9 @@ fn run(cli: Cli, output: Output) -> CliResult {
         _ => {}
     }
     let config = config::load(cli.config.as_deref(), &home)?;
+    if matches!(cli.command, Command::Serve) {
+        trace::for_server(&config.server);
+    }
     let context = Context { home, config, config_file: cli.config, output, lock_wait: cli.lock_wait };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -122,6 +133,13 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
     match command {
         Command::Backup(args) => backup::backup(context, args).await,
         Command::Resume => backup::resume(context).await,
+        Command::Cancel(args) => cancel::cancel(context, args).await,
+        Command::Status => status::status(context).await,
+        Command::Progress(args) => progress::progress(context, args).await,
+        Command::Stop(args) => stop::stop(context, args).await,
+        Command::Token(command) => token::run(context, command).await,
+        Command::Maintenance(command) => maintenance::run(context, command).await,
+        Command::Endpoints(command) => endpoints::run(context, command).await,
         Command::Runs(args) => runs::runs(context, args),
         Command::Show(args) => runs::show(context, args),
         Command::Verify(args) => verify::verify(context, args).await,
@@ -134,7 +152,9 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
         Command::Serve => serve::serve(context).await,
-        Command::Completions { .. } | Command::Config(_) | Command::Init(_) => Ok(Exit::Good),
+        Command::Completions { .. } | Command::Documents { .. } | Command::Config(_) | Command::Init(_) => {
+            Ok(Exit::Good)
+        }
     }
 }
 

@@ -7,23 +7,30 @@ use holdfast_actors::ports::Stop;
 use holdfast_model::history::History;
 
 use super::args::{ParticipantsArgs, ParticipantsCommand};
+use super::door::{Door, Purpose};
 use super::exit::{CliError, CliResult, Exit};
+use super::lock::reason;
 use super::output::{printable, table, time};
 use super::{Context, errors};
+use crate::api::ErrorCode;
+use crate::api::commands::{GetBackupParticipants, ResetBackupParticipant};
 use crate::command::Launcher;
-use crate::engine::{EngineError, ParticipantRow, Registered, configured, defined, participant_rows};
+use crate::engine::{ParticipantRow, Registered, configured, defined, participant_rows};
 use crate::participant::Preflight;
 
 pub(super) async fn run(context: &Context, args: &ParticipantsArgs) -> CliResult {
     match &args.command {
-        None => list(context),
+        None => list(context).await,
         Some(ParticipantsCommand::Test { names }) => test(context, names),
         Some(ParticipantsCommand::Reset { name }) => reset(context, name).await,
     }
 }
 
-/// The participants, as those who own the home list them too.
-fn rows(context: &Context) -> Result<Vec<ParticipantRow>, CliError> {
+/// The participants, as whoever owns the home lists them.
+async fn rows(context: &Context, owner: Option<&Door>) -> Result<Vec<ParticipantRow>, CliError> {
+    if let Some(owner) = owner {
+        return Ok(owner.ask(&GetBackupParticipants {}).await?.rows);
+    }
     let defined = defined(&context.config);
     let Some(view) = context.view_if_there()? else {
         return Ok(participant_rows(defined, &History::default(), &[], false));
@@ -33,9 +40,10 @@ fn rows(context: &Context) -> Result<Vec<ParticipantRow>, CliError> {
     Ok(participant_rows(defined, view.history(), &open, view.owned()))
 }
 
-fn list(context: &Context) -> CliResult {
+async fn list(context: &Context) -> CliResult {
     let out = context.output;
-    let rows = rows(context)?;
+    let owner = Door::attach(context).await?;
+    let rows = rows(context, owner.as_ref()).await?;
     if out.json {
         out.value(&serde_json::json!({ "rows": rows }))?;
     } else if rows.is_empty() {
@@ -143,19 +151,25 @@ fn ask(participant: Registered) -> Result<(), NotReady> {
 }
 
 async fn reset(context: &Context, name: &str) -> CliResult {
-    let rows = rows(context)?;
+    let attached = Door::attach(context).await?;
+    let rows = rows(context, attached.as_ref()).await?;
     let Some(row) = rows.iter().find(|row| row.name.as_str() == name) else {
         return Err(unknown_participant(name, rows.iter().map(|row| row.name.to_string())));
     };
     let lifted = match row.quarantined {
         false => false,
         true => {
-            let engine = context.engine("participants", context.lock_wait).await.map_err(errors::engine)?;
-            let result = engine.lift_quarantine(&row.name, "asked by the user").await;
-            engine.stop().await;
+            let door = match attached {
+                Some(door) => door,
+                None => Door::open(context, Purpose::Brief("participants"), context.lock_wait).await?,
+            };
+            let reset = ResetBackupParticipant { name: row.name.clone(), reason: reason("asked by the user")? };
+            let result = door.ask(&reset).await;
+            door.close().await;
             match result {
-                Err(error) if is_out_of_it(&error) => false,
-                result => result.map(|()| true).map_err(errors::engine)?,
+                // A run that went well meanwhile has lifted it.
+                Err(error) if error.code == ErrorCode::NotQuarantined.as_str() => false,
+                result => result.map(|_| true)?,
             }
         }
     };
@@ -165,11 +179,6 @@ async fn reset(context: &Context, name: &str) -> CliResult {
         false => format!("{name} is not in quarantine"),
     })?;
     Ok(Exit::Good)
-}
-
-/// A run that went well meanwhile has lifted it.
-fn is_out_of_it(error: &EngineError) -> bool {
-    error.code() == "PARTICIPANT_NOT_QUARANTINED"
 }
 
 pub(super) fn unknown_participant(name: &str, known: impl Iterator<Item = String>) -> CliError {

@@ -5,14 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_model::ids::RestoreId;
-use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1};
+use holdfast_model::ids::{RestoreId, RunId};
+use holdfast_model::restore::RestoreCompletedV1;
 
 use super::args::RestoreArgs;
+use super::door::{Door, Purpose};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, seconds, size};
 use super::watcher::{Watcher, cancel_on_signal};
 use super::{Context, absolute, browse, errors, in_place};
+use crate::api::commands::{BeginRestore, EndRestore, RestoreEnd};
 use crate::engine::{RestoreClaim, RestoreOutcome, restore_failure};
 use crate::files::RawPath;
 use crate::restore::{IntoFolder, Prepared, Request, RestoreError, Restored};
@@ -61,7 +63,7 @@ async fn into_folder(context: &Context, args: &RestoreArgs, target: &Path) -> Cl
     let mut in_place = false;
     if let Ok(facts) = is_prepared.await {
         in_place = facts.staging.is_empty();
-        claim = begin(context, run_id, &recorded, &facts).await?.map(Arc::new);
+        claim = begin(context, run_id, &recorded, &facts).await.map(Arc::new);
         watcher.expect(facts.files, facts.bytes, out.has_terminal());
         let _ = to_worker.send(claim.clone());
     }
@@ -69,17 +71,20 @@ async fn into_folder(context: &Context, args: &RestoreArgs, target: &Path) -> Cl
     cancel.abort();
     watcher.finish();
     if let Some(claim) = claim {
-        let (outcome, command) = match &result {
+        let (outcome, end) = match &result {
             Ok(restored) => {
-                (RestoreOutcome::Completed(facts_of(restored)), RestoreCommand::Complete(facts_of(restored)))
+                let RestoreCompletedV1 { files, bytes, warnings } = facts_of(restored);
+                let end = RestoreEnd::Completed { files, bytes, warnings };
+                (RestoreOutcome::Completed(facts_of(restored)), end)
             }
             Err(error) => {
-                (RestoreOutcome::Failed(restore_failure(error)), RestoreCommand::Fail(restore_failure(error)))
+                let failure = restore_failure(error);
+                (RestoreOutcome::Failed(failure.clone()), RestoreEnd::Failed(failure.into()))
             }
         };
         // The next owner of the home records it where this process cannot.
         note(Some(&claim), &outcome);
-        if record(context, restore_id, command).await {
+        if record(context, restore_id, end).await {
             claim.recorded();
         }
     }
@@ -101,43 +106,37 @@ impl Facts {
     }
 }
 
-/// Records that the restore begins. On a home that is in use or cannot be written it goes on without a record, and says so:
-/// whoever restores is in need.
-async fn begin(
-    context: &Context,
-    run_id: holdfast_model::ids::RunId,
-    request: &Request,
-    facts: &Facts,
-) -> Result<Option<RestoreClaim>, CliError> {
-    let unrecorded = |why: String| {
+/// Records that the restore begins. On a home that is in use by one that lets nobody in, or cannot be written, it goes on without a record,
+/// and says so: whoever restores is in need.
+async fn begin(context: &Context, run_id: RunId, request: &Request, facts: &Facts) -> Option<RestoreClaim> {
+    let begun = try_begin(context, run_id, request, facts).await;
+    if let Err(why) = &begun {
         context.output.note(format!("note: this restore is not recorded in the event log: {why}"));
-        Ok(None)
-    };
-    let engine = match context.engine("restore", RECORD_WAIT.min(context.lock_wait)).await {
-        Ok(engine) => engine,
-        Err(error) => return unrecorded(error.to_string()),
-    };
-    let claim = match RestoreClaim::take(engine.home(), request.restore_id) {
-        Ok(claim) => claim,
-        Err(error) => {
-            engine.stop().await;
-            return unrecorded(error.to_string());
-        }
-    };
-    let command = RestoreCommand::Request(RestoreRequestedV1 {
-        restore_id: request.restore_id,
-        source_run: run_id,
-        target: request.target.display().to_string(),
-        staging: facts.staging.clone(),
-        selections: u32::try_from(request.paths.len()).unwrap_or(u32::MAX),
-        overwrite: request.overwrite,
-    });
-    let recorded = engine.restore(request.restore_id, command).await;
-    engine.stop().await;
-    match recorded {
-        Ok(()) => Ok(Some(claim)),
-        Err(error) => unrecorded(error.to_string()),
     }
+    begun.ok()
+}
+
+async fn try_begin(context: &Context, run_id: RunId, request: &Request, facts: &Facts) -> Result<RestoreClaim, String> {
+    let wait = RECORD_WAIT.min(context.lock_wait);
+    let door = Door::open(context, Purpose::Brief("restore"), wait).await.map_err(|error| error.message)?;
+    let home = context.view().map_err(|error| error.message)?.home().clone();
+    let recorded = async {
+        // Whoever reads of the restore sees by the claim that it is alive.
+        let claim = RestoreClaim::take(&home, request.restore_id).map_err(|error| error.to_string())?;
+        let begin = BeginRestore {
+            restore_id: request.restore_id,
+            run_id,
+            target: request.target.display().to_string(),
+            staging: facts.staging.clone(),
+            selections: u32::try_from(request.paths.len()).unwrap_or(u32::MAX),
+            overwrite: request.overwrite,
+        };
+        door.ask(&begin).await.map_err(|error| error.message)?;
+        Ok(claim)
+    };
+    let recorded = recorded.await;
+    door.close().await;
+    recorded
 }
 
 fn facts_of(restored: &Restored) -> RestoreCompletedV1 {
@@ -151,19 +150,20 @@ fn note(claim: Option<&RestoreClaim>, outcome: &RestoreOutcome) {
 }
 
 /// Records the restore's end, and says whether that was done.
-async fn record(context: &Context, restore_id: RestoreId, command: RestoreCommand) -> bool {
-    let recorded = match context.engine("restore", context.lock_wait).await {
-        Ok(engine) => {
-            let recorded = engine.restore(restore_id, command).await;
-            engine.stop().await;
-            recorded
+async fn record(context: &Context, restore_id: RestoreId, end: RestoreEnd) -> bool {
+    let recorded = match Door::open(context, Purpose::Brief("restore"), context.lock_wait).await {
+        Ok(door) => {
+            let recorded = door.ask(&EndRestore { restore_id, end }).await;
+            door.close().await;
+            recorded.map(drop)
         }
         Err(error) => Err(error),
     };
     if let Err(error) = &recorded {
+        let why = &error.message;
         context
             .output
-            .note(format!("note: the end of this restore is recorded by the next command that owns the home: {error}"));
+            .note(format!("note: the end of this restore is recorded by the next command that owns the home: {why}"));
     }
     recorded.is_ok()
 }
@@ -182,7 +182,7 @@ fn failed(error: RestoreError, in_place: bool) -> CliError {
 
 fn summarise(
     context: &Context,
-    run_id: holdfast_model::ids::RunId,
+    run_id: RunId,
     restore_id: RestoreId,
     target: &Path,
     restored: &Restored,

@@ -62,6 +62,7 @@ pub(super) fn as_json(server: &ServerConfig) -> Value {
         "grace_seconds": server.grace.as_secs_f64(),
         "log": server.log.as_str(),
         "log_level": server.log_level,
+        "metrics_public": server.metrics_public,
         "limits": {
             "message_before_auth_bytes": limits.message_before_auth,
             "message_bytes": limits.message,

@@ -1,14 +1,21 @@
 //! `verify`: every size and stored hash again from disk.
 
+use std::time::Duration;
+
 use holdfast_model::ids::RunId;
 use holdfast_model::run::{Retained, Run};
 
 use super::args::{RunArg, VerifyArgs};
+use super::door::{Door, Purpose};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, size};
 use super::{Context, errors, runs};
-use crate::engine::{EngineError, HomeView, VerifyReport, verify_run};
+use crate::api::commands::RecordValidation;
+use crate::engine::{HomeView, VerifyReport, verify_run};
 use crate::storage::StorageError;
+
+/// How long a home in use is waited for to record what was found.
+const RECORD_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn verify(context: &Context, args: &VerifyArgs) -> CliResult {
     let out = context.output;
@@ -102,19 +109,22 @@ fn show(context: &Context, run_id: RunId, report: &VerifyReport) -> Result<(), C
     })
 }
 
-/// Records what was found, where the home can be had: a verification must not wait for a long backup.
+/// Records what was found, where the home can be had: a verification must not wait for a long backup that lets nobody in.
 async fn record(context: &Context, results: &[(RunId, VerifyReport)]) {
     if let Err(error) = try_record(context, results).await {
-        context.output.note(format!("note: this verification is not recorded in the event log: {error}"));
+        let why = error.message;
+        context.output.note(format!("note: this verification is not recorded in the event log: {why}"));
     }
 }
 
-async fn try_record(context: &Context, results: &[(RunId, VerifyReport)]) -> Result<(), EngineError> {
-    let engine = context.engine("verify", context.lock_wait.min(std::time::Duration::from_secs(2))).await?;
+async fn try_record(context: &Context, results: &[(RunId, VerifyReport)]) -> Result<(), CliError> {
+    let wait = context.lock_wait.min(RECORD_WAIT);
+    let door = Door::open(context, Purpose::Brief("verify"), wait).await?;
     let mut result = Ok(());
     for (run_id, report) in results {
-        result = result.and(engine.record_verified(*run_id, report.recorded()).await);
+        let recorded = door.ask(&RecordValidation::of(*run_id, report.recorded())).await;
+        result = result.and(recorded.map(drop));
     }
-    engine.stop().await;
+    door.close().await;
     result
 }

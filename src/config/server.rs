@@ -45,6 +45,8 @@ pub struct ServerConfig {
     pub log: LogFormat,
     /// What is logged: a level, or a filter of `tracing_subscriber` that was found to parse.
     pub log_level: String,
+    /// Figures are shown to those who have no token too.
+    pub metrics_public: bool,
     /// What a client may ask at most.
     pub limits: ServerLimits,
 }
@@ -92,13 +94,14 @@ impl Default for ServerConfig {
             grace: Duration::from_secs(10),
             log: LogFormat::Text,
             log_level: "info".to_owned(),
+            metrics_public: false,
             limits: ServerLimits::default(),
         }
     }
 }
 
 impl ServerConfig {
-    pub(crate) const KEYS: [&str; 12] = [
+    pub(crate) const KEYS: [&str; 13] = [
         "tcp",
         "http",
         "tls_cert",
@@ -110,6 +113,7 @@ impl ServerConfig {
         "grace",
         "log",
         "log_level",
+        "metrics_public",
         "limits",
     ];
 
@@ -161,6 +165,7 @@ impl ServerConfig {
                 "json" => Ok(LogFormat::Json),
                 other => Err(format!("{other:?} is not known: \"text\" or \"json\"")),
             }),
+            metrics_public: section.read_or("metrics_public", default.metrics_public, values::flag),
             log_level: section.read_or("log_level", default.log_level, filter),
             limits: section
                 .part("limits", "a part [server.limits]")

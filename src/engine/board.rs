@@ -18,7 +18,7 @@ use holdfast_log::ReadLog;
 use holdfast_model::history::History;
 use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::progress::{Counts, Course, Live, Phase, Progress};
-use holdfast_model::run::{Outcome, Run};
+use holdfast_model::run::{Outcome, Run, Stage};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
@@ -137,6 +137,22 @@ impl Board {
         drop(rows);
         self.tell();
         self.shared.world.data_plane.spawn(self.clone().show(handle.clone()));
+    }
+
+    /// Shows a run that goes on. One that had begun is shown once that is recorded: until then it is in an attempt of which more was shown
+    /// than the record knows.
+    pub(super) fn resume(&self, handle: &RunHandle) {
+        if handle.watch.borrow().stage() == Stage::Queued {
+            return self.follow(handle);
+        }
+        let (board, mut handle) = (self.clone(), handle.clone());
+        let mut lost = self.shared.world.lost.subscribe();
+        self.shared.world.data_plane.spawn(async move {
+            tokio::select! {
+                changed = handle.watch.changed() => if changed.is_ok() { board.follow(&handle) },
+                _ = lost.wait_for(Option::is_some) => {}
+            }
+        });
     }
 
     /// Looks at a run until it has ended, or nobody works on it any more.

@@ -10,6 +10,7 @@ mod clock;
 mod control_plane;
 mod drive;
 mod error;
+mod figures;
 mod ledger;
 mod log_row;
 mod manifest;
@@ -41,9 +42,9 @@ use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{Reserve, World};
 pub use holdfast_actors::root::RunHandle;
 use holdfast_actors::root::{ForRun, NextOpenRun, RequestRun, Root};
-use holdfast_log::Subscription;
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::space::Ballast;
+use holdfast_log::{AppendLatency, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
@@ -54,6 +55,7 @@ pub(crate) use self::board::{Shown, json};
 pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
+pub(crate) use self::figures::{Figures, ParticipantFigures};
 pub use self::log_row::LogRow;
 pub(crate) use self::manifest::artifact as recorded;
 pub use self::participants::{DeadlinesRow, ParticipantRow};
@@ -127,6 +129,7 @@ struct Shared {
     last_counter: AtomicU32,
     settled: Settled,
     followed: projections::Followed,
+    append_latency: Arc<AppendLatency>,
     /// Held while an endpoint is changed: its configuration and its password belong together.
     endpoints: tokio::sync::Mutex<()>,
     /// Held while a run with an idempotency key is asked for.
@@ -175,6 +178,7 @@ impl Holdfast {
             participants: Arc::new(drivers.clone()),
             reserve: Arc::new(LogReserve(ballast)),
             data_plane: data_plane.clone(),
+            actor_restarts: Arc::default(),
             lost: Arc::new(watch::Sender::new(None)),
         };
         let live = LiveCounts::default();
@@ -193,7 +197,7 @@ impl Holdfast {
             }
         };
         let board = board::Board::new(&world, &live, &checks, opened.check_rate);
-        settled.resumed.iter().for_each(|handle| board.follow(handle));
+        settled.resumed.iter().for_each(|handle| board.resume(handle));
         let shared = Shared {
             home: opened.home,
             config: RwLock::new(Arc::new(start.config)),
@@ -205,6 +209,7 @@ impl Holdfast {
             registry,
             last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
             settled,
+            append_latency: log.append_latency().clone(),
             followed: projections::Followed::start(log, opened.projections, &data_plane),
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),

@@ -17,6 +17,7 @@ use holdfast_model::event::Event;
 use holdfast_model::history::History;
 use holdfast_model::ids::{EndpointName, Position};
 use holdfast_model::maintenance::Maintenance;
+use holdfast_model::tally::Tally;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -43,6 +44,8 @@ pub struct Projections {
     pub access: Access,
     /// Whether there is maintenance.
     pub maintenance: Maintenance,
+    /// Sums over the whole log.
+    pub tally: Tally,
 }
 
 impl Projections {
@@ -58,6 +61,7 @@ impl Projections {
 
     fn apply(&mut self, envelope: &Envelope) {
         self.history.apply(envelope);
+        self.tally.apply(envelope);
         match &envelope.data {
             Event::EndpointEvent(event) => {
                 let Some(name) = envelope.stream.endpoint_name() else { return };

@@ -133,6 +133,17 @@ impl HomeView {
         Ok(replay::<Run>(&self.log, &StreamId::run(run_id))?.0)
     }
 
+    /// All of another stream.
+    ///
+    /// # Errors
+    /// [`ViewError::Replay`].
+    pub(crate) fn fold<A: Aggregate>(&self, stream: &StreamId) -> Result<A, ViewError>
+    where
+        A::Event: TryFrom<Event>,
+    {
+        Ok(replay::<A>(&self.log, stream)?.0)
+    }
+
     /// Events of the log or of one stream from `from` on, at most `limit`.
     ///
     /// # Errors

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use holdfast_model::ids::Timestamp;
+
 use crate::api::{Door, TABLE};
 
 /// Classes of statuses that are told apart: 2xx, 4xx, 5xx.
 const CLASSES: [&str; 3] = ["2xx", "4xx", "5xx"];
 
 /// The name under which requests for unknown commands are counted: what a client makes up is no label.
-#[allow(dead_code, reason = "the metrics read it")]
 const UNKNOWN: &str = "unknown";
 
 /// What the doors count. All of it is since the server started.
@@ -23,11 +24,12 @@ pub(crate) struct Gauges {
     rate_limited: AtomicU64,
     /// By the dispatcher's list, with one more at its end for unknown commands.
     requests: Vec<[AtomicU64; CLASSES.len()]>,
+    /// When the server began, in Unix seconds.
+    began: u64,
 }
 
-#[allow(dead_code, reason = "the metrics read it")]
 impl Gauges {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(now: Timestamp) -> Self {
         Self {
             tcp: AtomicU64::new(0),
             websocket: AtomicU64::new(0),
@@ -37,6 +39,7 @@ impl Gauges {
             slow_consumers: AtomicU64::new(0),
             rate_limited: AtomicU64::new(0),
             requests: (0..=TABLE.len()).map(|_| Default::default()).collect(),
+            began: u64::try_from(now.seconds()).unwrap_or(0),
         }
     }
 
@@ -44,6 +47,11 @@ impl Gauges {
     pub(crate) fn connections(&self) -> [(Door, u64); 4] {
         [Door::Tcp, Door::WebSocket, Door::Http, Door::Socket]
             .map(|door| (door, self.open(door).load(Ordering::Relaxed)))
+    }
+
+    /// When the server began, in Unix seconds.
+    pub(crate) fn began(&self) -> u64 {
+        self.began
     }
 
     /// Connections that were turned away because there were as many as there may be.

@@ -53,8 +53,8 @@ impl Places {
 impl Lobby {
     pub(super) fn new(dispatcher: Dispatcher, settings: ServerConfig) -> Arc<Self> {
         Arc::new(Self {
+            gauges: Arc::new(Gauges::new(dispatcher.engine().now())),
             dispatcher,
-            gauges: Arc::new(Gauges::new()),
             settings: RwLock::new(Arc::new(settings)),
             connections: Mutex::default(),
             next: AtomicU64::new(0),
@@ -136,7 +136,7 @@ impl Lobby {
         let _ = tokio::time::timeout(within, at_work.wait_for(|at_work| *at_work == 0)).await;
     }
 
-    /// From now on commands that change something are refused.
+    /// From now on commands that begin work are refused.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
@@ -149,8 +149,8 @@ impl Lobby {
         command: &str,
         data: &str,
     ) -> Result<RawReply, ApiError> {
-        let changes = || find(command).is_some_and(|entry| entry.kind != Kind::Read);
-        if self.draining.load(Ordering::Acquire) && changes() {
+        let is_work = || find(command).is_some_and(|entry| entry.kind == Kind::Work);
+        if self.draining.load(Ordering::Acquire) && is_work() {
             return Err(ApiError::new(ErrorCode::Draining, "the server is about to stop: ask again after its start"));
         }
         self.dispatcher.call(caller, session, command, data).await

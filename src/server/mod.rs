@@ -13,6 +13,7 @@ mod gauges;
 mod http;
 mod lines;
 mod lobby;
+mod metrics;
 mod outbox;
 mod session;
 mod tcp;
@@ -231,18 +232,23 @@ impl Server {
         Ok(())
     }
 
-    /// What the doors have counted.
-    #[allow(dead_code, reason = "the metrics read it")]
-    pub(crate) fn gauges(&self) -> &Arc<Gauges> {
-        &self.lobby.gauges
+    /// Waits until each request that has come so far is answered, for so long at most.
+    pub(crate) async fn answered(&self, within: Duration) {
+        self.lobby.idle(within).await;
     }
 
-    /// Closes the doors. Nobody new comes in; who is in is told, and begins nothing more that changes anything; requests in flight have
-    /// `grace` to be answered. Work that was begun goes on in the engine.
-    pub async fn stop(mut self, grace: Duration) {
+    /// Begins to stop: nobody new comes in; who is in is told, and can begin no more work. They stay until [`Server::stop`].
+    pub async fn drain(&self) {
         self.lobby.drain();
-        self.stop.send_replace(true);
-        self.lobby.tell(DRAINING, TELLING.min(grace)).await;
+        if !self.stop.send_replace(true) {
+            self.lobby.tell(DRAINING, TELLING).await;
+        }
+    }
+
+    /// Closes the doors, after what [`Server::drain`] does; requests in flight have `grace` to be answered. Work that was begun goes on
+    /// in the engine.
+    pub async fn stop(mut self, grace: Duration) {
+        self.drain().await;
         self.lobby.idle(grace).await;
         self.lobby.close(Reason::GoingAway);
         let ended = async { while self.doors.join_next().await.is_some() {} };

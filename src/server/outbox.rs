@@ -37,6 +37,8 @@ pub(super) enum Reason {
     Protocol,
     /// It sent what is no text.
     Binary,
+    /// It sent what is said to be text, and is not.
+    NotText,
     /// It did not answer pings.
     Dead,
     /// It does not take what is sent to it.
@@ -58,6 +60,7 @@ impl Reason {
             Self::GoingAway => (1001, "SERVER_DRAINING"),
             Self::Protocol | Self::Dead => (1002, "PROTOCOL_ERROR"),
             Self::Binary => (1003, "TEXT_ONLY"),
+            Self::NotText => (1007, "NOT_UTF_8"),
             Self::TooLarge => (1009, "MESSAGE_TOO_LARGE"),
             Self::Silent => (4001, "UNAUTHENTICATED"),
             Self::SlowConsumer => (4008, "SLOW_CONSUMER"),

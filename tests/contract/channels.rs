@@ -21,7 +21,9 @@ pub(crate) fn cases(world: &World) {
         }
         let wrong = viewer.refused("Subscribe", &json!({ "channels": ["backup.gossip"] }), "UNKNOWN_CHANNEL");
         assert!(wrong.to_string().contains("backup.gossip"), "{wrong}");
-        viewer.refused("Subscribe", &json!({ "channels": [] }), "INVALID_DATA");
+        viewer.invalid("Subscribe", &json!({ "channels": [] }), "channels");
+        let all = json!({ "channels": ["alerts", "backup.progress", "backup.events", "restore.progress"] });
+        viewer.refused("Subscribe", &all, "LIMIT_REACHED");
     }
     if find("Unsubscribe").is_some() {
         viewer.good("Unsubscribe", &json!({ "channels": ["alerts"] }));

@@ -22,12 +22,13 @@ mod support;
 mod world;
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use holdfast::api::{ErrorCode, Reach, TABLE};
 use holdfast::model::access::Role;
 use serde_json::json;
 
-use self::world::World;
+use self::world::{Mode, World};
 
 /// Commands that cannot be granted by this version, whatever is asked: they need endpoints that are reached.
 const NEVER_GRANTED: [&str; 3] = ["GetRemoteBackupRuns", "DeleteRemoteBackupRun", "ImportRemoteBackupRun"];
@@ -35,13 +36,31 @@ const NEVER_GRANTED: [&str; 3] = ["GetRemoteBackupRuns", "DeleteRemoteBackupRun"
 #[test]
 fn every_command_alias_and_error_has_its_case() {
     let world = World::new();
-    endpoints::cases(&world);
-    runs::cases(&world);
-    restores::cases(&world);
-    channels::cases(&world);
-    access::cases(&world);
-    // Last, since nothing new is begun after it.
-    access::stop(&world);
+    let cases: [(&str, fn(&World)); 13] = [
+        ("endpoints", endpoints::cases),
+        ("runs begin", runs::begun),
+        ("runs are listed", runs::listed),
+        ("runs are told", runs::told),
+        ("runs are cancelled", runs::cancelled),
+        ("runs are verified", runs::verified),
+        ("runs are locked and deleted", runs::locked_and_deleted),
+        ("participants", runs::participants),
+        ("restores are refused", restores::refused),
+        ("restores", restores::cases),
+        ("channels", channels::cases),
+        ("access", access::cases),
+        // Last, since nothing new is begun after it.
+        ("the end", access::stop),
+    ];
+    // One that fails does not hide the others.
+    let mut failed = Vec::new();
+    for (name, case) in cases {
+        world.notes(Mode::Good);
+        if catch_unwind(AssertUnwindSafe(|| case(&world))).is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "these cases failed, see above: {}", failed.join(", "));
 
     let seen = world.seen();
     let was = |name: &str, outcome: &str| seen.contains(&(name.to_owned(), outcome.to_owned()));

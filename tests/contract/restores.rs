@@ -12,8 +12,6 @@ pub(crate) fn cases(world: &World) {
     let mut manager = world.remote(Some(Role::Manager));
     let full = manager.good("StartFullBackup", &json!({}));
     let db = json!({ "run_id": full["run_id"], "participants": ["db"], "safety": "none" });
-    refused(world, &db);
-
     let plan = manager.good("StartRestoreRun", &with(&db, "dry_run", json!(true)));
     assert_eq!((&plan["dry_run"], &plan["status"]), (&json!(true), &json!("completed")));
     assert_eq!((&plan["participants"][0]["name"], plan["participants"].as_array().unwrap().len()), (&json!("db"), 1));
@@ -50,8 +48,10 @@ pub(crate) fn cases(world: &World) {
     manager.invalid("SetMaintenance", &json!({}), "enabled");
 }
 
-fn refused(world: &World, db: &Value) {
+pub(crate) fn refused(world: &World) {
     let mut manager = world.remote(Some(Role::Manager));
+    let full = manager.good("StartFullBackup", &json!({}));
+    let db = &json!({ "run_id": full["run_id"], "participants": ["db"], "safety": "none" });
     for (field, wrong) in [
         ("run_id", json!("latest")),
         ("participants", json!("db")),
@@ -98,9 +98,8 @@ fn at_work(world: &World, db: &Value) {
     let run = manager.good("StartFullBackup", &json!({ "participants": ["notes"], "wait": false }));
     let busy = manager.refused("StartRestoreRun", db, "BACKUP_ALREADY_RUNNING");
     assert_eq!(busy["detail"]["active_run_id"], run["run_id"]);
-    let published = world.count("RunPublished") + 1;
     world.notes(Mode::Good);
-    world.wait_for("RunPublished", published);
+    world.wait_for_end(&run);
 
     fs::remove_file(world.home.beside("go")).unwrap();
     let begun = manager.ask("StartRestoreRun", &with(db, "wait", json!(false)));

@@ -5,29 +5,14 @@ use std::io::Write;
 
 use holdfast::model::access::Role;
 use holdfast::storage::Storage;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::text;
-use crate::world::{Mode, World};
+use crate::world::{Client, Mode, World};
 
 const NO_RUN: &str = "20261121-031500-009999";
 
-pub(crate) fn cases(world: &World) {
-    let mut operator = world.remote(Some(Role::Operator));
-    started(world);
-    let scoped = operator.good("StartFullBackup", &json!({ "participants": ["web"], "trigger": "pre_update" }));
-    assert_eq!((&scoped["type"], &scoped["trigger"]), (&json!("scoped"), &json!("pre_update")));
-    let full = operator.good("StartBackupServer", &json!({}));
-    assert_eq!((&full["status"], &full["type"]), (&json!("completed"), &json!("full")), "{full}");
-    listed(world, &full, &scoped);
-    story(world, &full);
-    cancelled(world);
-    verified(world);
-    locked_and_deleted(world, &scoped);
-    participants(world);
-}
-
-fn started(world: &World) {
+pub(crate) fn begun(world: &World) {
     let mut operator = world.remote(Some(Role::Operator));
     operator.refused("StartFullBackup", &json!({ "participants": ["nobody"] }), "UNKNOWN_PARTICIPANT");
     operator.invalid("StartFullBackup", &json!({ "wait": "no" }), "wait");
@@ -49,10 +34,17 @@ fn started(world: &World) {
     assert_eq!(queued["status"], "queued", "{queued}");
     world.queueing(false);
     world.notes(Mode::Good);
-    world.wait_for("RunPublished", 3);
+    world.wait_for_end(&first.0["data"]);
+    world.wait_for_end(&queued);
 }
 
-fn listed(world: &World, full: &Value, scoped: &Value) {
+pub(crate) fn listed(world: &World) {
+    let mut operator = world.remote(Some(Role::Operator));
+    let scoped = operator.good("StartFullBackup", &json!({ "participants": ["web"], "trigger": "pre_update" }));
+    assert_eq!((&scoped["type"], &scoped["trigger"]), (&json!("scoped"), &json!("pre_update")));
+    let full = operator.good("StartBackupServer", &json!({}));
+    assert_eq!((&full["status"], &full["type"]), (&json!("completed"), &json!("full")), "{full}");
+
     let mut viewer = world.remote(Some(Role::Viewer));
     let first = viewer.good("GetBackupRuns", &json!({ "limit": 1 }));
     assert_eq!(first["rows"], json!([full]));
@@ -62,12 +54,13 @@ fn listed(world: &World, full: &Value, scoped: &Value) {
     assert_eq!((failed["rows"].as_array().unwrap().len(), &failed["next_cursor"]), (1, &json!("")));
     viewer.invalid("GetBackupRuns", &json!({ "status": "good" }), "status");
     viewer.invalid("GetBackupRuns", &json!({ "limit": 0 }), "limit");
-    assert_eq!(&viewer.good("GetBackupRun", &json!({ "run_id": full["run_id"] })), full);
+    assert_eq!(viewer.good("GetBackupRun", &json!({ "run_id": full["run_id"] })), full);
     viewer.refused("GetBackupRun", &json!({ "run_id": NO_RUN }), "BACKUP_RUN_NOT_FOUND");
     viewer.invalid("GetBackupRun", &json!({ "run_id": "latest" }), "run_id");
 }
 
-fn story(world: &World, full: &Value) {
+pub(crate) fn told(world: &World) {
+    let full = world.remote(Some(Role::Operator)).good("StartFullBackup", &json!({}));
     let mut viewer = world.remote(Some(Role::Viewer));
     let whole = viewer.good("GetBackupRunLog", &json!({ "run_id": full["run_id"] }));
     let whole = whole["rows"].as_array().unwrap().clone();
@@ -96,25 +89,24 @@ fn story(world: &World, full: &Value) {
     }
 }
 
-fn cancelled(world: &World) {
+pub(crate) fn cancelled(world: &World) {
     let mut operator = world.remote(Some(Role::Operator));
     world.notes(Mode::Waits);
     let run = operator.good("StartFullBackup", &json!({ "wait": false }));
     let id = json!({ "run_id": run["run_id"] });
     operator.refused("ValidateBackupRun", &id, "BACKUP_RUN_ACTIVE");
     world.remote(Some(Role::Manager)).refused("DeleteBackupRun", &id, "BACKUP_RUN_ACTIVE");
-    let ended = world.count("RunPublished") + 1;
     let asked = operator.good("CancelBackupRun", &json!({ "run_id": run["run_id"], "reason": "not now" }));
     assert_eq!(asked["run_id"], run["run_id"]);
     world.notes(Mode::Good);
-    world.wait_for("RunPublished", ended);
+    world.wait_for_end(&run);
     let after = operator.good("GetBackupRun", &id);
     assert_eq!(after["status"], "cancelled", "{after}");
     operator.refused("CancelBackupRun", &id, "BACKUP_RUN_NOT_ACTIVE");
     operator.refused("CancelBackupRun", &json!({ "run_id": NO_RUN }), "BACKUP_RUN_NOT_FOUND");
 }
 
-fn verified(world: &World) {
+pub(crate) fn verified(world: &World) {
     let mut operator = world.remote(Some(Role::Operator));
     let run = operator.good("StartFullBackup", &json!({ "participants": ["db"] }));
     let id = json!({ "run_id": run["run_id"] });
@@ -137,8 +129,9 @@ fn verified(world: &World) {
     assert_eq!(run["participants"][0]["artifacts"][0]["validation_ok"], false);
 }
 
-fn locked_and_deleted(world: &World, run: &Value) {
+pub(crate) fn locked_and_deleted(world: &World) {
     let mut manager = world.remote(Some(Role::Manager));
+    let run = manager.good("StartFullBackup", &json!({ "participants": ["web"] }));
     let id = json!({ "run_id": run["run_id"] });
     let locked = manager.good("LockBackupRun", &json!({ "run_id": run["run_id"], "reason": "the audit" }));
     assert_eq!((&locked["locked"], &locked["lock_reason"]), (&json!(true), &json!("the audit")));
@@ -163,9 +156,12 @@ fn locked_and_deleted(world: &World, run: &Value) {
     manager.good("DeleteBackup", &json!({ "run_id": another["run_id"] }));
 }
 
-fn participants(world: &World) {
+pub(crate) fn participants(world: &World) {
     let mut manager = world.remote(Some(Role::Manager));
-    let rows = |manager: &mut crate::world::Client| manager.good("GetBackupParticipants", &json!({}))["rows"].clone();
+    manager.good("StartFullBackup", &json!({}));
+    let web = manager.good("StartFullBackup", &json!({ "participants": ["web"] }));
+    manager.good("DeleteBackupRun", &json!({ "run_id": web["run_id"] }));
+    let rows = |manager: &mut Client| manager.good("GetBackupParticipants", &json!({}))["rows"].clone();
     let before = rows(&mut manager);
     let names: Vec<_> = before.as_array().unwrap().iter().map(|row| text(&row["name"])).collect();
     assert_eq!(names, ["db", "web", "notes"], "of the configuration, then of the application");

@@ -81,6 +81,7 @@ impl World {
             ServerConfig { tcp: Some("127.0.0.1:0".parse().unwrap()), http: None, ..ServerConfig::default() };
         server.limits.requests_per_second = 100_000.try_into().unwrap();
         server.limits.burst = 100_000.try_into().unwrap();
+        server.limits.channels = 3;
         let server = engine.block_on(async { Server::start(engine.handle(), &server) }).unwrap();
         let tokens = Role::ALL.map(|role| {
             let name = role.as_str().parse().unwrap();
@@ -117,6 +118,15 @@ impl World {
                 let batch = events.next(1000).await.unwrap();
                 found += batch.iter().filter(|event| event.event_type == event_type).count();
             }
+        });
+    }
+
+    /// Waits for a run's end.
+    pub(crate) fn wait_for_end(&self, run: &Value) {
+        let run_id = text(&run["run_id"]).parse().unwrap();
+        self.block_on(async {
+            let handle = self.engine().attach(run_id).await.unwrap();
+            self.engine().wait(handle).await.unwrap();
         });
     }
 

@@ -1,5 +1,7 @@
 //! `holdfast serve` as a child of the test, and a client of its lines that waits with a deadline.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -57,6 +57,7 @@ impl TestWorld {
             participants: ports.clone(),
             reserve: ports.clone(),
             data_plane: runtime.handle().clone(),
+            actor_restarts: Arc::default(),
             lost: Arc::new(watch::Sender::new(None)),
         };
         Self { ports, runtime, world }

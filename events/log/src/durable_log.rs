@@ -32,6 +32,7 @@ use crate::head::{self, HeadFile};
 use crate::journal;
 use crate::journal::writer::{Layout, Writer as Journal};
 use crate::keeper;
+use crate::latency::AppendLatency;
 use crate::queue::Queue;
 use crate::recovery;
 use crate::report::{OpenReport, StoreReport};
@@ -61,6 +62,7 @@ pub struct DurableLog {
     view: Arc<View>,
     head: watch::Receiver<Position>,
     poison: Arc<Mutex<Option<String>>>,
+    latency: Arc<AppendLatency>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -105,6 +107,7 @@ impl DurableLog {
         let view = Arc::new(View::new(recovered.catalog, store));
         let queue = Arc::new(Queue::new());
         let poison = Arc::new(Mutex::new(None));
+        let latency = Arc::new(AppendLatency::default());
         let (head_sender, head) = watch::channel(report.head);
         let backlog = Arc::new(Backlog::new(Bounds::default()));
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -122,16 +125,23 @@ impl DurableLog {
             head: head_sender,
             backlog,
             poison: poison.clone(),
+            latency: latency.clone(),
         };
         let writer = spawn("holdfast-log", Box::new(move || writer.run()))?;
         let threads = Mutex::new(Some(Threads { writer, keeper }));
-        Ok((Self { queue, view, head, poison, threads }, report))
+        Ok((Self { queue, view, head, poison, latency, threads }, report))
     }
 
     /// How the two copies are.
     #[must_use]
     pub fn health(&self) -> Health {
         self.view.health()
+    }
+
+    /// How long appends take.
+    #[must_use]
+    pub fn append_latency(&self) -> &Arc<AppendLatency> {
+        &self.latency
     }
 
     /// Why nothing is taken any more, if so.

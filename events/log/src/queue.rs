@@ -1,7 +1,7 @@
 //! Appends on their way to the writer, bounded by what they weigh.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
@@ -22,6 +22,8 @@ const GATHER: Duration = Duration::from_micros(150);
 pub(crate) struct Request {
     pub(crate) append: Append,
     pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    /// When it was asked for.
+    pub(crate) since: Instant,
     weight: u32,
 }
 
@@ -51,6 +53,7 @@ impl Queue {
 
     /// Waits for room, then for the answer.
     pub(crate) async fn submit(&self, append: Append) -> Result<Appended, AppendError> {
+        let since = Instant::now();
         let weight =
             append.events.iter().map(|event| event.payload.len() + event.principal.len() + OVERHEAD).sum::<usize>();
         let weight = u32::try_from(weight.min(CAPACITY)).unwrap_or(u32::MAX);
@@ -63,7 +66,7 @@ impl Queue {
             }
             // Given back by the writer when it takes the request.
             room.forget();
-            waiting.requests.push(Request { append, answer, weight });
+            waiting.requests.push(Request { append, answer, since, weight });
             waiting.requests.len() == waiting.wanted
         };
         if enough {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use holdfast_model::ids::{Position, StreamId, Version};
 use holdfast_model::record::Record;
@@ -13,6 +14,7 @@ use crate::event_log::{Append, Appended};
 use crate::head::HeadFile;
 use crate::journal::frame::{Encoded, Encoder};
 use crate::journal::writer::{WriteError, Writer as Journal, Written};
+use crate::latency::AppendLatency;
 use crate::queue::{Queue, Request};
 use crate::view::View;
 
@@ -27,6 +29,7 @@ pub(crate) struct Writer {
     pub(crate) backlog: Arc<Backlog>,
     /// Why nothing is taken any more.
     pub(crate) poison: Arc<Mutex<Option<String>>>,
+    pub(crate) latency: Arc<AppendLatency>,
 }
 
 type Answer = oneshot::Sender<Result<Appended, AppendError>>;
@@ -38,7 +41,7 @@ struct Batch {
     records: Vec<Record>,
     /// Streams that move with this commit, and where to.
     moved: HashMap<StreamId, Version>,
-    accepted: Vec<(Answer, Appended)>,
+    accepted: Vec<(Answer, Appended, Instant)>,
     /// Refused on account of a version; by one that is not durable yet where the stream is in `moved`.
     refused: Vec<(Answer, StreamId, Version)>,
 }
@@ -74,7 +77,8 @@ impl Writer {
         match self.journal.append(batch.first, &encoded) {
             Ok(written) => {
                 self.publish(&batch, &written, &encoded);
-                for (sender, appended) in std::mem::take(&mut batch.accepted) {
+                for (sender, appended, since) in std::mem::take(&mut batch.accepted) {
+                    self.latency.add(since.elapsed());
                     answer(sender, Ok(appended));
                 }
                 self.refuse(batch, None);
@@ -103,7 +107,7 @@ impl Writer {
             refused: Vec::new(),
         };
         let mut next = first;
-        for Request { append, answer, .. } in requests.drain(..) {
+        for Request { append, answer, since, .. } in requests.drain(..) {
             let Append { stream, expected, events } = &append;
             let actual = batch.moved.get(stream).copied().unwrap_or_else(|| catalog.streams.version(stream));
             if *expected != actual {
@@ -112,7 +116,7 @@ impl Writer {
             }
             let count = events.len() as u64;
             let (last, version) = (Position(next.0 + count - 1), Version(expected.0 + count));
-            batch.accepted.push((answer, Appended { first: next, last, version }));
+            batch.accepted.push((answer, Appended { first: next, last, version }, since));
             batch.moved.insert(stream.clone(), version);
             for record in append.into_records(next) {
                 batch.encoder.push(&record);
@@ -163,7 +167,7 @@ impl Writer {
 
     /// Answers those that are not in the log: by their version, or by what became of the commit they were decided in.
     fn refuse(&self, batch: Batch, failed: Option<&AppendError>) {
-        for (sender, _) in batch.accepted {
+        for (sender, ..) in batch.accepted {
             let lost = || AppendError::OutcomeUnknown { reason: "the commit was lost".into() };
             answer(sender, Err(failed.cloned().unwrap_or_else(lost)));
         }

@@ -27,3 +27,4 @@ mod schema;
 pub mod story;
 pub mod supervision;
 pub mod system;
+pub mod tally;

@@ -39,6 +39,10 @@ impl Command for GetBackupRunLog {
     const ERRORS: &'static [ErrorCode] = &[ErrorCode::BackupRunNotFound];
     type Answer = LogRows;
 
+    fn check(&self) -> Result<(), ApiError> {
+        paging::check(self.limit, &self.cursor)
+    }
+
     async fn run(self, call: &Call) -> Result<Reply<LogRows>, ApiError> {
         let limit = paging::limit(call, self.limit)?;
         // The place in the run's own stream.

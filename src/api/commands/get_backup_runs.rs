@@ -38,6 +38,10 @@ impl Command for GetBackupRuns {
     const KIND: Kind = Kind::Read;
     type Answer = RunRows;
 
+    fn check(&self) -> Result<(), ApiError> {
+        paging::check(self.limit, &self.cursor)
+    }
+
     async fn run(self, call: &Call) -> Result<Reply<RunRows>, ApiError> {
         let limit = paging::limit(call, self.limit)?;
         let before = paging::cursor(&self.cursor)?;

@@ -43,6 +43,10 @@ impl Command for GetRestoreRuns {
     const KIND: Kind = Kind::Read;
     type Answer = RestoreRows;
 
+    fn check(&self) -> Result<(), ApiError> {
+        paging::check(self.limit, &self.cursor)
+    }
+
     async fn run(self, call: &Call) -> Result<Reply<RestoreRows>, ApiError> {
         let limit = paging::limit(call, self.limit)?;
         let before = paging::cursor(&self.cursor)?;

@@ -2,6 +2,7 @@
 
 mod add_backup_config;
 mod auth;
+mod begin_restore;
 mod cancel_backup_run;
 mod delete_backup_config;
 mod delete_backup_run;
@@ -17,22 +18,24 @@ mod hello;
 mod lock_backup_run;
 mod paging;
 mod ping;
+mod record_validation;
 mod remote_backup_runs;
 mod reset_backup_participant;
 mod set_maintenance;
 mod start_full_backup;
-mod subscribe;
-mod unsubscribe;
-
-pub use self::get_backup_progress::GetBackupProgress;
 mod start_restore_run;
 mod stop_backup_server;
+mod subscribe;
 mod tokens;
+mod unsubscribe;
 mod update_backup_config;
 mod validate_backup_run;
 
+pub use self::get_backup_progress::GetBackupProgress;
+
 pub use self::add_backup_config::AddBackupConfig;
 pub use self::auth::{Auth, Authenticated};
+pub use self::begin_restore::{BeginRestore, EndRestore, Reason as RestoreFailure, RestoreEnd};
 pub use self::cancel_backup_run::CancelBackupRun;
 pub use self::delete_backup_config::{DeleteBackupConfig, EndpointDeleted};
 pub use self::delete_backup_run::{DeleteBackupRun, RunDeleted};
@@ -46,12 +49,13 @@ pub use self::get_restore_runs::{GetRestoreRun, GetRestoreRuns, RestoreRows};
 pub use self::hello::{Hello, Welcome};
 pub use self::lock_backup_run::{LockBackupRun, UnlockBackupRun};
 pub use self::ping::{Ping, Pong};
+pub use self::record_validation::RecordValidation;
 pub use self::remote_backup_runs::{
     DeleteRemoteBackupRun, GetRemoteBackupRuns, ImportRemoteBackupRun, RemoteRunDeleted, RemoteRuns,
 };
 pub use self::reset_backup_participant::{ParticipantReset, ResetBackupParticipant};
 pub use self::set_maintenance::{MaintenanceSet, SetMaintenance};
-pub use self::start_full_backup::StartFullBackup;
+pub use self::start_full_backup::{Files, StartFullBackup};
 pub use self::start_restore_run::{Safety, StartRestoreRun};
 pub use self::stop_backup_server::{StopBackupServer, Stopping};
 pub use self::subscribe::{Subscribe, Subscribed};

@@ -4,6 +4,17 @@ use holdfast_model::ids::Position;
 
 use crate::api::{ApiError, Call};
 
+/// Most rows of a page, whatever is configured.
+const MOST: u32 = 1000;
+
+/// Refuses a page that cannot be.
+pub(super) fn check(limit: Option<u32>, from: &str) -> Result<(), ApiError> {
+    if limit.is_some_and(|rows| !(1..=MOST).contains(&rows)) {
+        return Err(ApiError::field("limit", format_args!("it is from 1 to {MOST}")));
+    }
+    cursor(from).map(drop)
+}
+
 /// How many rows were asked for, within what is allowed.
 pub(super) fn limit(call: &Call, asked: Option<u32>) -> Result<usize, ApiError> {
     let settings = call.desk.settings();

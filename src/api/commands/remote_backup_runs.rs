@@ -76,9 +76,12 @@ impl Command for GetRemoteBackupRuns {
     const ERRORS: &'static [ErrorCode] = &[ErrorCode::RemoteNotFound, ErrorCode::RemoteBackupListFailed];
     type Answer = RemoteRuns;
 
+    fn check(&self) -> Result<(), ApiError> {
+        paging::check(self.limit, &self.cursor)
+    }
+
     async fn run(self, call: &Call) -> Result<Reply<RemoteRuns>, ApiError> {
         paging::limit(call, self.limit)?;
-        paging::cursor(&self.cursor)?;
         Err(unreached(call, &self.server_name, ErrorCode::RemoteBackupListFailed, "listed").await)
     }
 }

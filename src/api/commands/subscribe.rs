@@ -17,6 +17,7 @@ pub struct Subscribe {
     /// The `seq` of the last event that was received: what has happened since is sent first. It holds over restarts of the server, so the
     /// epoch need not be the same.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 9_223_372_036_854_775_807_u64))]
     pub since_seq: Option<u64>,
     /// The `epoch` of that event, for the record.
     #[serde(default)]
@@ -46,6 +47,12 @@ impl Command for Subscribe {
     type Answer = Subscribed;
 
     fn check(&self) -> Result<(), ApiError> {
+        if self.since_seq.is_some_and(|seq| i64::try_from(seq).is_err()) {
+            return Err(ApiError::field("since_seq", "there is no such position"));
+        }
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.chars().count() > 128) {
+            return Err(ApiError::field("epoch", "it has more than 128 characters"));
+        }
         channels(&self.channels).map(drop)
     }
 

@@ -9,6 +9,8 @@ use serde_json::json;
 
 use super::get_backup_run::view;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
+use crate::engine::EngineError;
+use crate::storage::StorageError;
 
 /// Takes every size and stored hash of an ended run again from disk, and answers with the run. Takes as long as it takes to read it all.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -44,9 +46,14 @@ impl Command for ValidateBackupRun {
     async fn run(self, call: &Call) -> Result<Reply<Validated>, ApiError> {
         let report = match call.engine.verify(self.run_id).await {
             Ok(report) => report,
-            Err(error) if error.code() == "RUN_DIRECTORY_MISSING" => {
-                let text = format!("run {} ended without a directory: there is nothing to validate", self.run_id);
-                return Err(ApiError::new(ErrorCode::BackupValidationFailed, text));
+            // What keeps it from being read at all says that it is not as it should be, or that it is being deleted.
+            Err(EngineError::Storage(StorageError::InUse { .. })) => {
+                let text = format!("run {} is being deleted", self.run_id);
+                return Err(ApiError::new(ErrorCode::BackupRunNotFound, text));
+            }
+            Err(EngineError::Storage(error)) => {
+                let detail = json!({ "ok": false, "cause": error.code() });
+                return Err(ApiError::new(ErrorCode::BackupValidationFailed, error.to_string()).with_detail(detail));
             }
             Err(error) => return Err(error.into()),
         };

@@ -3,7 +3,7 @@
 mod admin;
 mod service;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_model::run::{Outcome, Trigger};
 use serde_json::json;
@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::service::Service;
 use super::exit::{CliError, CliResult, Exit};
 use super::interrupts::Interrupts;
-use super::{Context, config, errors};
+use super::{Context, config, errors, trace};
 use crate::api::Settings;
 use crate::config::Config;
 use crate::engine::{Backup, Holdfast};
@@ -100,26 +100,32 @@ fn reload(context: &Context, engine: &Holdfast, server: &mut Server, config: &mu
     let new = match config::load(context.config_file.as_deref(), &context.home) {
         Ok(new) => new,
         Err(error) => {
-            tracing::error!(%error, "the configuration cannot be read: the one before stays");
-            return context.output.alert(format!("the configuration cannot be read, the one before stays: {error}"));
+            return tell(context, false, &format!("the configuration cannot be read, the one before stays: {error}"));
         }
     };
     for key in config.needs_restart(&new) {
-        tracing::warn!(key, "this setting is taken over by a restart only");
-        context.output.alert(format!("{key} is taken over by a restart only"));
+        tell(context, false, &format!("{key} is taken over by a restart only"));
     }
     if let Err(error) = engine.reconfigure(&new) {
-        tracing::error!(%error, "the configuration cannot be taken over: the one before stays");
-        return context.output.alert(format!("the configuration cannot be taken over, the one before stays: {error}"));
+        return tell(context, false, &format!("the configuration cannot be taken over, the one before stays: {error}"));
     }
     engine.desk().set(settings(&new));
+    trace::reload(&new.server);
     if let Err(error) = server.reload(&new.server) {
-        tracing::error!(%error, "the doors go on with the settings before");
-        context.output.alert(format!("the doors go on with the settings before: {error}"));
+        tell(context, false, &format!("the doors go on with the settings before: {error}"));
     }
-    tracing::info!("the configuration was read again");
-    context.output.note("the configuration was read again");
+    tell(context, true, "the configuration was read again");
     *config = new;
+}
+
+/// Says what became of a reload, for whoever looks at the output and for the log.
+fn tell(context: &Context, ok: bool, what: &str) {
+    match ok {
+        true => tracing::info!("{what}"),
+        false => tracing::error!("{what}"),
+    }
+    let _ = context.output.value(&json!({ "message_type": "reload", "ok": ok, "message": what }));
+    if ok { context.output.note(what) } else { context.output.alert(what) }
 }
 
 /// Takes no new work, makes the last backup where that is wished for, gives what is at work its grace, and ends. What is open then is
@@ -136,10 +142,14 @@ async fn stop(
     context.output.note("stopping: no new work is taken; once more stops at once");
     let lost = engine.is_lost();
     let ending = async {
+        server.drain().await;
         if config.server.backup_on_shutdown && lost.is_none() {
             last_backup(context, &engine, config.server.backup_on_shutdown_within).await;
         }
-        let ((), ended) = tokio::join!(server.stop(grace), engine.drain(grace));
+        let until = Instant::now() + grace;
+        // Clients stay to see how what is at work ends.
+        let ended = engine.drain(grace).await;
+        server.stop(until.saturating_duration_since(Instant::now())).await;
         ended
     };
     let ended = tokio::select! {

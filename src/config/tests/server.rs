@@ -18,6 +18,7 @@ backup_on_shutdown_within = "1h"
 grace = "0s"
 log = "json"
 log_level = "info,holdfast::engine=debug"
+metrics_public = true
 [server.limits]
 message_before_auth = "4 KiB"
 message = "2 MiB"
@@ -55,6 +56,7 @@ fn all_settings_of_the_server_are_read() {
         grace: Duration::ZERO,
         log: LogFormat::Json,
         log_level: "info,holdfast::engine=debug".to_owned(),
+        metrics_public: true,
         limits: ServerLimits {
             message_before_auth: 4 << 10,
             message: 2 << 20,

@@ -41,7 +41,7 @@ pub(super) fn with_header(mut response: HttpResponse, name: &'static str, value:
     response
 }
 
-fn json(status: u16, body: String) -> HttpResponse {
+pub(super) fn json(status: u16, body: String) -> HttpResponse {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     HttpResponse::build(status)
         .insert_header(("content-type", "application/json"))

@@ -4,7 +4,8 @@
 
 mod answer;
 mod commands;
-mod frames;
+mod incoming;
+mod outgoing;
 mod pages;
 mod ws;
 
@@ -28,11 +29,11 @@ const WORKERS: usize = 2;
 /// Connections of a worker at most, where WebSockets need no more: those that are only for a request come and go.
 const CONNECTIONS: usize = 256;
 /// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(5);
 /// How long a connection without a request is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long a client has to take the last of an answer once its connection is to end.
-const DISCONNECT: Duration = Duration::from_secs(2);
+const DISCONNECT: Duration = Duration::from_secs(1);
 /// How long connections are waited for when the server stops, in seconds.
 const SHUTDOWN: u64 = 2;
 

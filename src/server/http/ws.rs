@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use actix_web::body::MessageBody;
 use actix_web::http::header::{HOST, ORIGIN};
 use actix_web::{HttpRequest, HttpResponse, web};
-use actix_ws::{Item, Message, MessageStream, ProtocolError};
-use bytes::BytesMut;
+use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::frames::{Control, Frames};
+use super::incoming::{Decoder, Fault, Incoming};
+use super::outgoing::{Control, Outgoing};
 use super::{Peer, Scheme, answer, commands, source};
 use crate::api::{ApiError, Door, ErrorCode};
 use crate::config::{Origin, ServerConfig};
@@ -33,13 +32,17 @@ pub(super) async fn open(
         let source = source(&request);
         let principal = commands::authenticate(&request, &lobby, &source).await?;
         let (visit, queue) = Connection::open(&lobby, Door::WebSocket, source, None, principal)?;
-        let (response, _, stream) = actix_ws::handle(&request, body).map_err(|error| {
+        let mut response = actix_http::ws::handshake(request.head()).map_err(|error| {
             ApiError::new(ErrorCode::InvalidMessage, format!("this is no opening of a WebSocket: {error}"))
         })?;
         let control = Control::new(visit.connection.outbox().clone());
-        let reader = Reader { visit, control: control.clone(), whole: None };
-        actix_web::rt::spawn(reader.run(stream));
-        Ok(response.map_body(|_, before| Frames::new(queue, control, before).boxed()))
+        let outgoing = Outgoing::new(queue, control.clone());
+        let response = response.message_body(outgoing).map_err(|error| {
+            tracing::error!(%error, "the answer to the opening of a WebSocket could not be made");
+            ApiError::new(ErrorCode::Internal, "the connection could not be made a WebSocket")
+        })?;
+        actix_web::rt::spawn(Reader { visit, control }.run(body));
+        Ok(HttpResponse::from(response.map_into_boxed_body()))
     };
     opened.await.unwrap_or_else(|error: ApiError| answer::error(&error))
 }
@@ -62,8 +65,6 @@ fn from_where(request: &HttpRequest, settings: &ServerConfig, secure: bool) -> R
 struct Reader {
     visit: Visit,
     control: Control,
-    /// A message of several frames that is not whole yet.
-    whole: Option<BytesMut>,
 }
 
 /// When there is something to do though nothing comes in.
@@ -75,9 +76,9 @@ struct Times {
 }
 
 impl Reader {
-    async fn run(mut self, stream: MessageStream) {
-        let reason = self.read(stream).await;
-        let outbox = self.connection().outbox().clone();
+    async fn run(self, body: web::Payload) {
+        let reason = self.read(body).await;
+        let outbox = self.connection().outbox();
         outbox.close(reason);
         // What is queued is sent, as far as the client takes it, and the close frame after it.
         let patience = self.connection().limits().slow_consumer;
@@ -88,86 +89,56 @@ impl Reader {
         &self.visit.connection
     }
 
-    async fn read(&mut self, mut stream: MessageStream) -> Reason {
+    async fn read(&self, mut body: web::Payload) -> Reason {
         let now = Instant::now();
         let ping = now + self.connection().limits().ws_ping;
         let mut times = Times { opened: now, heard: now, ping, pong: None };
-        let outbox = self.connection().outbox().clone();
-        let mut closed = std::pin::pin!(outbox.closed());
+        let mut decoder = Decoder::default();
+        let mut closed = std::pin::pin!(self.connection().outbox().closed());
         loop {
-            let most = self.connection().message_limit();
-            stream = stream.max_frame_size(most);
-            let look = self.look_at(&times);
-            let message = tokio::select! {
+            let bytes = tokio::select! {
                 // What came in time is looked at before what did not.
                 biased;
                 reason = &mut closed => return reason,
-                message = stream.recv() => message,
-                () = sleep_until(look) => match self.look(&mut times) {
+                bytes = body.next() => bytes,
+                () = sleep_until(self.look_at(&times)) => match self.look(&mut times) {
                     Some(reason) => return reason,
                     None => continue,
                 },
             };
+            // The worker says so of a client that went.
+            let Some(Ok(bytes)) = bytes else { return Reason::Gone };
             times.pong = None;
-            let over = match message {
-                Some(Ok(message)) => self.take(message, most, &mut times).await,
-                Some(Err(ProtocolError::Overflow)) => self.too_large().await,
-                // The worker says so of a client that went; everything else is against the protocol.
-                Some(Err(ProtocolError::Io(error))) if error.kind() != std::io::ErrorKind::InvalidData => {
-                    Some(Reason::Gone)
+            decoder.add(&bytes);
+            loop {
+                match decoder.next(self.connection().message_limit()) {
+                    Ok(None) => break,
+                    Ok(Some(Incoming::Text(text))) => {
+                        times.heard = Instant::now();
+                        self.connection().message(&text).await;
+                    }
+                    Ok(Some(Incoming::Ping(payload))) => self.control.pong(payload),
+                    Ok(Some(Incoming::Pong)) => {}
+                    Ok(Some(Incoming::Close)) => return Reason::Left,
+                    Err(fault) => return self.fault(fault).await,
                 }
-                Some(Err(_)) => Some(Reason::Protocol),
-                None => Some(Reason::Gone),
-            };
-            if let Some(reason) = over {
-                return reason;
-            }
-        }
-    }
-
-    /// Takes a frame. Says why the connection is over, where it is.
-    async fn take(&mut self, message: Message, most: usize, times: &mut Times) -> Option<Reason> {
-        match message {
-            Message::Text(text) => {
-                times.heard = Instant::now();
-                self.connection().message(text.as_bytes()).await;
-            }
-            Message::Continuation(Item::FirstText(part)) => {
-                self.whole = Some(BytesMut::from(&part[..]));
-            }
-            Message::Continuation(Item::Continue(part) | Item::Last(part)) if self.whole.is_none() => {
-                drop(part);
-                return Some(Reason::Protocol);
-            }
-            Message::Continuation(Item::Continue(part)) => return self.add(&part, most).await,
-            Message::Continuation(Item::Last(part)) => {
-                if let Some(over) = self.add(&part, most).await {
-                    return Some(over);
+                if self.connection().outbox().is_closed() {
+                    return closed.await;
                 }
-                times.heard = Instant::now();
-                let whole = self.whole.take().unwrap_or_default();
-                self.connection().message(&whole).await;
             }
-            Message::Continuation(Item::FirstBinary(_)) | Message::Binary(_) => return Some(Reason::Binary),
-            Message::Ping(payload) => self.control.pong(payload),
-            Message::Pong(_) | Message::Nop => {}
-            Message::Close(_) => return Some(Reason::Left),
         }
-        None
     }
 
-    async fn add(&mut self, part: &[u8], most: usize) -> Option<Reason> {
-        let whole = self.whole.get_or_insert_default();
-        if whole.len() + part.len() > most {
-            return self.too_large().await;
+    async fn fault(&self, fault: Fault) -> Reason {
+        match fault {
+            Fault::TooLarge => {
+                self.connection().refuse_large().await;
+                Reason::TooLarge
+            }
+            Fault::Binary => Reason::Binary,
+            Fault::NotText => Reason::NotText,
+            Fault::Protocol => Reason::Protocol,
         }
-        whole.extend_from_slice(part);
-        None
-    }
-
-    async fn too_large(&self) -> Option<Reason> {
-        self.connection().refuse_large().await;
-        Some(Reason::TooLarge)
     }
 
     /// When to look at the times next.

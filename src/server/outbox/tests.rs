@@ -3,7 +3,7 @@
 use super::*;
 
 fn outbox(bytes: usize, messages: usize, patience: Duration) -> (Outbox, Queue, Arc<Gauges>) {
-    let gauges = Arc::new(Gauges::new());
+    let gauges = Arc::new(Gauges::new(holdfast_model::ids::Timestamp(0)));
     let limits = ServerLimits {
         outbox_bytes: bytes,
         outbox_messages: messages,

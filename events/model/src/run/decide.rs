@@ -38,7 +38,7 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
         }
         (RunCommand::Retry { participant, of }, Stage::Working) => run.retry(&participant, of),
 
-        (RunCommand::Cancel { .. }, _) if run.cancel.is_some() => Ok(Vec::new()),
+        (RunCommand::Cancel { .. }, stage) if run.cancel.is_some() && stage != Stage::Ended => Ok(Vec::new()),
         (RunCommand::Cancel { reason }, Stage::Queued) => {
             let mut events = run.cancel(&reason);
             let reason = cut(&reason, Failure::MAX_MESSAGE);

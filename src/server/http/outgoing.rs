@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::body::{BodySize, MessageBody};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::server::outbox::{Next, Outbox, Queue, Queued, Reason};
@@ -78,19 +78,17 @@ impl Control {
 }
 
 /// The body.
-pub(super) struct Frames {
+pub(super) struct Outgoing {
     queue: Queue,
     control: Control,
     /// A message of which the client has not taken all yet.
     current: Option<Queued>,
     ended: bool,
-    /// The body it stands in for: the reader of the connection ends when that is dropped.
-    _before: BoxBody,
 }
 
-impl Frames {
-    pub(super) fn new(queue: Queue, control: Control, before: BoxBody) -> Self {
-        Self { queue, control, current: None, ended: false, _before: before }
+impl Outgoing {
+    pub(super) fn new(queue: Queue, control: Control) -> Self {
+        Self { queue, control, current: None, ended: false }
     }
 
     /// The next piece of the message that is on its way.
@@ -115,7 +113,7 @@ impl Frames {
     }
 }
 
-impl MessageBody for Frames {
+impl MessageBody for Outgoing {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {

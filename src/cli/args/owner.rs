@@ -1,0 +1,199 @@
+//! Arguments of the commands that are for whoever owns the home.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use holdfast_model::access::Role;
+use holdfast_model::ids::RunId;
+
+use crate::api::commands::Expiry;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  holdfast cancel 20261121-031500-000042")]
+pub(in crate::cli) struct CancelArgs {
+    /// A run id
+    #[arg(value_name = "RUN")]
+    pub(in crate::cli) run: RunId,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(in crate::cli) reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum TokenCommand {
+    /// Make a token; it is shown once, and only its hash is kept
+    #[command(after_help = "\
+Examples:
+  holdfast token create dashboard --role viewer
+  holdfast token create ci --role operator --expires 30d
+  holdfast token create audit --role viewer --expires 2027-01-31T12:00:00Z
+
+Roles: viewer reads; operator starts, cancels and validates as well; manager restores, deletes and configures as well; admin may do all.")]
+    Create {
+        /// What it is called, in the list and in the log
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What its holder may do
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// When it ends: 90s, 30m, 12h, 30d, or a time as 2027-01-31T12:00:00Z [default: never]
+        #[arg(long, value_name = "WHEN", value_parser = expiry)]
+        expires: Option<Expiry>,
+    },
+    /// List the tokens, the oldest first
+    #[command(after_help = "Example:\n  holdfast token list --json")]
+    List,
+    /// Take a token no more
+    #[command(after_help = "Example:\n  holdfast token revoke ci")]
+    Revoke {
+        /// Its name, or its id
+        #[arg(value_name = "NAME")]
+        token: String,
+    },
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    text.parse().map_err(|_| "viewer, operator, manager or admin is needed".to_owned())
+}
+
+fn expiry(text: &str) -> Result<Expiry, String> {
+    let span = |unit: char| match unit {
+        's' => Some(1_u64),
+        'm' => Some(60),
+        'h' => Some(3600),
+        'd' => Some(86_400),
+        _ => None,
+    };
+    let mut digits = text.chars();
+    if let Some(each) = digits.next_back().and_then(span)
+        && let Ok(count) = digits.as_str().parse::<u64>()
+    {
+        return count.checked_mul(each).map(Expiry::In).ok_or_else(|| "that is too long".to_owned());
+    }
+    text.parse().map(Expiry::At).map_err(|_| "a span as 30d, or a time as 2027-01-31T12:00:00Z is needed".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum MaintenanceCommand {
+    /// Say that the system whose data is kept is down: restores in place may be made
+    #[command(after_help = "Example:\n  holdfast maintenance on --reason 'new database'")]
+    On {
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Say that it is up again
+    #[command(after_help = "Example:\n  holdfast maintenance off")]
+    Off {
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Show whether it is on, since when and why
+    #[command(after_help = "Example:\n  holdfast maintenance status --json")]
+    Status,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast stop
+  holdfast stop --grace 300
+
+It takes no new work from then on. What is open after the grace goes on at the next start.")]
+pub(in crate::cli) struct StopArgs {
+    /// How long what is at work has to end by itself, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(in crate::cli) grace: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  holdfast progress\n  holdfast progress --follow --json")]
+pub(in crate::cli) struct ProgressArgs {
+    /// Show it until the run at work has ended; waits for one where none is
+    #[arg(long)]
+    pub(in crate::cli) follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum EndpointsCommand {
+    /// List the endpoints
+    #[command(after_help = "Example:\n  holdfast endpoints list --json")]
+    List,
+    /// Add an endpoint
+    #[command(after_help = ENDPOINTS_HELP)]
+    Add {
+        /// What it is called from now on
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        fields: EndpointFields,
+    },
+    /// Change an endpoint; what is not said stays
+    #[command(after_help = ENDPOINTS_HELP)]
+    Set {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        fields: EndpointFields,
+        /// Take its password away
+        #[arg(long, conflicts_with_all = ["password_file", "password_stdin"])]
+        no_password: bool,
+    },
+    /// Use an endpoint no more; what was copied there stays
+    #[command(after_help = "Example:\n  holdfast endpoints remove offsite")]
+    Remove {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+const ENDPOINTS_HELP: &str = "\
+Examples:
+  holdfast endpoints add vault1 --host backup.example.org:7420 --login srv1 --password-file /run/secrets/vault
+  holdfast endpoints add offsite --url s3://bucket/prefix --mode 1 --timeinterval 3600
+  pass show vault | holdfast endpoints set vault1 --password-stdin
+
+A password is never taken from the command line: everybody on the machine could read it there.";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EndpointFields {
+    /// Its address as host:port
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(in crate::cli) host: Option<String>,
+    /// Its address with what kind it is, for example s3://bucket/prefix
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) url: Option<String>,
+    /// Who Holdfast is there
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) login: Option<String>,
+    /// Read the password from the first line of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+    pub(in crate::cli) password_file: Option<PathBuf>,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    pub(in crate::cli) password_stdin: bool,
+    /// Whether copies go there
+    #[arg(long, value_name = "BOOL")]
+    pub(in crate::cli) enable: Option<bool>,
+    /// Of which runs: 0 every run, 1 full runs only
+    #[arg(long, value_name = "0|1")]
+    pub(in crate::cli) mode: Option<u8>,
+    /// Least seconds between two uploads; 0 for each run
+    #[arg(long, value_name = "SECONDS")]
+    pub(in crate::cli) timeinterval: Option<u64>,
+    /// How long an answer is waited for in each attempt, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(in crate::cli) timeout: Option<u64>,
+    /// Attempts of an upload, the first included
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) retry_attempts: Option<u32>,
+    /// The pause before the second attempt, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(in crate::cli) retry_delay: Option<u64>,
+    /// What is kept there
+    #[arg(long, value_name = "POLICY")]
+    pub(in crate::cli) retention: Option<String>,
+}

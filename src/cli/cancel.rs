@@ -1,0 +1,28 @@
+//! `cancel`.
+
+use super::Context;
+use super::args::{CancelArgs, RunArg};
+use super::door::Door;
+use super::exit::{CliError, CliResult, Exit};
+use super::lock::reason;
+use super::runs::find;
+use crate::api::commands::CancelBackupRun;
+
+pub(super) async fn cancel(context: &Context, args: &CancelArgs) -> CliResult {
+    let reason = reason(&args.reason)?;
+    let run = find(&context.view()?, RunArg::Id(args.run), context.output)?;
+    let Some(door) = Door::attach(context).await? else {
+        let (message, next) = match run.is_open() {
+            true => ("nobody works on it", "`holdfast resume` goes on with it; Ctrl-C then cancels it."),
+            false => ("it has ended", "`holdfast runs` shows how runs stand."),
+        };
+        let message = format!("run {} cannot be cancelled: {message}", args.run);
+        return Err(CliError::new(Exit::Busy, "BACKUP_RUN_NOT_ACTIVE", message, next));
+    };
+    let run = door.ask(&CancelBackupRun { run_id: args.run, reason }).await?;
+    context.output.value(&run)?;
+    context
+        .output
+        .line(format!("run {} is being cancelled: `holdfast show {}` says how it ended", args.run, args.run))?;
+    Ok(Exit::Good)
+}

@@ -1,0 +1,87 @@
+//! `status`: who has the home, what is at work, and what somebody has to see to.
+
+use holdfast_model::ids::StreamId;
+use holdfast_model::maintenance::Maintenance;
+use holdfast_model::progress::Progress;
+use serde_json::json;
+
+use super::door::{Door, holder};
+use super::exit::{CliResult, Exit};
+use super::output::{printable, time};
+use super::{Context, errors, progress};
+use crate::api::commands::{GetBackupProgress, Hello};
+use crate::engine::HomeView;
+
+pub(super) async fn status(context: &Context) -> CliResult {
+    let out = context.output;
+    let Some(view) = context.view_if_there()? else {
+        out.value(&json!({ "home": context.home, "exists": false }))?;
+        out.result(format!("home        {}, not there yet: `holdfast backup PATH` makes it", context.home.display()))?;
+        return Ok(Exit::Good);
+    };
+    let holder = holder(context);
+    let door = Door::attach(context).await?;
+    let (hello, at_work) = match &door {
+        Some(door) => (Some(door.ask(&Hello {}).await?), Some(door.ask(&GetBackupProgress {}).await?)),
+        None => (None, None),
+    };
+    let maintenance = view.fold::<Maintenance>(&StreamId::maintenance()).map_err(errors::view)?;
+    let open: Vec<_> = view.history().open().map(|entry| entry.run_id).collect();
+    let last = view.history().latest().0.map(|entry| entry.run_id);
+    let last = last.map(|run| view.run(run)).transpose().map_err(errors::view)?;
+    let last = last.and_then(|run| run.view(view.owned()));
+    let quarantined: Vec<_> = quarantined(&view);
+    out.value(&json!({
+        "home": context.home, "exists": true,
+        "owner": holder.as_ref().map(|holder| json!({
+            "pid": holder.pid, "what": holder.what, "since": holder.since, "listens": door.is_some(),
+            "version": hello.as_ref().map(|hello| &hello.version), "epoch": hello.as_ref().map(|hello| &hello.epoch),
+        })),
+        "open_runs": open,
+        "progress": at_work,
+        "last_good_run": last,
+        "quarantined": quarantined,
+        "maintenance": maintenance.enabled,
+    }))?;
+    let mut lines = vec![format!("home        {}", context.home.display())];
+    lines.push(match &holder {
+        Some(holder) => {
+            let listens = if door.is_some() { "" } else { ", lets nobody in" };
+            let since = time(holder.since);
+            format!(
+                "owner       `{}` (process {}) since {since}{listens}",
+                printable(holder.what.as_bytes()),
+                holder.pid
+            )
+        }
+        None => "owner       none".to_owned(),
+    });
+    lines.push(format!("at work     {}", working(at_work.as_ref(), &open, view.owned())));
+    lines.push(match &last {
+        Some(run) => format!("last good   run {}, ended {}", run.run_id, time(run.finished_at)),
+        None => "last good   none".to_owned(),
+    });
+    if !quarantined.is_empty() {
+        let names = quarantined.join(", ");
+        lines.push(format!("quarantine  {names}: `holdfast participants` says why"));
+    }
+    if maintenance.enabled {
+        lines.push(format!("maintenance on since {}", time(maintenance.since.map_or(0, |since| since.seconds()))));
+    }
+    out.result(lines.join("\n"))?;
+    Ok(Exit::Good)
+}
+
+fn working(at_work: Option<&Progress>, open: &[holdfast_model::ids::RunId], owned: bool) -> String {
+    match (at_work.filter(|progress| progress.active), open.first()) {
+        (Some(progress), _) => progress::line(progress),
+        (None, None) => "nothing".to_owned(),
+        (None, Some(run)) if owned => format!("run {run}"),
+        (None, Some(run)) => format!("nothing; run {run} was interrupted: `holdfast resume` goes on with it"),
+    }
+}
+
+fn quarantined(view: &HomeView) -> Vec<String> {
+    let participants = view.history().participants().iter();
+    participants.filter(|(_, state)| state.is_quarantined()).map(|(name, _)| name.to_string()).collect()
+}
