@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::bare::Bare;
 use super::client::Client;
@@ -219,45 +219,44 @@ async fn measure(
 /// Keeps its requests under way until the time is over, and waits for the last answers. Wrong answers count at any time.
 async fn keep_asking(client: Client, question: Arc<Question>, window: Window) -> anyhow::Result<Tally> {
     let Client { mut sending, mut hearing } = client;
-    let asking = async {
-        let (mut tally, mut outside) = (Tally::default(), Tally::default());
-        let mut sent = Vec::new();
-        for number in 0..UNDER_WAY {
-            sent.push(Instant::now());
-            sending.push(number, &question);
+    let (mut tally, mut outside) = (Tally::default(), Tally::default());
+    let mut sent = Vec::new();
+    for number in 0..UNDER_WAY {
+        sent.push(Instant::now());
+        sending.push(number, &question);
+    }
+    sending.flush().await?;
+    let mut open = UNDER_WAY;
+    while open > 0 {
+        let Ok(heard) = timeout_at(window.until + AFTER, hearing.next()).await else {
+            (0..open).for_each(|_| tally.not_right("a request was never answered"));
+            break;
+        };
+        let Some(heard) = heard? else {
+            tally.not_right("the connection ended before all was answered");
+            break;
+        };
+        let now = Instant::now();
+        let Heard::Answer { number, .. } = heard else {
+            tally.take(&heard, None, None);
+            break;
+        };
+        // Each answer's number says which of the places is free again.
+        let place = usize::try_from(number % UNDER_WAY).ok().and_then(|place| sent.get_mut(place));
+        let Some(place) = place else { continue };
+        let counted = if (window.from..window.until).contains(&now) { &mut tally } else { &mut outside };
+        counted.take(&heard, Some(&question), Some(now - *place));
+        if now < window.until {
+            *place = now;
+            sending.push(number + UNDER_WAY, &question);
+        } else {
+            open -= 1;
         }
-        sending.flush().await?;
-        let mut open = UNDER_WAY;
-        while open > 0 {
-            let Some(heard) = hearing.next().await? else {
-                tally.not_right("the connection ended before all was answered");
-                break;
-            };
-            let now = Instant::now();
-            let Heard::Answer { number, .. } = heard else {
-                tally.take(&heard, None, None);
-                break;
-            };
-            // Each answer's number says which of the places is free again.
-            let place = usize::try_from(number % UNDER_WAY).ok().and_then(|place| sent.get_mut(place));
-            let Some(place) = place else { continue };
-            let counted = if (window.from..window.until).contains(&now) { &mut tally } else { &mut outside };
-            counted.take(&heard, Some(&question), Some(now - *place));
-            if now < window.until {
-                *place = now;
-                sending.push(number + UNDER_WAY, &question);
-                // What has come in already is looked at first: requests go out together, as answers come in.
-                if hearing.is_empty() {
-                    sending.flush().await?;
-                }
-            } else {
-                open -= 1;
-            }
+        // What has come in already is looked at first: requests go out together, as answers come in.
+        if hearing.is_empty() {
+            sending.flush().await?;
         }
-        tally.add(outside.without_right());
-        Ok(tally)
-    };
-    timeout(window.until - Instant::now() + AFTER, asking)
-        .await
-        .context("the server leaves a client without answers")?
+    }
+    tally.add(outside.without_right());
+    Ok(tally)
 }
