@@ -20,7 +20,7 @@ use crate::api::envelope::EventType;
 use crate::client::{ClientError, Events, Heard};
 use crate::config::Source;
 use crate::engine::ParticipantRow;
-use crate::files::FilesSpec;
+use crate::files::{FilesSpec, RawPath};
 
 /// Largest file of exclude patterns read, in bytes.
 const MAX_EXCLUDES: u64 = 1 << 20;
@@ -345,6 +345,7 @@ fn ad_hoc(args: &BackupArgs) -> Result<Files, CliError> {
         CliError::new(Exit::Usage, error.code(), &error, "A pattern is what a line of a .gitignore may be.")
     })?;
     let FilesSpec { paths, exclude, one_file_system } = spec;
+    let paths = paths.iter().map(|path| RawPath::from(path.as_path())).collect();
     Ok(Files { name, paths, exclude, one_file_system, allow_empty: args.allow_empty })
 }
 

@@ -40,6 +40,7 @@ pub use self::delete_backup_run::{DeleteBackupRun, RunDeleted};
 pub use self::endpoint_row::EndpointRow;
 pub use self::get_backup_config::{EndpointRows, GetBackupConfig};
 pub use self::get_backup_participants::{GetBackupParticipants, ParticipantRows};
+pub use self::get_backup_progress::GetBackupProgress;
 pub use self::get_backup_run::GetBackupRun;
 pub use self::get_backup_run_log::{GetBackupRunLog, LogRows};
 pub use self::get_backup_runs::{GetBackupRuns, RunRows};
