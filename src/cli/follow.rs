@@ -143,7 +143,7 @@ impl Follower {
             Channel::BackupEvents => {
                 self.heard = self.heard.max(notice.seq);
                 let event: Value = notice.read().map_err(errors::client)?;
-                if event["stream"].as_str() == Some(&self.stream.to_string()) {
+                if event.get("stream").and_then(Value::as_str) == Some(self.stream.as_str()) {
                     self.display.event(&event);
                 }
             }
