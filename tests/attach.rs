@@ -30,7 +30,9 @@ use self::support::{Home, Invocation, Running, need, root, small_tree, text};
 
 /// Two participants: `gated`, a command that waits for a file, and `site`, files.
 fn participants(home: &Home) -> String {
-    small_tree(&home.beside("site"));
+    if !home.beside("site").exists() {
+        small_tree(&home.beside("site"));
+    }
     format!(
         "[runs]\nmax_tries = 1\n\
          [[participant]]\nname = 'gated'\nkind = 'command'\nartifact = 'gated.txt'\nshell = true\n\
@@ -329,7 +331,7 @@ fn impostor(home: &Home, answer: &'static str, connections: usize) -> std::threa
             lines.read_line(&mut asked).unwrap();
             let asked: Value = serde_json::from_str(&asked).unwrap();
             assert_eq!(asked["command"], "Hello", "nothing else is said before: {asked}");
-            let answer = answer.replace("ID", &text(&asked["extID"]));
+            let answer = answer.replace('@', &text(&asked["extID"]));
             (&stream).write_all(format!("{answer}\r\n").as_bytes()).unwrap();
             let mut more = String::new();
             assert_eq!(lines.read_line(&mut more).unwrap(), 0, "nothing is said after: {more}");
@@ -344,7 +346,7 @@ fn another_version_is_told_and_not_spoken_to() {
     let run = home.back_up(["site"]);
     let lock = fs::File::options().read(true).write(true).open(home.path().join("lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
-    let answer = r#"{"extID":"ID","status":200,"data":{"version":"99.1.0","news":[1,2]}}"#;
+    let answer = r#"{"extID":"@","status":200,"data":{"version":"99.1.0","news":[1,2]}}"#;
     let serving = impostor(&home, answer, 2);
 
     home.holdfast(["backup", "site"]).run().expect(11).says("99.1.0").says(env!("CARGO_PKG_VERSION"));

@@ -104,9 +104,12 @@ pub(super) async fn follow(
         }
     }
     drop(cancelling);
-    let run = door.ask(&GetBackupRun { run_id }).await?;
-    follower.finish();
-    Ok(Followed { run, seconds: began.elapsed().as_secs_f64(), interrupted })
+    let run = match door.ask(&GetBackupRun { run_id }).await {
+        Ok(run) => run,
+        // An owner that ends with its work may be gone by now.
+        Err(error) => follower.ended_meanwhile(context, door).ok_or(error)?,
+    };
+    Ok(follower.followed(run, began, interrupted))
 }
 
 fn reason() -> crate::api::text::Reason {
