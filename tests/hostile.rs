@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::needless_pass_by_value,
     reason = "tests fail by panicking"
 )]
 
@@ -303,7 +304,8 @@ async fn there_are_so_many_connections_and_the_operator_still_comes_in() {
     };
     // Two strangers from here, and no third one.
     let (mut one, mut two) = (scene.house.lines().await, scene.house.lines().await);
-    (one.ping().await, two.ping().await);
+    one.ping().await;
+    two.ping().await;
     let mut three = scene.house.lines().await;
     full(&three.message().await);
     assert_eq!(three.line().await, None);
@@ -347,22 +349,30 @@ async fn a_client_that_reads_nothing_is_closed_and_costs_its_queue_and_no_more()
         config.limits.burst = 100_000.try_into().unwrap();
     })
     .await;
-    let before = resident();
-    let mut stream = narrow(scene.house.tcp()).await;
-    let request = |number: usize| json!({ "command": "No", "extID": number.to_string() }).to_string();
-    // Until the far side has had enough of it.
-    let asking = async {
-        for number in 0.. {
-            if stream.write_all(format!("{}\n", request(number)).as_bytes()).await.is_err() {
-                return number;
-            }
-        }
-        0
+    let unknown = |number: usize| json!({ "command": "No", "extID": number.to_string() }).to_string();
+    let token = scene.house.token.clone();
+    // All there is in the log, again and again.
+    let subscribe = move |number: usize| {
+        let data = json!({ "channels": ["backup.events", "backup.progress", "alerts"], "since_seq": 0 });
+        json!({ "command": "Subscribe", "extID": number.to_string(), "__token": token, "data": data }).to_string()
     };
-    let asked = within("the end of a client that reads nothing", asking).await;
-    let grown = resident().saturating_sub(before);
-    println!("{asked} requests were sent, {grown} bytes more were in memory");
-    assert!(grown < 64 << 20, "{grown} bytes more are in memory");
+    let kinds: [&dyn Fn(usize) -> String; 2] = [&unknown, &subscribe];
+    for request in kinds {
+        let before = resident();
+        let mut stream = narrow(scene.house.tcp()).await;
+        // Until the far side has had enough of it.
+        let asking = async {
+            let mut number = 0;
+            while stream.write_all(format!("{}\n", request(number)).as_bytes()).await.is_ok() {
+                number += 1;
+            }
+            number
+        };
+        let asked = within("the end of a client that reads nothing", asking).await;
+        let grown = resident().saturating_sub(before);
+        println!("{asked} requests were sent, {grown} bytes more were in memory");
+        assert!(grown < 64 << 20, "{grown} bytes more are in memory");
+    }
 
     let mut browser = WebSocket::narrow(scene.house.http()).await;
     browser.request(json!({ "command": "Ping", "extID": "1" })).await;
@@ -370,7 +380,7 @@ async fn a_client_that_reads_nothing_is_closed_and_costs_its_queue_and_no_more()
     let grown_before = resident();
     // Until nothing more is taken, for longer than the server has patience.
     let mut number = 0;
-    while tokio::time::timeout(Duration::from_secs(3), browser.text(&request(number))).await.is_ok() {
+    while tokio::time::timeout(Duration::from_secs(3), browser.text(&unknown(number))).await.is_ok() {
         number += 1;
         assert!(number < 1_000_000);
     }
@@ -420,8 +430,8 @@ async fn a_client_that_goes_away_does_not_stop_the_run_it_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_and_bodies_that_never_end_hold_up_nobody() {
-    let scene = Scene::new(|_| {}).await;
+async fn heads_that_never_end_hold_up_nobody() {
+    let scene = Scene::new(|config| config.limits.tcp_idle = Duration::from_secs(3)).await;
     let mut slow = Vec::new();
     for _ in 0..100 {
         let mut stream = TcpStream::connect(scene.house.http()).await.unwrap();
@@ -434,6 +444,12 @@ async fn heads_and_bodies_that_never_end_hold_up_nobody() {
         let answer = Answer::read(&mut BufReader::new(stream)).await;
         assert!(answer.is_none_or(|answer| answer.status == 408));
     }
+    // After a whole request, too.
+    let mut again = BufReader::new(TcpStream::connect(scene.house.http()).await.unwrap());
+    again.write_all(post("Ping", None, "").as_bytes()).await.unwrap();
+    assert_eq!(Answer::read(&mut again).await.unwrap().status, 200);
+    again.write_all(b"POST /api/v1/Ping HTTP/1.1\r\nX-Slow: ").await.unwrap();
+    let _ = within("the end of a head without end", again.read_to_end(&mut Vec::new())).await;
     // A head that is larger than anything.
     let mut stream = TcpStream::connect(scene.house.http()).await.unwrap();
     let _ = stream.write_all(format!("GET /ws HTTP/1.1\r\nX: {}", "x".repeat(1 << 20)).as_bytes()).await;

@@ -21,6 +21,8 @@ use crate::api::Door;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long nothing is accepted after the system refused to.
 const BACK_OFF: Duration = Duration::from_millis(200);
+/// How long a client may take nothing of what was sent to it, as far as the system sees that, in milliseconds.
+const UNACKNOWLEDGED: u32 = 60_000;
 /// Clients without a place that are told so at a time; the others are just closed.
 const TOLD: usize = 16;
 /// How long such a client is waited for.
@@ -40,7 +42,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<StdListener> {
     sockopt::set_tcp_keepidle(&socket, Duration::from_secs(60))?;
     sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(15))?;
     sockopt::set_tcp_keepcnt(&socket, 4)?;
-    sockopt::set_tcp_user_timeout(&socket, 120_000)?;
+    sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED)?;
     bind(&socket, &address)?;
     listen(&socket, 1024)?;
     Ok(socket.into())

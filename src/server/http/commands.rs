@@ -7,7 +7,8 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 
-use super::{Peer, answer, source};
+use super::peer::Peer;
+use super::{answer, source};
 use crate::api::{ApiError, Caller, Door, ErrorCode, Principal, RawReply};
 use crate::server::lobby::Lobby;
 use crate::server::session::bearer;

@@ -7,27 +7,27 @@ mod commands;
 mod incoming;
 mod outgoing;
 mod pages;
+mod peer;
 mod ws;
 
 use std::any::Any;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::http::KeepAlive;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
+use self::peer::Peer;
 use super::lobby::Lobby;
-use super::session::Pace;
-use crate::api::{ApiError, Door, ErrorCode};
+use crate::api::{ApiError, ErrorCode};
 
 /// Threads that read and write; the commands themselves run on the data plane.
 const WORKERS: usize = 2;
 /// Connections of a worker at most, where WebSockets need no more: those that are only for a request come and go.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 128;
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(5);
 /// How long a connection without a request is kept.
@@ -66,8 +66,8 @@ pub(super) fn serve(
     .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
     .shutdown_timeout(SHUTDOWN)
     .disable_signals()
-    .on_connect(move |_: &dyn Any, data: &mut Extensions| {
-        data.insert(Peer::new(&of_connection));
+    .on_connect(move |io: &dyn Any, data: &mut Extensions| {
+        data.insert(Peer::new(&of_connection, io));
     });
     let server = match tls {
         None => server.listen(listener)?,
@@ -80,56 +80,6 @@ pub(super) fn serve(
 /// How the server is reached.
 struct Scheme {
     secure: bool,
-}
-
-/// One connection: how many requests it has made and how many are at work.
-struct Peer {
-    lobby: Arc<Lobby>,
-    pace: Pace,
-    in_flight: Arc<AtomicUsize>,
-}
-
-impl Peer {
-    fn new(lobby: &Arc<Lobby>) -> Self {
-        lobby.gauges.came(Door::Http);
-        let pace = Pace::new(&lobby.settings().limits);
-        Self { lobby: lobby.clone(), pace, in_flight: Arc::default() }
-    }
-
-    /// Counts a request.
-    ///
-    /// # Errors
-    /// [`ErrorCode::RateLimited`] where it is one too many, in a second or at a time.
-    fn begin(&self) -> Result<InFlight, ApiError> {
-        let most = self.lobby.settings().limits.in_flight;
-        let begun = self.pace.check().and_then(|()| {
-            let in_flight = InFlight(self.in_flight.clone());
-            if self.in_flight.fetch_add(1, Ordering::AcqRel) < most {
-                return Ok(in_flight);
-            }
-            let text = format!("{most} requests of this connection are not answered yet: wait for one of them");
-            Err(ApiError::new(ErrorCode::RateLimited, text).retry_after(Duration::from_millis(100)))
-        });
-        if begun.is_err() {
-            self.lobby.gauges.limited();
-        }
-        begun
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.lobby.gauges.left(Door::Http);
-    }
-}
-
-/// A request at work.
-struct InFlight(Arc<AtomicUsize>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// Where a request came from: the address that is connected, whatever headers say.

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::incoming::{Decoder, Fault, Incoming};
 use super::outgoing::{Control, Outgoing};
-use super::{Peer, Scheme, answer, commands, source};
+use super::peer::{InFlight, Peer};
+use super::{Scheme, answer, commands, source};
 use crate::api::{ApiError, Door, ErrorCode};
 use crate::config::{Origin, ServerConfig};
 use crate::server::lobby::Lobby;
@@ -25,9 +26,7 @@ pub(super) async fn open(
 ) -> HttpResponse {
     let lobby = lobby.into_inner();
     let opened = async {
-        if let Some(peer) = request.conn_data::<Peer>() {
-            drop(peer.begin()?);
-        }
+        let in_flight = request.conn_data::<Peer>().map(Peer::begin).transpose()?;
         from_where(&request, &lobby.settings(), scheme.secure)?;
         let source = source(&request);
         let principal = commands::authenticate(&request, &lobby, &source).await?;
@@ -41,7 +40,7 @@ pub(super) async fn open(
             tracing::error!(%error, "the answer to the opening of a WebSocket could not be made");
             ApiError::new(ErrorCode::Internal, "the connection could not be made a WebSocket")
         })?;
-        actix_web::rt::spawn(Reader { visit, control }.run(body));
+        actix_web::rt::spawn(Reader { visit, control, _in_flight: in_flight }.run(body));
         Ok(HttpResponse::from(response.map_into_boxed_body()))
     };
     opened.await.unwrap_or_else(|error: ApiError| answer::error(&error))
@@ -65,6 +64,8 @@ fn from_where(request: &HttpRequest, settings: &ServerConfig, secure: bool) -> R
 struct Reader {
     visit: Visit,
     control: Control,
+    /// Its connection is at work until it ends.
+    _in_flight: Option<InFlight>,
 }
 
 /// When there is something to do though nothing comes in.
