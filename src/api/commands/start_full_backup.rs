@@ -179,13 +179,13 @@ impl StartFullBackup {
             }
             return Ok(handle);
         }
-        if !call.desk.settings().queueing
-            && let Some(open) = call.engine.open_run().await
-        {
-            let text = format!("run {} is at work: wait for its end, or cancel it", open.run_id);
+        // By the log: who has seen a run's end there may begin the next one.
+        let open = call.engine.read(|known| known.history.open().next().map(|entry| entry.run_id)).await?;
+        if let (Some(run_id), false) = (open, call.desk.settings().queueing) {
+            let text = format!("run {run_id} is at work: wait for its end, or cancel it");
             let mut error = ApiError::new(ErrorCode::BackupAlreadyRunning, text);
             error.retryable = true;
-            return Err(error.with_detail(json!({ "active_run_id": open.run_id })));
+            return Err(error.with_detail(json!({ "active_run_id": run_id })));
         }
         Ok(call.engine.back_up(self.backup()).await?)
     }
