@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::needless_pass_by_value,
     reason = "tests fail by panicking"
 )]
 
@@ -303,7 +304,8 @@ async fn there_are_so_many_connections_and_the_operator_still_comes_in() {
     };
     // Two strangers from here, and no third one.
     let (mut one, mut two) = (scene.house.lines().await, scene.house.lines().await);
-    (one.ping().await, two.ping().await);
+    one.ping().await;
+    two.ping().await;
     let mut three = scene.house.lines().await;
     full(&three.message().await);
     assert_eq!(three.line().await, None);

@@ -133,6 +133,12 @@ fn a_run_interrupted_three_times_fails_and_says_so() {
     let slow = ["--json", "backup", "source", "--compression", "zstd:19"];
     for attempt in 1..=3 {
         let mut run = home.holdfast(if attempt == 1 { &slow[..] } else { &["--json", "resume"][..] }).spawn();
+        if attempt > 1 {
+            // What was recorded of the attempts before is told, too.
+            run.wait_for_json("the attempt", |line| {
+                line["event"]["type"] == "RunResumed" && line["event"]["data"]["attempt"] == attempt
+            });
+        }
         run.wait_for_json("a participant at work", |line| {
             line["message_type"] == "event" && line["event"]["type"] == "ParticipantProgressed"
         });

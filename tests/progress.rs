@@ -127,10 +127,11 @@ fn percents_never_fall_and_each_of_twenty_is_told_each_end_once() {
     let before = present(&engine);
     assert_eq!((before.active, before.phase, before.run_id.as_str()), (false, Phase::Idle, ""));
 
+    let runtime = engine.block_on(async { tokio::runtime::Handle::current() });
     let subscribers: Vec<_> = (0..SUBSCRIBERS)
         .map(|_| {
             let mut feed = open(engine.handle(), None);
-            engine.block_on(async { tokio::spawn(async move { until_finals(&mut feed, 2).await }) })
+            runtime.spawn(async move { until_finals(&mut feed, 2).await })
         })
         .collect();
     let first = engine.back_up(Backup::full()).unwrap();

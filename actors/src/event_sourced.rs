@@ -101,8 +101,19 @@ pub fn replay<A: Aggregate<Event: TryFrom<Event>>>(
     log: &dyn holdfast_log::ReadLog,
     stream: &StreamId,
 ) -> Result<(A, Version), ReplayError> {
-    let mut state = A::default();
-    let mut version = Version::NONE;
+    replay_on(log, stream, A::default(), Version::NONE)
+}
+
+/// Folds what a stream holds after `version` onto the state up to there.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_on<A: Aggregate<Event: TryFrom<Event>>>(
+    log: &dyn holdfast_log::ReadLog,
+    stream: &StreamId,
+    mut state: A,
+    mut version: Version,
+) -> Result<(A, Version), ReplayError> {
     loop {
         let records = log.read_stream(stream, version.next(), REPLAY_BATCH)?;
         if records.is_empty() {

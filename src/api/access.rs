@@ -21,7 +21,7 @@ pub(super) async fn authenticate(engine: &Holdfast, token: &str, source: &str) -
             let token = known.access.by_hash(&asked).filter(|token| token.is_live(now))?;
             let same: bool = token.hash.0.ct_eq(&asked.0).into();
             let name = format!("token:{}", token.name);
-            same.then(|| Principal { name, role: token.role, token_id: Some(token.token_id) })
+            same.then_some(Principal { name, role: token.role, token_id: Some(token.token_id) })
         })
         .await?;
     match found {

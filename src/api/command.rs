@@ -9,6 +9,7 @@ use holdfast_model::access::Role;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::call::Call;
@@ -173,6 +174,10 @@ pub(super) fn read<T: DeserializeOwned>(data: &str) -> Result<T, ApiError> {
     if !data.trim_ascii_start().starts_with('{') {
         return Err(ApiError::field("data", "it must be a JSON object"));
     }
+    from_text(data).or_else(|error| with_whole_numbers(data).ok_or(error))
+}
+
+fn from_text<T: DeserializeOwned>(data: &str) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_str(data);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -188,6 +193,32 @@ pub(super) fn read<T: DeserializeOwned>(data: &str) -> Result<T, ApiError> {
     })?;
     reader.end().map_err(|error| ApiError::field("data", error))?;
     Ok(value)
+}
+
+/// The largest number up to which a float holds every whole one.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+/// Reads data in which whole numbers are written as others are: JSON knows one kind of numbers, and by the schemas `5.0` is an integer
+/// (JSON Schema 2020-12, validation, 6.1.1). `None` where there are none, or where that was not what was wrong.
+fn with_whole_numbers<T: DeserializeOwned>(data: &str) -> Option<T> {
+    let mut value = serde_json::from_str(data).ok()?;
+    make_whole(&mut value).then(|| serde_json::from_value(value).ok()).flatten()
+}
+
+/// Whether there was one.
+fn make_whole(value: &mut Value) -> bool {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= WHOLE => {
+                *value = Value::from(float as i64);
+                true
+            }
+            _ => false,
+        },
+        Value::Array(values) => values.iter_mut().fold(false, |found, value| make_whole(value) | found),
+        Value::Object(fields) => fields.values_mut().fold(false, |found, value| make_whole(value) | found),
+        _ => false,
+    }
 }
 
 /// The field of serde's "missing field `name`".
@@ -218,6 +249,16 @@ mod tests {
         assert_eq!(refused("StartFullBackup", r#"{"wait":"yes"}"#), "wait");
         for data in ["", "null", "[]", "7", "{", "{}{}"] {
             assert_eq!(refused("Ping", data), "data", "{data}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for data in [r#"{"limit":5.0}"#, r#"{"limit":5e1}"#, r#"{"more":[1.0,{"deep":2.0}],"limit":5.0}"#] {
+            find("GetBackupRuns").expect("a command").check(data).expect("valid");
+        }
+        for data in [r#"{"limit":5.5}"#, r#"{"limit":-5.0}"#, r#"{"limit":1e300}"#, r#"{"limit":5.0,"status":"no"}"#] {
+            refused("GetBackupRuns", data);
         }
     }
 

@@ -10,6 +10,8 @@ impl From<EngineError> for ApiError {
         let code = known.unwrap_or(match code {
             "ENDPOINTS_FULL" | "TOKENS_FULL" => ErrorCode::LimitReached,
             "BACKUP_RUN_DELETED" => ErrorCode::BackupRunNotFound,
+            "RESTORE_RUN_EXISTS" => ErrorCode::RestoreAlreadyRunning,
+            "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
             "NO_PARTICIPANTS" => ErrorCode::InvalidData,
             "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
             "ENGINE_STOPPED" => ErrorCode::Draining,

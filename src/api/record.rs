@@ -167,7 +167,7 @@ impl Counts {
         let to = engine.now();
         if minute.guesses > 0 {
             let mut sources: Vec<_> = minute.sources.into_iter().collect();
-            sources.sort_by(|a, b| b.1.cmp(&a.1));
+            sources.sort_by_key(|(_, guesses)| std::cmp::Reverse(*guesses));
             let more_sources = sources.len().saturating_sub(NAMED) as u64 + minute.unnamed;
             sources.truncate(NAMED);
             let sum = GuessesSummedV1 { from, to, count: minute.guesses, sources, more_sources };

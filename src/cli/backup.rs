@@ -20,10 +20,12 @@ use crate::api::envelope::EventType;
 use crate::client::{ClientError, Events, Heard};
 use crate::config::Source;
 use crate::engine::ParticipantRow;
-use crate::files::FilesSpec;
+use crate::files::{FilesSpec, RawPath};
 
 /// Largest file of exclude patterns read, in bytes.
 const MAX_EXCLUDES: u64 = 1 << 20;
+/// How long until another owner is looked for where one was about to end.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How often it is looked whether a run that is in the way has ended, where nothing is heard of it.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -40,29 +42,40 @@ Then: holdfast runs, holdfast verify latest, holdfast restore latest --target ./
 
 pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
     let request = request(args)?;
-    let mut interrupts = None;
+    let mut interrupts: Option<Interrupts> = None;
     let until = Instant::now() + context.lock_wait;
     // An owner that is about to end begins nothing: the next one does, which may be this process.
     loop {
-        let door = open(context, args, until).await?;
+        let door = match &mut interrupts {
+            None => open(context, args, until).await?,
+            Some(interrupts) => tokio::select! {
+                door = open(context, args, until) => door?,
+                () = interrupts.next() => return Err(nothing_begun()),
+            },
+        };
         if door.engine().is_none() {
             check(&known(&door).await?, args)?;
         }
-        note_same_disk(context, args);
+        if interrupts.is_none() {
+            note_same_disk(context, args);
+        }
         let interrupts = match &mut interrupts {
             Some(interrupts) => interrupts,
             None => interrupts.insert(Interrupts::new()?),
         };
         let result = make(context, &door, &request, until, interrupts).await;
         match result {
-            Ok(None) => door.close().await,
-            Ok(Some(exit)) => {
-                door.close_after_others(context, interrupts).await;
-                return Ok(exit);
+            Ok(None) => {
+                door.close().await;
+                tokio::time::sleep(AGAIN).await;
             }
             Err(error) if error.code == "STOPPED" => {
                 door.close().await;
                 return Err(error);
+            }
+            Ok(Some(exit)) => {
+                door.close_after_others(context, interrupts).await;
+                return Ok(exit);
             }
             Err(error) => {
                 door.close_after_others(context, interrupts).await;
@@ -70,6 +83,10 @@ pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
             }
         }
     }
+}
+
+fn nothing_begun() -> CliError {
+    CliError::new(Exit::Cancelled, "CANCELLED", "cancelled; no run was begun", "")
 }
 
 /// The owner there is, or the home. What is wrong with the request is told before the home is taken.
@@ -199,7 +216,7 @@ async fn begin(
                 Ok(Ok(())) | Err(_) => {}
             },
             () = interrupts.next() => {
-                return Err(CliError::new(Exit::Cancelled, "CANCELLED", "cancelled; no run was begun", ""));
+                return Err(nothing_begun());
             }
         }
     }
@@ -328,6 +345,7 @@ fn ad_hoc(args: &BackupArgs) -> Result<Files, CliError> {
         CliError::new(Exit::Usage, error.code(), &error, "A pattern is what a line of a .gitignore may be.")
     })?;
     let FilesSpec { paths, exclude, one_file_system } = spec;
+    let paths = paths.iter().map(|path| RawPath::from(path.as_path())).collect();
     Ok(Files { name, paths, exclude, one_file_system, allow_empty: args.allow_empty })
 }
 

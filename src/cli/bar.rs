@@ -52,7 +52,19 @@ impl Display {
                     self.failed_try(&failed);
                 }
             }
+            // Some phases are over before anybody looks at how far the run is.
+            Some("ParticipantStarted") => self.phase(event, Phase::Backup),
+            Some("RunClassified") => self.phase(event, Phase::Validate),
+            Some("RunPublishRequested") => self.phase(event, Phase::Finalize),
             _ => {}
+        }
+    }
+
+    fn phase(&mut self, event: &Value, phase: Phase) {
+        if self.bar.is_none() && self.phase != Some(phase) {
+            self.phase = Some(phase);
+            let run = event["stream"].as_str().unwrap_or_default().trim_start_matches("run/");
+            self.out.note(format!("{run}: {}", phase.message()));
         }
     }
 
@@ -82,11 +94,9 @@ impl Display {
             bar.set_message(detail(progress));
             return;
         }
-        if self.phase != Some(progress.phase) {
+        if matches!(progress.phase, Phase::Queued | Phase::PublishRemote) && self.phase != Some(progress.phase) {
             self.phase = Some(progress.phase);
-            if !matches!(progress.phase, Phase::Idle | Phase::Done | Phase::Failed) {
-                self.out.note(format!("{}: {}", progress.run_id, progress.message));
-            }
+            self.out.note(format!("{}: {}", progress.run_id, progress.message));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::args::{CancelArgs, RunArg};
-use super::door::Door;
+use super::door::{Door, holder};
 use super::exit::{CliError, CliResult, Exit};
 use super::lock::reason;
 use super::runs::find;
@@ -12,6 +12,10 @@ pub(super) async fn cancel(context: &Context, args: &CancelArgs) -> CliResult {
     let reason = reason(&args.reason)?;
     let run = find(&context.view()?, RunArg::Id(args.run), context.output)?;
     let Some(door) = Door::attach(context).await? else {
+        if let Some(holder) = holder(context) {
+            let message = format!("`{}` (process {}) has the home, and lets nobody in", holder.what, holder.pid);
+            return Err(CliError::new(Exit::Busy, "HOME_IN_USE", message, "Wait for it, or end it by Ctrl-C."));
+        }
         let (message, next) = match run.is_open() {
             true => ("nobody works on it", "`holdfast resume` goes on with it; Ctrl-C then cancels it."),
             false => ("it has ended", "`holdfast runs` shows how runs stand."),

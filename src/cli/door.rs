@@ -149,6 +149,9 @@ impl Door {
                     server.drain().await;
                     server.answered(GRACE).await;
                 }
+                if engine.is_lost().is_some() {
+                    return;
+                }
                 while let Some(run) = engine.open_run().await {
                     context.output.note(format!("run {} was begun meanwhile: its end is waited for", run.run_id));
                     if engine.wait(run).await.is_err() {

@@ -69,9 +69,15 @@ pub(super) async fn follow(
                     let again = door.client().subscribe(&CHANNELS, Some(follower.heard)).await;
                     again.map_err(errors::client)?;
                 }
-                Err(error) => return Err(follower.gone(door, &error)),
+                Err(error) => {
+                    let gone = follower.gone(door, &error);
+                    return follower.ended_meanwhile(context, door).ok_or(gone).map(|run| follower.followed(run, began, interrupted));
+                }
             },
-            error = door.broken() => return Err(follower.broken(error)),
+            error = door.broken() => {
+                let broken = follower.broken(error);
+                return follower.ended_meanwhile(context, door).ok_or(broken).map(|run| follower.followed(run, began, interrupted));
+            }
             () = interrupts.next() => {
                 if whose == Whose::Theirs {
                     let next = format!("It goes on. `holdfast cancel {run_id}` stops it.");
@@ -98,9 +104,12 @@ pub(super) async fn follow(
         }
     }
     drop(cancelling);
-    let run = door.ask(&GetBackupRun { run_id }).await?;
-    follower.finish();
-    Ok(Followed { run, seconds: began.elapsed().as_secs_f64(), interrupted })
+    let run = match door.ask(&GetBackupRun { run_id }).await {
+        Ok(run) => run,
+        // An owner that ends with its work may be gone by now.
+        Err(error) => follower.ended_meanwhile(context, door).ok_or(error)?,
+    };
+    Ok(follower.followed(run, began, interrupted))
 }
 
 fn reason() -> crate::api::text::Reason {
@@ -137,7 +146,7 @@ impl Follower {
             Channel::BackupEvents => {
                 self.heard = self.heard.max(notice.seq);
                 let event: Value = notice.read().map_err(errors::client)?;
-                if event["stream"].as_str() == Some(&self.stream.to_string()) {
+                if event.get("stream").and_then(Value::as_str) == Some(self.stream.as_str()) {
                     self.display.event(&event);
                 }
             }
@@ -155,6 +164,24 @@ impl Follower {
             Channel::RestoreProgress | Channel::Alerts => {}
         }
         Ok(())
+    }
+
+    /// The run at its end, where its owner went away just after it: the log under the home has it. What was not heard of it is shown.
+    fn ended_meanwhile(&mut self, context: &Context, door: &Door) -> Option<RunView> {
+        if door.engine().is_some() {
+            return None;
+        }
+        let view = context.view().ok()?;
+        let run = view.run(self.run_id).ok().filter(|run| !run.is_open())?.view(true)?;
+        for event in view.events(Some(&self.stream), Position(self.heard).next(), 1000).ok()? {
+            self.display.event(&serde_json::to_value(event).ok()?);
+        }
+        Some(run)
+    }
+
+    fn followed(&mut self, run: RunView, began: Instant, interrupted: bool) -> Followed {
+        self.finish();
+        Followed { run, seconds: began.elapsed().as_secs_f64(), interrupted }
     }
 
     fn finish(&mut self) {

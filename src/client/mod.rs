@@ -25,13 +25,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::connection::Connection;
 pub use self::error::ClientError;
 pub use self::events::{Events, Heard, Notice};
-use crate::api::commands::Hello;
-use crate::api::{Channel, Command, RawReply};
+use crate::api::commands::{Hello, Subscribe};
+use crate::api::{ApiError, Channel, Command, ErrorCode, RawReply};
 
 /// How long an answer is waited for. Commands that take longer answer at once, and tell their end by an event.
 const ANSWER: Duration = Duration::from_secs(300);
@@ -90,12 +90,22 @@ impl Client {
         error::read(&self.call(C::NAME, command).await?.data)
     }
 
-    /// Asks for a command by its name.
+    /// Asks for a command by its name. Where the other end says that it is asked too much at a time, it is asked again when it says.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn call(&self, command: &str, data: &impl Serialize) -> Result<RawReply, ClientError> {
-        match timeout(ANSWER, self.send(command, data)).await {
+        let asking = async {
+            loop {
+                match self.send(command, data).await {
+                    Err(ClientError::Refused(error)) if too_fast(&error) => {
+                        sleep(Duration::from_millis(error.retry_after_ms)).await;
+                    }
+                    reply => return reply,
+                }
+            }
+        };
+        match timeout(ANSWER, asking).await {
             Ok(reply) => reply,
             Err(_) => Err(ClientError::Silent { command: command.to_owned(), waited: ANSWER }),
         }
@@ -112,12 +122,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn subscribe(&self, channels: &[Channel], since: Option<u64>) -> Result<(), ClientError> {
-        #[derive(Serialize)]
-        struct Subscribe<'a> {
-            channels: &'a [Channel],
-            since_seq: Option<u64>,
-        }
-        self.call("Subscribe", &Subscribe { channels, since_seq: since }).await.map(drop)
+        let channels = channels.iter().map(ToString::to_string).collect();
+        let subscribe = Subscribe { channels, since_seq: since, epoch: None };
+        self.call(Subscribe::NAME, &subscribe).await.map(drop)
     }
 
     /// What happens on the channels that are subscribed to. Each event goes to one of those who ask.
@@ -132,7 +139,7 @@ impl Client {
     }
 }
 
-/// The name of the socket under a home.
+/// Opens the socket under a home.
 async fn open(home: &Path) -> Result<Option<tokio::net::UnixStream>, ClientError> {
     let stream = match crate::server::unix::connect(home).await {
         Ok(stream) => stream,
@@ -148,8 +155,13 @@ async fn open(home: &Path) -> Result<Option<tokio::net::UnixStream>, ClientError
     }
 }
 
+/// Nobody is there, what is there was left by a process that died, or it is not for this user.
 fn nobody_listens(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied)
+}
+
+fn too_fast(error: &ApiError) -> bool {
+    error.code == ErrorCode::RateLimited && error.retry_after_ms > 0
 }
 
 /// Data as it came.

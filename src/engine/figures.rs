@@ -57,7 +57,10 @@ impl Holdfast {
         let names: Vec<_> = self.participants().into_iter().map(|one| one.descriptor.name).collect();
         let home = self.home().root().to_owned();
         let log = self.home().log();
-        let room = move || (bytes_in(&log, DEPTH, &mut FILES.clone()).ok(), space::free(&home).ok());
+        let room = move || {
+            let mut files = FILES;
+            (bytes_in(&log, DEPTH, &mut files).ok(), space::free(&home).ok())
+        };
         let (log_bytes, free_bytes) = self.data_plane().spawn_blocking(room).await.unwrap_or_default();
         let now = self.now();
         let world = &self.shared.world;

@@ -11,6 +11,7 @@ mod control_plane;
 mod drive;
 mod error;
 mod figures;
+mod folded_runs;
 mod ledger;
 mod log_row;
 mod manifest;
@@ -129,6 +130,7 @@ struct Shared {
     last_counter: AtomicU32,
     settled: Settled,
     followed: projections::Followed,
+    folded_runs: folded_runs::FoldedRuns,
     append_latency: Arc<AppendLatency>,
     /// Held while an endpoint is changed: its configuration and its password belong together.
     endpoints: tokio::sync::Mutex<()>,
@@ -210,6 +212,7 @@ impl Holdfast {
             last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
             settled,
             append_latency: log.append_latency().clone(),
+            folded_runs: folded_runs::FoldedRuns::default(),
             followed: projections::Followed::start(log, opened.projections, &data_plane),
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_actors::event_sourced::{CommandError, replay};
+use holdfast_actors::event_sourced::{CommandError, replay, replay_on};
 use holdfast_actors::record::{Recorded, Tell, Told};
 use holdfast_actors::root::{FindRun, NextOpenRun, Root, RootError, RunHandle};
 use holdfast_model::access::{Access, AccessCommand, AccessRefusal, Role, Token, TokenCreatedV1};
@@ -43,11 +43,23 @@ impl Holdfast {
     /// # Errors
     /// [`EngineError`] with the code `BACKUP_RUN_NOT_FOUND` where there is none.
     pub async fn run(&self, run_id: RunId) -> Result<Arc<Run>, EngineError> {
-        let run: Run = self.folded(StreamId::run(run_id)).await?;
+        let (log, stream) = (self.shared.world.log.clone(), StreamId::run(run_id));
+        let newest = log.stream_version(&stream).map_err(ViewError::from)?;
+        let kept = self.shared.folded_runs.get(run_id);
+        if let Some((run, version)) = &kept
+            && *version >= newest
+        {
+            return Ok(run.clone());
+        }
+        let (state, version) = kept.map_or_else(Default::default, |(run, version)| (Run::clone(&run), version));
+        let folded = self.blocking(move || replay_on(&*log, &stream, state, version)).await?;
+        let (run, version) = folded.map_err(ViewError::from)?;
         if run.stage() == Stage::Unknown {
             return Err(RootError::Command(CommandError::Refused(Refusal::NotFound)).into());
         }
-        Ok(Arc::new(run))
+        let run = Arc::new(run);
+        self.shared.folded_runs.put(run_id, run.clone(), version);
+        Ok(run)
     }
 
     /// All of one restore.

@@ -50,11 +50,9 @@ impl Metrics {
         page.counter("run_resumes", "Times that a run was gone on with by another process.", tally.resumed())?;
         page.counter("runs_deleted", "Runs that were deleted.", tally.deleted())?;
         let durations = tally.durations();
-        #[expect(clippy::cast_precision_loss, reason = "seconds of runs stay far below 2^52")]
-        let (sum, mut buckets) = {
-            let buckets: Vec<_> = durations.buckets().map(|(bound, count)| (bound as f64, count)).collect();
-            (durations.sum_s() as f64, buckets)
-        };
+        let buckets = durations.buckets().map(|(bound, count)| (bound as f64, count));
+        let mut buckets: Vec<_> = buckets.collect();
+        let sum = durations.sum_s() as f64;
         let bounded: u64 = buckets.iter().map(|(_, count)| count).sum();
         buckets.push((f64::INFINITY, durations.count() - bounded.min(durations.count())));
         page.histogram(

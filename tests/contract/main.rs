@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::needless_pass_by_value,
     reason = "tests fail by panicking"
 )]
 
@@ -33,10 +34,13 @@ use self::world::{Mode, World};
 /// Commands that cannot be granted by this version, whatever is asked: they need endpoints that are reached.
 const NEVER_GRANTED: [&str; 3] = ["GetRemoteBackupRuns", "DeleteRemoteBackupRun", "ImportRemoteBackupRun"];
 
+/// Cases of some commands.
+type Cases = fn(&World);
+
 #[test]
 fn every_command_alias_and_error_has_its_case() {
     let world = World::new();
-    let cases: [(&str, fn(&World)); 13] = [
+    let cases: [(&str, Cases); 14] = [
         ("endpoints", endpoints::cases),
         ("runs begin", runs::begun),
         ("runs are listed", runs::listed),
@@ -47,6 +51,7 @@ fn every_command_alias_and_error_has_its_case() {
         ("participants", runs::participants),
         ("restores are refused", restores::refused),
         ("restores", restores::cases),
+        ("what the command line does itself", restores::recorded),
         ("channels", channels::cases),
         ("access", access::cases),
         // Last, since nothing new is begun after it.

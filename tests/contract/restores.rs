@@ -112,3 +112,30 @@ fn at_work(world: &World, db: &Value) {
     fs::write(world.home.beside("go"), "").unwrap();
     world.wait_for("RestoreCompleted", ended);
 }
+
+/// What the command line has recorded that it does by itself.
+pub(crate) fn recorded(world: &World) {
+    let mut local = world.local();
+    let run = local.good("StartFullBackup", &json!({ "participants": ["web"] }));
+    let restore_id = json!("019aa700-0000-7000-8000-00000000000a");
+    let begin = json!({ "restore_id": restore_id, "run_id": run["run_id"], "target": "/srv/out", "overwrite": false });
+    local.refused("BeginRestore", &with(&begin, "run_id", json!("20261121-031500-009999")), "BACKUP_RUN_NOT_FOUND");
+    local.invalid("BeginRestore", &with(&begin, "target", json!("x".repeat(4097))), "target");
+    let begun = local.good("BeginRestore", &begin);
+    assert_eq!((&begun["restore_id"], &begun["target"]), (&restore_id, &json!("/srv/out")), "{begun}");
+    let done = json!({ "completed": { "files": 3, "bytes": 9, "warnings": 0 } });
+    let nothing = json!({ "restore_id": "019aa700-0000-7000-8000-00000000000b", "end": done });
+    local.refused("EndRestore", &nothing, "RESTORE_RUN_NOT_FOUND");
+    let ended = local.good("EndRestore", &json!({ "restore_id": restore_id, "end": done }));
+    assert_eq!((&ended["status"], &ended["files"]), (&json!("completed"), &json!(3)), "{ended}");
+
+    let found = json!({ "run_id": run["run_id"], "ok": true, "files": 3, "bytes": 9 });
+    assert_eq!(local.good("RecordValidation", &found)["run_id"], run["run_id"]);
+    local.invalid("RecordValidation", &with(&found, "ok", json!(false)), "ok");
+    local.refused("RecordValidation", &with(&found, "run_id", json!("20261121-031500-009999")), "BACKUP_RUN_NOT_FOUND");
+    world.notes(Mode::Waits);
+    let open = local.good("StartFullBackup", &json!({ "participants": ["notes"], "wait": false }));
+    local.refused("RecordValidation", &with(&found, "run_id", open["run_id"].clone()), "BACKUP_RUN_ACTIVE");
+    world.notes(Mode::Good);
+    world.wait_for_end(&open);
+}

@@ -10,7 +10,7 @@ use super::support::{Home, need};
 fn installed(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
-        None => panic!("{variable} is not set: `tools/test --clients` installs what is missing and says how to set it"),
+        None => panic!("{variable} is not set: `tools/test --tools` installs what is missing and says how to set it"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `holdfast serve` as a child of the test, and a client of its lines that waits with a deadline.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::needless_pass_by_value, reason = "what json! makes is written where it is passed")]
 
 use std::collections::VecDeque;
 use std::fs;

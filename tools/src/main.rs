@@ -34,6 +34,9 @@ enum Tool {
     /// Do one thing with an event log, to be measured
     #[command(hide = true)]
     BenchLog(bench::LogArgs),
+    /// Answer every request over HTTP with the same bytes, to be measured
+    #[command(hide = true)]
+    BenchBare(bench::BareArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -55,5 +58,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Tool::BenchData(args) => args.run().map(|()| ExitCode::SUCCESS),
         Tool::BenchCopy(args) => args.run().map(|()| ExitCode::SUCCESS),
         Tool::BenchLog(args) => args.run().map(|()| ExitCode::SUCCESS),
+        Tool::BenchBare(args) => args.serve().map(|()| ExitCode::SUCCESS),
     }
 }

@@ -26,7 +26,6 @@ impl AppendLatency {
     /// Each upper bound in seconds, with how many are above the one before and not above it; the last has none.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
-        #[expect(clippy::cast_precision_loss, reason = "bounds are small")]
         let seconds = |bound: &u64| *bound as f64 / 1e6;
         let bounded = BOUNDS_US.iter().zip(&self.buckets);
         let bounded = bounded.map(|(bound, count)| (seconds(bound), count.load(Ordering::Relaxed)));

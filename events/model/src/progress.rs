@@ -42,6 +42,25 @@ pub enum Phase {
     Failed,
 }
 
+impl Phase {
+    /// The same for people.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Phase::Idle => "",
+            Phase::Queued => "waits for its turn",
+            Phase::Prepare => "makes ready",
+            Phase::Barrier => "holds all participants at one instant",
+            Phase::Backup => "writes artifacts",
+            Phase::Validate => "reads every artifact again",
+            Phase::Finalize => "puts the run in its place",
+            Phase::PublishRemote => "copies to endpoints",
+            Phase::Done => "done",
+            Phase::Failed => "failed",
+        }
+    }
+}
+
 /// Live counts of one participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -240,22 +259,13 @@ impl Progress {
 }
 
 fn message(run: &Run, phase: Phase, status: RunStatus) -> String {
-    if status == RunStatus::Interrupted {
-        return "interrupted: nobody works on it until the next start goes on with it".to_owned();
+    match phase {
+        _ if status == RunStatus::Interrupted => {
+            "interrupted: nobody works on it until the next start goes on with it".to_owned()
+        }
+        Phase::Failed => run.error_summary().to_owned(),
+        phase => phase.message().to_owned(),
     }
-    let text = match phase {
-        Phase::Idle => "",
-        Phase::Queued => "waits for its turn",
-        Phase::Prepare => "makes ready",
-        Phase::Barrier => "holds all participants at one instant",
-        Phase::Backup => "writes artifacts",
-        Phase::Validate => "reads every artifact again",
-        Phase::Finalize => "puts the run in its place",
-        Phase::PublishRemote => "copies to endpoints",
-        Phase::Done => "done",
-        Phase::Failed => return run.error_summary().to_owned(),
-    };
-    text.to_owned()
 }
 
 /// A participant as it is shown, and what it has to do.

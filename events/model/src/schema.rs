@@ -51,7 +51,9 @@ impl JsonSchema for Position {
     }
 
     fn json_schema(_schemas: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": 0, "description": "A place in the event log." })
+        json_schema!({
+            "type": "integer", "minimum": 0, "maximum": u64::MAX, "description": "A place in the event log.",
+        })
     }
 }
 
@@ -83,5 +85,40 @@ impl JsonSchema for Envelope {
                 "data": { "type": "object", "description": "The fact; its fields go by its type." },
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use proptest::prelude::*;
+    use proptest::string::string_regex;
+
+    use super::*;
+    use crate::ids::{EndpointName, TokenName};
+
+    /// Whatever a type's pattern describes is taken by its parser, and says its example of itself.
+    fn taken<T: JsonSchema + FromStr<Err: std::fmt::Debug>>() {
+        let schema = T::json_schema(&mut SchemaGenerator::default());
+        let text = |field: &str| schema.get(field).and_then(|value| value.as_str().map(str::to_owned));
+        let pattern = text("pattern").expect("a pattern");
+        let inner = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).expect("of the whole text");
+        let described = string_regex(inner).expect("a pattern that is understood");
+        proptest!(|(name in described)| {
+            prop_assert!(name.parse::<T>().is_ok(), "{name:?}");
+        });
+        let example = schema.get("examples").and_then(|examples| examples.get(0)?.as_str()).expect("an example");
+        example.parse::<T>().expect("the example is one");
+    }
+
+    #[test]
+    fn what_a_pattern_describes_its_parser_takes() {
+        taken::<RunId>();
+        taken::<ParticipantName>();
+        taken::<EndpointName>();
+        taken::<TokenName>();
+        taken::<ArtifactName>();
+        taken::<Sha256>();
     }
 }

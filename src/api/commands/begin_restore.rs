@@ -104,7 +104,7 @@ impl Command for BeginRestore {
     const ROLE: Option<Role> = Some(Role::Manager);
     const KIND: Kind = Kind::Change;
     const REACH: Reach = Reach::Local;
-    const ERRORS: &'static [ErrorCode] = &[ErrorCode::BackupRunNotFound];
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::BackupRunNotFound, ErrorCode::RestoreAlreadyRunning];
     type Answer = RestoreView;
 
     fn check(&self) -> Result<(), ApiError> {

@@ -31,8 +31,6 @@ mod unsubscribe;
 mod update_backup_config;
 mod validate_backup_run;
 
-pub use self::get_backup_progress::GetBackupProgress;
-
 pub use self::add_backup_config::AddBackupConfig;
 pub use self::auth::{Auth, Authenticated};
 pub use self::begin_restore::{BeginRestore, EndRestore, Reason as RestoreFailure, RestoreEnd};
@@ -42,6 +40,7 @@ pub use self::delete_backup_run::{DeleteBackupRun, RunDeleted};
 pub use self::endpoint_row::EndpointRow;
 pub use self::get_backup_config::{EndpointRows, GetBackupConfig};
 pub use self::get_backup_participants::{GetBackupParticipants, ParticipantRows};
+pub use self::get_backup_progress::GetBackupProgress;
 pub use self::get_backup_run::GetBackupRun;
 pub use self::get_backup_run_log::{GetBackupRunLog, LogRows};
 pub use self::get_backup_runs::{GetBackupRuns, RunRows};

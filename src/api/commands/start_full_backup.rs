@@ -1,6 +1,5 @@
 //! `StartFullBackup`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdfast_model::access::Role;
@@ -13,7 +12,7 @@ use serde_json::json;
 use super::get_backup_run::not_found;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 use crate::engine::{Backup, FilesDefinition, RunHandle};
-use crate::files::FilesSpec;
+use crate::files::{FilesSpec, RawPath};
 use crate::pipeline::Compression;
 
 /// Begins a backup of all participants, or of those that are named, and answers with the run: after its end, or at once where `wait` is
@@ -65,8 +64,8 @@ pub enum Consistency {
 pub struct Files {
     /// The participant's name.
     pub name: ParticipantName,
-    /// What to take; absolute paths.
-    pub paths: Vec<PathBuf>,
+    /// What to take; absolute paths, byte for byte.
+    pub paths: Vec<RawPath>,
     /// What to leave out.
     #[serde(default)]
     pub exclude: Vec<String>,
@@ -120,8 +119,8 @@ impl Command for StartFullBackup {
             return Err(ApiError::field("job", "it is at most 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"));
         }
         if let Some(files) = &self.files {
-            if let Some(path) = files.paths.iter().find(|path| !path.is_absolute()) {
-                return Err(ApiError::field("files.paths", format_args!("{} is not absolute", path.display())));
+            if let Some(path) = files.paths.iter().find(|path| !path.as_path().is_absolute()) {
+                return Err(ApiError::field("files.paths", format_args!("{path} is not absolute")));
             }
             if files.paths.is_empty() || !self.participants.is_empty() {
                 return Err(ApiError::field("files.paths", "name at least one, and no participants beside them"));
@@ -211,7 +210,8 @@ impl StartFullBackup {
     fn backup(&self) -> Backup {
         let backup = match &self.files {
             Some(files) => {
-                let (paths, exclude) = (files.paths.clone(), files.exclude.clone());
+                let paths = files.paths.iter().map(|path| path.as_path().to_path_buf()).collect();
+                let exclude = files.exclude.clone();
                 let spec = FilesSpec { paths, exclude, one_file_system: files.one_file_system };
                 Backup::files(files.name.clone(), FilesDefinition { spec, allow_empty: files.allow_empty })
             }

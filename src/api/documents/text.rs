@@ -13,7 +13,11 @@ pub(super) fn unwrapped(description: &str) -> String {
     for line in description.lines().map(str::trim_end) {
         let begins = line.is_empty() || line.trim_start().starts_with(['-', '*', '#', '|']);
         let broken = begins || text.is_empty() || text.ends_with('\n');
-        text.push_str(if broken { if text.is_empty() { "" } else { "\n" } } else { " " });
+        text.push_str(match (broken, text.is_empty()) {
+            (true, true) => "",
+            (true, false) => "\n",
+            (false, _) => " ",
+        });
         text.push_str(line);
     }
     text

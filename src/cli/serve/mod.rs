@@ -179,7 +179,7 @@ async fn last_backup(context: &Context, engine: &Holdfast, within: Duration) {
     match tokio::time::timeout(within, backup).await {
         Ok(Ok(run)) if run.outcome() == Some(Outcome::Completed) => {}
         Ok(Ok(run)) => {
-            context.output.alert(format!("the run before the stop did not complete: {}", run.error_summary()))
+            context.output.alert(format!("the run before the stop did not complete: {}", run.error_summary()));
         }
         Ok(Err(error)) => context.output.alert(format!("no run before the stop: {error}")),
         Err(_) => context.output.alert("the run before the stop took too long: the next start resumes it"),

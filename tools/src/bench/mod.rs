@@ -18,6 +18,7 @@ mod memory;
 mod parallel;
 mod random;
 mod runs;
+mod server;
 mod surroundings;
 mod table;
 mod targets;
@@ -28,6 +29,7 @@ use dataset::Made;
 use measure::Series;
 use memory::OfSize;
 use parallel::Shape;
+pub(crate) use server::BareArgs;
 use surroundings::Surroundings;
 use volume::Volume;
 
@@ -68,6 +70,8 @@ enum Part {
     Memory,
     /// One worker and eight participants, eight workers and one
     Parallel,
+    /// `holdfast serve` under load
+    Server,
 }
 
 /// Copies a tree, to be measured.
@@ -133,6 +137,7 @@ struct Report {
     runs: Option<runs::Runs>,
     memory: Vec<OfSize>,
     parallel: Vec<(Shape, Series)>,
+    server: Option<server::Figures>,
 }
 
 impl Report {
@@ -172,7 +177,7 @@ impl BenchArgs {
         let say = |text: &str| eprintln!("{text}");
         let rounds = usize::from(self.rounds);
 
-        let needs_data = self.wants(Part::Runs) || self.wants(Part::Parallel);
+        let needs_data = [Part::Runs, Part::Parallel, Part::Server].into_iter().any(|part| self.wants(part));
         let volume = if needs_data { Volume::where_needed(folder, self.size)? } else { None };
         let work = volume.as_ref().map_or(folder, Volume::path);
         let mut report = Report {
@@ -184,6 +189,7 @@ impl BenchArgs {
             runs: None,
             memory: Vec::new(),
             parallel: Vec::new(),
+            server: None,
         };
         let on_volume = Places { data: work.join("data"), work: work.to_owned(), holdfast };
         let beside_volume = Places { work: folder.to_owned(), ..on_volume.clone() };
@@ -202,6 +208,9 @@ impl BenchArgs {
         }
         if self.wants(Part::Parallel) {
             report.parallel = parallel::run(&on_volume, rounds, &say)?;
+        }
+        if self.wants(Part::Server) {
+            report.server = Some(server::run(&on_volume, rounds, self.size, &say)?);
         }
         // The largest inputs need the room.
         drop(volume);

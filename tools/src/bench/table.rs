@@ -7,6 +7,7 @@ use super::contenders::{Contender, Task};
 use super::log::{Beside, Figures};
 use super::measure::{Series, median};
 use super::runs::Runs;
+use super::server;
 use super::targets::{Bound, judge};
 
 /// The whole table.
@@ -18,6 +19,7 @@ pub(super) fn text(report: &Report) -> String {
     let _ = report.runs.as_ref().map_or(Ok(()), |runs| runs_part(&mut out, runs));
     let _ = memory_part(&mut out, report);
     let _ = parallel_part(&mut out, report);
+    let _ = report.server.as_ref().map_or(Ok(()), |figures| server::text(&mut out, figures));
     let _ = targets_part(&mut out, report);
     out
 }
@@ -49,7 +51,7 @@ fn head(out: &mut String, report: &Report) -> Written {
     Ok(())
 }
 
-fn title(out: &mut String, text: &str) -> Written {
+pub(super) fn title(out: &mut String, text: &str) -> Written {
     writeln!(out, "\n{text}\n{}", "-".repeat(text.chars().count()))
 }
 
@@ -131,7 +133,7 @@ fn ratio(ours: &Series, theirs: &Series) -> String {
     format!("{:.2} ({})", ours.wall() / theirs.wall(), spread(&rounds))
 }
 
-fn spread(numbers: &[f64]) -> String {
+pub(super) fn spread(numbers: &[f64]) -> String {
     let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
     let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!("{least:.2} … {most:.2}")
@@ -218,6 +220,7 @@ mod tests {
             runs: Some(runs),
             memory: Vec::new(),
             parallel: Vec::new(),
+            server: None,
         }
     }
 

@@ -43,6 +43,7 @@ pub(super) fn judge(report: &Report) -> Vec<Target> {
     let by = |task, other| Some(ours(task)? / wall(task, other)?);
     let faster = |task, other| by(task, other).map(f64::recip);
     let peak = report.peak();
+    let server = report.server.as_ref();
     [
         Target::new("64 writers: log / raw write + fdatasync", AtLeast(0.5), log.map(|log| log.many_ratio())),
         Target::new("replay: million events a second read", AtLeast(0.8), log.map(|log| log.read_speed() / 1e6)),
@@ -62,6 +63,23 @@ pub(super) fn judge(report: &Report) -> Vec<Target> {
         Target::new("restore: time / plain parallel copy", AtMost(1.6), by(Task::Restore, Contender::Copy)),
         Target::new("verify: speed / restic check --read-data", AtLeast(1.0), faster(Task::Check, Contender::Restic)),
         Target::new("peak memory of holdfast, MiB, the most of all", AtMost(128.0), peak),
+        Target::new("server: errors at capacity", AtMost(0.0), server.map(|server| server.capacity.errors() as f64)),
+        Target::new(
+            "server: run time with 500 requests/s, 100 subscribers / alone",
+            AtMost(1.1),
+            server.map(|server| server.interference.ratio()),
+        ),
+        Target::new(
+            "server: errors beside a run",
+            AtMost(0.0),
+            server.map(|server| server.interference.errors() as f64),
+        ),
+        Target::new("server: errors under overload", AtMost(0.0), server.map(|server| server.overload.errors() as f64)),
+        Target::new(
+            "server: requests refused under overload",
+            AtLeast(1.0),
+            server.map(|server| server.overload.refused() as f64),
+        ),
     ]
     .into_iter()
     .flatten()
