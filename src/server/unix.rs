@@ -83,7 +83,6 @@ fn short(folder: &File) -> PathBuf {
 ///
 /// # Errors
 /// Of the system: [`io::ErrorKind::NotFound`] or [`io::ErrorKind::ConnectionRefused`] where nobody listens.
-#[allow(dead_code, reason = "the command line attaches by it")]
 pub(crate) async fn connect(home: &Path) -> io::Result<UnixStream> {
     let folder = File::open(home)?;
     UnixStream::connect(short(&folder)).await
@@ -151,7 +150,6 @@ impl Drop for Socket {
 }
 
 /// The same connection to an engine of the process's own, without any socket.
-#[allow(dead_code, reason = "the command line speaks by it with an engine of its own")]
 pub(crate) fn in_process(dispatcher: Dispatcher) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(PIPE);
     let data_plane = dispatcher.engine().data_plane().clone();
