@@ -16,7 +16,8 @@ const KEPT: &[(&str, &[&str])] =
 
 /// The pure crate, and what it may depend on: crates that compute and nothing else.
 const PURE: &str = "holdfast-model";
-const PURE_DEPENDENCIES: &[&str] = &["bincode", "serde", "thiserror", "uuid"];
+// schemars: the schemas of what is shown are derived beside it.
+const PURE_DEPENDENCIES: &[&str] = &["bincode", "schemars", "serde", "thiserror", "uuid"];
 
 /// What `cargo metadata --no-deps` says, as far as it matters here.
 #[derive(Debug, Deserialize)]
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(
             violations("holdfast-model", "tokio", None),
             [
-                "holdfast-model: depends on tokio: the model is pure, its dependencies are bincode, serde, thiserror, uuid"
+                "holdfast-model: depends on tokio: the model is pure, its dependencies are bincode, schemars, serde, thiserror, uuid"
             ]
         );
         assert_eq!(violations("holdfast-model", "tracing", Some("build")).len(), 1);
