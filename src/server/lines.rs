@@ -34,7 +34,7 @@ const LINGER_BYTES: usize = 4 << 20;
 /// assert_eq!(lines.take(100).unwrap().as_deref(), Some(&b"two"[..]));
 /// assert_eq!(lines.take(100).unwrap(), None);
 /// assert!(lines.has_rest());
-/// assert!(lines.take(2).is_err());
+/// assert!(lines.take(1).is_err());
 /// ```
 #[derive(Debug, Default)]
 pub struct Lines {
