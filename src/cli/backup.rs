@@ -9,7 +9,7 @@ use holdfast_model::run::RunView;
 use super::args::BackupArgs;
 use super::door::{Door, Purpose, is_gone};
 use super::exit::{CliError, CliResult, Exit};
-use super::follow::{CHANNELS, Followed, Whose, follow, in_the_way, listen};
+use super::follow::{CHANNELS, Followed, InTheWay, Whose, follow, in_the_way, listen};
 use super::interrupts::Interrupts;
 use super::participants::unknown_participant;
 use super::summary::summarise;
@@ -186,7 +186,7 @@ async fn begin(
     until: Instant,
     interrupts: &mut Interrupts,
 ) -> Result<Option<(RunView, Events)>, CliError> {
-    let mut told = None;
+    let mut told: Option<InTheWay> = None;
     loop {
         // Before it is asked for, so that nothing of it is missed.
         let events = match listen(door, None).await {
@@ -204,13 +204,13 @@ async fn begin(
         if left.is_zero() {
             return Err(errors::client(error));
         }
-        if told.replace(other) != Some(other) {
+        if told.as_ref() != Some(&other) {
             let wait = super::output::seconds(left.as_secs_f64());
-            context.output.note(format!("run {other} is at work: its end is waited for, at most {wait} (--lock-wait)"));
+            context.output.note(format!("{other} is at work: its end is waited for, at most {wait} (--lock-wait)"));
         }
         tokio::select! {
             // Where the time is over, the next refusal is told.
-            ended = tokio::time::timeout(left, wait_for_end(door, events, other)) => match ended {
+            ended = tokio::time::timeout(left, wait_for_end(door, events, &other)) => match ended {
                 Ok(Err(error)) if door.engine().is_none() && is_gone(&error) => return Ok(None),
                 Ok(Err(error)) => return Err(errors::client(error)),
                 Ok(Ok(())) | Err(_) => {}
@@ -219,11 +219,16 @@ async fn begin(
                 return Err(nothing_begun());
             }
         }
+        told = Some(other);
     }
 }
 
-/// Waits until another run has ended.
-async fn wait_for_end(door: &Door, mut events: Events, run_id: RunId) -> Result<(), ClientError> {
+/// Waits until what is in the way has ended. Of a restore nothing is heard: the next request tells.
+async fn wait_for_end(door: &Door, mut events: Events, other: &InTheWay) -> Result<(), ClientError> {
+    let InTheWay::Run(run_id) = *other else {
+        tokio::time::sleep(LOOK).await;
+        return Ok(());
+    };
     loop {
         match tokio::time::timeout(LOOK, events.next()).await {
             Ok(Ok(Heard::Notice(notice))) => {

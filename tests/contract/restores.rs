@@ -123,6 +123,7 @@ pub(crate) fn recorded(world: &World) {
     local.invalid("BeginRestore", &with(&begin, "target", json!("x".repeat(4097))), "target");
     let begun = local.good("BeginRestore", &begin);
     assert_eq!((&begun["restore_id"], &begun["target"]), (&restore_id, &json!("/srv/out")), "{begun}");
+    local.refused("BeginRestore", &begin, "RESTORE_ALREADY_RUNNING");
     let done = json!({ "completed": { "files": 3, "bytes": 9, "warnings": 0 } });
     let nothing = json!({ "restore_id": "019aa700-0000-7000-8000-00000000000b", "end": done });
     local.refused("EndRestore", &nothing, "RESTORE_RUN_NOT_FOUND");
