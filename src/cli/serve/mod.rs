@@ -45,7 +45,7 @@ pub(super) async fn serve(context: &Context) -> CliResult {
                 service.ready("serving");
             }
             Wish::Stop { grace } => break grace.unwrap_or(config.server.grace),
-            Wish::Lost(_) => break LOST_GRACE,
+            Wish::Lost => break LOST_GRACE,
         }
     };
     service.stopping();
@@ -189,8 +189,11 @@ async fn last_backup(context: &Context, engine: &Holdfast, within: Duration) {
 /// What the server is asked to do.
 enum Wish {
     Reload,
-    Stop { grace: Option<Duration> },
-    Lost(#[expect(dead_code, reason = "told where it was found")] String),
+    Stop {
+        grace: Option<Duration>,
+    },
+    /// Nothing can be recorded any more.
+    Lost,
 }
 
 /// Signals, `StopBackupServer`, and a log that is lost: all that makes the server do something of its own.
@@ -211,7 +214,7 @@ impl Signals {
             () = self.stop.next() => Wish::Stop { grace: None },
             _ = self.reload.recv() => Wish::Reload,
             Ok(stop) = stops.wait_for(Option::is_some) => Wish::Stop { grace: *stop },
-            reason = engine.until_lost() => Wish::Lost(reason),
+            _ = engine.until_lost() => Wish::Lost,
         }
     }
 
