@@ -15,7 +15,11 @@ const MAX_EVENTS: u64 = 40_000;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct FoldedRuns(Mutex<Kept>);
+pub(super) struct FoldedRuns {
+    kept: Mutex<Kept>,
+    /// Held by whoever folds.
+    pub(super) folding: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -58,7 +62,7 @@ impl FoldedRuns {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

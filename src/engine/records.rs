@@ -45,7 +45,15 @@ impl Holdfast {
     pub async fn run(&self, run_id: RunId) -> Result<Arc<Run>, EngineError> {
         let (log, stream) = (self.shared.world.log.clone(), StreamId::run(run_id));
         let newest = log.stream_version(&stream).map_err(ViewError::from)?;
-        let kept = self.shared.folded_runs.get(run_id);
+        let folded_runs = &self.shared.folded_runs;
+        if let Some((run, version)) = folded_runs.get(run_id)
+            && version >= newest
+        {
+            return Ok(run);
+        }
+        // Many may ask for the same at once: the first folds it, and the others find it.
+        let _one_at_a_time = folded_runs.folding.lock().await;
+        let kept = folded_runs.get(run_id);
         if let Some((run, version)) = &kept
             && *version >= newest
         {
@@ -58,7 +66,7 @@ impl Holdfast {
             return Err(RootError::Command(CommandError::Refused(Refusal::NotFound)).into());
         }
         let run = Arc::new(run);
-        self.shared.folded_runs.put(run_id, run.clone(), version);
+        folded_runs.put(run_id, run.clone(), version);
         Ok(run)
     }
 
