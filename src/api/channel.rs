@@ -48,7 +48,7 @@ impl Channel {
             }
             Channel::RestoreProgress => "How far restores have come; for each one that ends one `final`.",
             Channel::BackupEvents => {
-                "The event log itself, from after `since_seq` or from now on; `seq` is the position."
+                "The event log itself, from after `since_seq` or from now on; `seq` is the position. Tokens and the audit are told to admins only."
             }
             Channel::Alerts => "What somebody has to see to, as it follows from the event log.",
         }

@@ -12,6 +12,7 @@ mod runs;
 
 use std::sync::Arc;
 
+use holdfast_model::access::Role;
 use holdfast_model::ids::Position;
 use serde_json::value::RawValue;
 
@@ -115,20 +116,41 @@ impl Feed {
         self.from
     }
 
+    /// Without what only an admin may see, where `role` is another one: tokens and the audit are left out of the event log.
+    #[must_use]
+    pub fn seen_by(mut self, role: Role) -> Self {
+        if let Source::Log(log) = &mut self.source {
+            log.leave_out_confidential(role < Role::Admin);
+        }
+        self
+    }
+
     /// The next thing that happened. Waits where there is none yet. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// [`EngineError`] once the engine was stopped, or where the log cannot be read.
     pub async fn next(&mut self) -> Result<Notice, EngineError> {
-        let (event_type, seq, data) = match &mut self.source {
-            Source::Runs(runs) => runs.next().await,
-            Source::Restores(restores) => restores.next().await,
-            Source::Log(log) => log.next().await,
-            Source::Alerts(alerts) => alerts.next().await,
+        // No position is beyond this one.
+        self.next_up_to(Position(u64::MAX)).await?.ok_or(EngineError::Stopped)
+    }
+
+    /// The next thing that happened; `None` once all was told that the log holds up to `last`. Nothing is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Feed::next`].
+    pub async fn next_up_to(&mut self, last: Position) -> Result<Option<Notice>, EngineError> {
+        let told = match &mut self.source {
+            Source::Runs(runs) => runs.next(last).await,
+            Source::Restores(restores) => restores.next(last).await,
+            Source::Log(log) => log.next(last).await,
+            Source::Alerts(alerts) => alerts.next(last).await,
         }?;
-        Ok(Notice { channel: self.channel, event_type, seq, data })
+        Ok(told.map(|(event_type, seq, data)| Notice { channel: self.channel, event_type, seq, data }))
     }
 }
 
 /// What a source gives.
 type Told = (EventType, Position, Arc<RawValue>);
+
+/// What the next one is; `None` where there is none up to where it was asked for.
+type Next = Result<Option<Told>, EngineError>;

@@ -24,6 +24,7 @@ mod record;
 mod session;
 mod table;
 pub mod text;
+mod written;
 
 pub use self::call::Call;
 pub use self::caller::{Caller, Door, Principal};
@@ -35,3 +36,4 @@ pub use self::error::{ApiError, ErrorBody, ErrorCode};
 pub use self::feed::{Feed, Notice};
 pub use self::session::{Session, SessionFuture};
 pub use self::table::{TABLE, find};
+pub use self::written::Written;

@@ -17,12 +17,13 @@ pub trait Session: Send + Sync {
     /// Who it speaks for from now on.
     fn authenticate(&self, principal: Principal);
 
-    /// Sends what happens on these channels, from after `since` on. Says up to where what was there has been looked at.
+    /// Sends what happens on these channels, from after `since` on, as far as `principal` may see it. Says up to where what was there has been looked at.
     ///
     /// # Errors
     /// Where there are too many, or the log cannot be read.
     fn subscribe<'a>(
         &'a self,
+        principal: &'a Principal,
         channels: &'a [Channel],
         since: Option<Position>,
     ) -> SessionFuture<'a, Result<Position, ApiError>>;

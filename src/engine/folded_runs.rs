@@ -5,10 +5,29 @@
 //! bounded by the events that were folded, as a run grows with them; who was asked for longest ago goes first.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use holdfast_model::ids::{RunId, Version};
-use holdfast_model::run::Run;
+use holdfast_model::run::{Run, RunStatus};
+use serde_json::value::RawValue;
+
+use super::json;
+
+/// A run as lists show it.
+#[derive(Clone)]
+pub(crate) struct RunRow {
+    pub(crate) status: RunStatus,
+    /// It as JSON, written once.
+    pub(crate) json: Arc<RawValue>,
+}
+
+impl RunRow {
+    /// `None` before it was asked for.
+    fn of(run: &Run) -> Option<Self> {
+        let view = run.view(true)?;
+        Some(Self { status: view.status, json: json(&view) })
+    }
+}
 
 /// Most events of all runs that are kept: about a thousand runs, or 20 MB.
 const MAX_EVENTS: u64 = 40_000;
@@ -31,6 +50,7 @@ struct Kept {
 
 struct Folded {
     run: Arc<Run>,
+    row: Arc<OnceLock<RunRow>>,
     version: Version,
     asked: u64,
 }
@@ -46,6 +66,18 @@ impl FoldedRuns {
         Some((folded.run.clone(), folded.version))
     }
 
+    /// The row of a run that was got here.
+    pub(super) fn row(&self, run_id: RunId, run: &Arc<Run>) -> Option<RunRow> {
+        let place =
+            self.kept().runs.get(&run_id).filter(|kept| Arc::ptr_eq(&kept.run, run)).map(|kept| kept.row.clone());
+        let Some(place) = place else { return RunRow::of(run) };
+        if let Some(row) = place.get() {
+            return Some(row.clone());
+        }
+        let row = RunRow::of(run)?;
+        Some(place.get_or_init(|| row).clone())
+    }
+
     /// Keeps a run, unless more of it is kept already.
     pub(super) fn put(&self, run_id: RunId, run: Arc<Run>, version: Version) {
         let mut kept = self.kept();
@@ -53,7 +85,7 @@ impl FoldedRuns {
             return;
         }
         kept.asked += 1;
-        let folded = Folded { run, version, asked: kept.asked };
+        let folded = Folded { run, row: Arc::default(), version, asked: kept.asked };
         let before = kept.runs.insert(run_id, folded).map_or(0, |folded| folded.version.0);
         kept.events += version.0 - before;
         if kept.events > MAX_EVENTS {

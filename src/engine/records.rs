@@ -17,6 +17,7 @@ use sha2::Digest;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::folded_runs::RunRow;
 use super::secrets::Secrets;
 use super::{EngineError, Holdfast, ViewError, restores};
 
@@ -68,6 +69,12 @@ impl Holdfast {
         let run = Arc::new(run);
         folded_runs.put(run_id, run.clone(), version);
         Ok(run)
+    }
+
+    /// A run as lists show it; `None` where it was not asked for yet.
+    pub(crate) async fn run_row(&self, run_id: RunId) -> Result<Option<RunRow>, EngineError> {
+        let run = self.run(run_id).await?;
+        Ok(self.shared.folded_runs.row(run_id, &run))
     }
 
     /// All of one restore.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use holdfast_model::access::Role;
 use holdfast_model::ids::Position;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::outbox::{Outbox, Reason};
@@ -15,6 +16,7 @@ use crate::engine::{EngineError, Holdfast};
 pub(super) struct Subscription {
     task: AbortHandle,
     begin: Arc<Notify>,
+    last: watch::Sender<Position>,
 }
 
 impl Subscription {
@@ -24,23 +26,31 @@ impl Subscription {
         engine: &Holdfast,
         channel: Channel,
         since: Option<Position>,
+        role: Role,
         outbox: Outbox,
     ) -> (Position, Self) {
-        let feed = Feed::open(engine, channel, since);
+        let feed = Feed::open(engine, channel, since).seen_by(role);
         let from = feed.from();
         let begin = Arc::new(Notify::new());
         let begun = begin.clone();
+        let (last, told_last) = watch::channel(Position(u64::MAX));
         let epoch = engine.desk().epoch().to_owned();
         let task = async move {
             begun.notified().await;
-            pump(feed, &epoch, &outbox).await;
+            pump(feed, &epoch, &outbox, told_last).await;
         };
-        (from, Self { task: engine.data_plane().spawn(task).abort_handle(), begin })
+        (from, Self { task: engine.data_plane().spawn(task).abort_handle(), begin, last })
     }
 
     /// The client has been told that there is a subscription.
     pub(super) fn begin(&self) {
         self.begin.notify_one();
+    }
+
+    /// Tells the client what the log holds up to `last`, and then no more. What is given is closed when that is done.
+    pub(super) fn end_after(&self, last: Position) -> watch::Sender<Position> {
+        self.last.send_replace(last);
+        self.last.clone()
     }
 }
 
@@ -50,10 +60,16 @@ impl Drop for Subscription {
     }
 }
 
-async fn pump(mut feed: Feed, epoch: &str, outbox: &Outbox) {
+async fn pump(mut feed: Feed, epoch: &str, outbox: &Outbox, mut last: watch::Receiver<Position>) {
     loop {
-        match feed.next().await {
-            Ok(notice) => {
+        let upto = *last.borrow_and_update();
+        let next = tokio::select! {
+            next = feed.next_up_to(upto) => next,
+            Ok(()) = last.changed() => continue,
+        };
+        match next {
+            Ok(None) => return,
+            Ok(Some(notice)) => {
                 if outbox.send(Bytes::from(notice.message(epoch))).await.is_err() {
                     return;
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_model::ids::Position;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::gauges::Gauges;
@@ -19,6 +19,10 @@ use crate::config::ServerConfig;
 
 /// When it is worth another try for whom there was no place.
 const COME_BACK: Duration = Duration::from_secs(1);
+
+/// Questions that are answered at a time, for each processor. The others wait in the order they came, and of each connection only a few do
+/// ([`Connection`]): one that asks without end takes its turns with those that ask now and then.
+const READS_PER_PROCESSOR: usize = 2;
 
 /// What all doors of a server share.
 pub(super) struct Lobby {
@@ -31,6 +35,7 @@ pub(super) struct Lobby {
     /// Requests at work, by whichever door.
     at_work: watch::Sender<usize>,
     draining: AtomicBool,
+    reads: Semaphore,
 }
 
 /// Who takes up how many places.
@@ -52,6 +57,7 @@ impl Places {
 
 impl Lobby {
     pub(super) fn new(dispatcher: Dispatcher, settings: ServerConfig) -> Arc<Self> {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Arc::new(Self {
             gauges: Arc::new(Gauges::new(dispatcher.engine().now())),
             dispatcher,
@@ -61,6 +67,7 @@ impl Lobby {
             places: Mutex::default(),
             at_work: watch::Sender::new(0),
             draining: AtomicBool::new(false),
+            reads: Semaphore::new(READS_PER_PROCESSOR * processors),
         })
     }
 
@@ -149,10 +156,15 @@ impl Lobby {
         command: &str,
         data: &str,
     ) -> Result<RawReply, ApiError> {
-        let is_work = || find(command).is_some_and(|entry| entry.kind == Kind::Work);
-        if self.draining.load(Ordering::Acquire) && is_work() {
+        let kind = find(command).map(|entry| entry.kind);
+        if self.draining.load(Ordering::Acquire) && kind == Some(Kind::Work) {
             return Err(ApiError::new(ErrorCode::Draining, "the server is about to stop: ask again after its start"));
         }
+        let _turn = match kind {
+            // It is never closed.
+            Some(Kind::Read) => self.reads.acquire().await.ok(),
+            _ => None,
+        };
         self.dispatcher.call(caller, session, command, data).await
     }
 
@@ -162,6 +174,15 @@ impl Lobby {
             let _ = connection.outbox().send(Bytes::from_static(message)).await;
         });
         let _ = tokio::time::timeout(within, futures_util::future::join_all(told)).await;
+    }
+
+    /// Waits until subscribers were sent what the log holds now, for so long at most. They are sent no more.
+    pub(super) async fn end_subscriptions(&self, within: Duration) {
+        let last = self.head();
+        let ending: Vec<_> =
+            self.all().iter().flat_map(|connection| connection.end_subscriptions_after(last)).collect();
+        let ended = ending.iter().map(watch::Sender::closed);
+        let _ = tokio::time::timeout(within, futures_util::future::join_all(ended)).await;
     }
 
     /// Ends all connections.

@@ -245,11 +245,12 @@ impl Server {
         }
     }
 
-    /// Closes the doors, after what [`Server::drain`] does; requests in flight have `grace` to be answered. Work that was begun goes on
-    /// in the engine.
+    /// Closes the doors, after what [`Server::drain`] does; requests in flight have `grace` to be answered, and subscribers are sent what
+    /// has happened by then. Work that was begun goes on in the engine.
     pub async fn stop(mut self, grace: Duration) {
         self.drain().await;
         self.lobby.idle(grace).await;
+        self.lobby.end_subscriptions(CLOSING).await;
         self.lobby.close(Reason::GoingAway);
         let ended = async { while self.doors.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(CLOSING, ended).await;

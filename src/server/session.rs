@@ -16,18 +16,21 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use holdfast_model::ids::Position;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::feed::Subscription;
 use super::lobby::{Entered, Lobby, Place, Working, is_live};
 use super::outbox::{Closed, Outbox, Queue, Reason};
 use crate::api::envelope::{self, Request};
-use crate::api::{ApiError, Caller, Channel, Door, ErrorCode, Principal, Session, SessionFuture};
+use crate::api::{ApiError, Caller, Channel, Door, ErrorCode, Kind, Principal, Session, SessionFuture, find};
 use crate::config::ServerLimits;
 
 /// Commands that the messages after them depend on.
 const IN_ORDER: [&str; 3] = ["Auth", "Subscribe", "Unsubscribe"];
+/// Questions of one connection that are worked on at a time, until their answers have found room: what one client makes the server hold in
+/// answers is bounded by so many, however many it asks for.
+const READS: usize = 2;
 /// How long the next message waits after one that was too much: it keeps a flood from taking a processor for its refusals.
 const BREATH: Duration = Duration::from_millis(5);
 /// When it is worth another try for a request that was one too many at a time.
@@ -41,6 +44,7 @@ pub(super) struct Connection {
     outbox: Outbox,
     pace: Pace,
     state: Mutex<State>,
+    reads: Semaphore,
     /// How many requests are not answered yet.
     in_flight: watch::Sender<usize>,
     place: Weak<Place>,
@@ -68,8 +72,6 @@ struct State {
     /// A request was made.
     asked: bool,
     ext_ids: BTreeSet<String>,
-    /// Whose request to subscribe is at work.
-    subscriber: Option<Uuid>,
     subscriptions: BTreeMap<Channel, (Option<Uuid>, Subscription)>,
 }
 
@@ -99,6 +101,7 @@ impl Connection {
             outbox,
             pace: Pace::new(limits),
             state: Mutex::new(State { principal, known, ..State::default() }),
+            reads: Semaphore::new(READS),
             in_flight: watch::Sender::new(0),
             place: Arc::downgrade(&place),
         });
@@ -141,6 +144,11 @@ impl Connection {
     pub(super) async fn all_answered(&self) {
         // The sender lives as long as this does.
         let _ = self.in_flight.subscribe().wait_for(|in_flight| *in_flight == 0).await;
+    }
+
+    /// Tells of what the log holds up to `last`, and then no more.
+    pub(super) fn end_subscriptions_after(&self, last: Position) -> Vec<watch::Sender<Position>> {
+        self.state().subscriptions.values().map(|(_, subscription)| subscription.end_after(last)).collect()
     }
 
     pub(super) fn end_subscriptions(&self) {
@@ -219,7 +227,7 @@ impl Connection {
             let text = format!("the extID {ext_id:?} belongs to a request that is not answered yet: use another");
             return Err(ApiError::new(ErrorCode::DuplicateExtId, text));
         }
-        if *self.in_flight.borrow() >= most {
+        if state.ext_ids.len() >= most {
             drop(state);
             self.lobby.gauges.limited();
             let text = format!("{most} requests of this connection are not answered yet: wait for one of them");
@@ -233,11 +241,13 @@ impl Connection {
     }
 
     async fn answer(self: Arc<Self>, request: Request, mut flight: Flight) {
+        let in_order = IN_ORDER.contains(&request.command.as_str());
+        let is_read = find(&request.command).is_some_and(|entry| entry.kind == Kind::Read);
+        let _turn = if is_read && !in_order { self.reads.acquire().await.ok() } else { None };
         let result = self.call(&request).await;
         let status = result.as_ref().map_or_else(|error| error.code.status(), |reply| reply.status);
         self.lobby.gauges.answered(&request.command, status);
         let message: Bytes = envelope::answer(&request.ext_id, &result).into();
-        let in_order = IN_ORDER.contains(&request.command.as_str());
         drop((result, request));
         if let Ok(room) = self.outbox.room(message.len()).await {
             // Before the client can know of it, the `extID` is free again.
@@ -260,9 +270,6 @@ impl Connection {
             }
             None => self.principal().await?,
         };
-        if IN_ORDER.contains(&request.command.as_str()) {
-            self.state().subscriber = principal.as_ref().and_then(|principal| principal.token_id);
-        }
         let caller = Caller { principal, door: self.door, source: self.source.clone() };
         let data = request.data.as_deref().map_or("{}", |data| data.get());
         let session: Arc<dyn Session> = self.clone();
@@ -366,19 +373,21 @@ impl Session for Connection {
 
     fn subscribe<'a>(
         &'a self,
+        principal: &'a Principal,
         channels: &'a [Channel],
         since: Option<Position>,
     ) -> SessionFuture<'a, Result<Position, ApiError>> {
         Box::pin(async move {
             let most = self.lobby.settings().limits.channels;
-            let by = self.state().subscriber;
+            let by = principal.token_id;
             let mut from = self.lobby.head();
             for channel in channels {
                 // The one before ends first: nothing of it comes after the beginning of the new one.
                 let before = self.make_room(*channel, most)?;
                 drop(before);
                 let engine = self.lobby.dispatcher.engine();
-                let (at, subscription) = Subscription::new(engine, *channel, since, self.outbox.clone());
+                let (at, subscription) =
+                    Subscription::new(engine, *channel, since, principal.role, self.outbox.clone());
                 from = from.min(at);
                 self.state().subscriptions.insert(*channel, (by, subscription));
             }

@@ -1,5 +1,8 @@
 //! What the end-to-end tests share: a home of one's own, the real binary, trees to back up and their comparison.
 //!
+//! Each group of tests is one program, `tests/<group>/main.rs`, which takes this in whole: linking the program under test is what takes
+//! time, so there are few of them.
+//!
 //! Nothing here sleeps: every wait is for a line of output or for the end of a process, with [`DEADLINE`] as its bound.
 //! What a test made is gone when its [`Home`] is dropped, and a child that still runs is killed then.
 
@@ -13,7 +16,13 @@
 )]
 
 pub(crate) mod awkward;
+pub(crate) mod clients;
+pub(crate) mod engine;
+pub(crate) mod kill;
+pub(crate) mod mount;
+pub(crate) mod others;
 pub(crate) mod process;
+pub(crate) mod server;
 pub(crate) mod tree;
 
 use std::ffi::OsStr;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::process::Invocation;
 use super::server::Server;
-use super::support::process::Invocation;
-use super::support::{Home, need};
+use super::{Home, need};
 
 /// The folder of what `tools/test` installs; a failure where it is not told.
 fn installed(variable: &str) -> PathBuf {
@@ -15,22 +15,22 @@ fn installed(variable: &str) -> PathBuf {
 }
 
 fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/server/scripts").join(name)
 }
 
-/// One of the scripts of `tests/clients`, by Python.
+/// One of the scripts of `tests/server/scripts`, by Python.
 pub(crate) fn python(home: &Home, name: &str) -> Invocation {
     home.command(installed("HOLDFAST_TEST_PYTHON"), [script(name)]).env("PYTHONDONTWRITEBYTECODE", "1")
 }
 
-/// One of the scripts of `tests/clients`, by Node.
+/// One of the scripts of `tests/server/scripts`, by Node.
 #[allow(dead_code, reason = "not every test program uses it")]
 pub(crate) fn node(home: &Home, name: &str) -> Invocation {
     need("node", "nodejs");
     home.command("node", [script(name)]).env("NODE_PATH", installed("HOLDFAST_TEST_NODE_MODULES"))
 }
 
-/// schemathesis, with the configuration of `tests/clients`.
+/// schemathesis, with the configuration of `tests/server/scripts`.
 #[allow(dead_code, reason = "not every test program uses it")]
 pub(crate) fn schemathesis(home: &Home) -> Invocation {
     let program = installed("HOLDFAST_TEST_PYTHON").with_file_name("schemathesis");

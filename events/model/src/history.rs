@@ -156,6 +156,11 @@ impl History {
         self.highest_counter
     }
 
+    /// Runs that were asked for before a position of the log, the newest first.
+    pub fn newest_before(&self, position: Position) -> impl Iterator<Item = &RunEntry> {
+        self.runs.range(..position).rev().map(|(_, entry)| entry)
+    }
+
     /// All runs, the newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &RunEntry> {
         self.runs.values().rev()

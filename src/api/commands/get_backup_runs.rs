@@ -1,12 +1,14 @@
 //! `GetBackupRuns`.
 
 use holdfast_model::access::Role;
+use holdfast_model::history::RunEntry;
+use holdfast_model::ids::Position;
 use holdfast_model::run::{RunStatus, RunView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::paging;
-use crate::api::{ApiError, Call, Command, Kind, Reply};
+use crate::api::{ApiError, Call, Command, Kind, Reply, Written};
 
 /// Runs, the newest first, a page at a time. Deleted ones are not listed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -23,10 +25,10 @@ pub struct GetBackupRuns {
 }
 
 /// A page of runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RunRows {
     /// The runs, the newest first.
-    pub rows: Vec<RunView>,
+    pub rows: Vec<Written<RunView>>,
     /// Where the next page begins; empty where there is none.
     pub next_cursor: String,
 }
@@ -44,33 +46,42 @@ impl Command for GetBackupRuns {
 
     async fn run(self, call: &Call) -> Result<Reply<RunRows>, ApiError> {
         let limit = paging::limit(call, self.limit)?;
-        let before = paging::cursor(&self.cursor)?;
-        let entries: Vec<_> = call
-            .engine
-            .read(|known| {
-                let listed = known.history.newest_first().filter(|entry| !entry.deleted);
-                listed.filter(|entry| before.is_none_or(|before| entry.requested < before)).copied().collect()
-            })
-            .await?;
-        let entries: Vec<holdfast_model::history::RunEntry> = entries;
-        let (mut rows, mut next_cursor) = (Vec::new(), String::new());
-        let mut last = None;
-        for entry in entries {
-            if rows.len() == limit {
-                next_cursor = last.map_or_else(String::new, |last: holdfast_model::ids::Position| last.to_string());
+        let mut before = paging::cursor(&self.cursor)?.unwrap_or(Position(u64::MAX));
+        let mut rows = Vec::new();
+        loop {
+            // One more than there is room for says whether there is another page.
+            let wanted = limit + 1 - rows.len();
+            let entries = self.entries(call, before, wanted).await?;
+            let is_last = entries.len() < wanted;
+            for entry in entries {
+                before = entry.requested;
+                let Some(row) = call.engine.run_row(entry.run_id).await? else { continue };
+                if self.status.is_none_or(|status| status == row.status) {
+                    rows.push((entry.requested, row));
+                }
+            }
+            if is_last || rows.len() > limit {
                 break;
             }
-            // An end that is known needs no look at the run.
-            let ended = entry.outcome.map(RunStatus::from);
-            if self.status.is_some_and(|status| ended.is_some_and(|ended| ended != status)) {
-                continue;
-            }
-            let Some(row) = call.engine.run(entry.run_id).await?.view(true) else { continue };
-            if self.status.is_none_or(|status| status == row.status) {
-                last = Some(entry.requested);
-                rows.push(row);
-            }
         }
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| more);
+        let next_cursor = last.map_or_else(String::new, |(requested, _)| requested.to_string());
+        let rows = rows.into_iter().map(|(_, row)| Written::new(row.json)).collect();
         Ok(RunRows { rows, next_cursor }.into())
+    }
+}
+
+impl GetBackupRuns {
+    /// The next entries of the history that may be rows: an end that is known needs no look at the run.
+    async fn entries(&self, call: &Call, before: Position, count: usize) -> Result<Vec<RunEntry>, ApiError> {
+        let may_be = |entry: &&RunEntry| {
+            let ended = entry.outcome.map(RunStatus::from);
+            !entry.deleted && self.status.is_none_or(|status| ended.is_none_or(|ended| ended == status))
+        };
+        let read =
+            call.engine.read(|known| known.history.newest_before(before).filter(may_be).take(count).copied().collect());
+        Ok(read.await?)
     }
 }

@@ -59,7 +59,10 @@ impl Command for Subscribe {
     async fn run(self, call: &Call) -> Result<Reply<Subscribed>, ApiError> {
         let channels = channels(&self.channels)?;
         let since = self.since_seq.map(Position);
-        let seq = session(call)?.subscribe(&channels, since).await?;
+        let Some(principal) = &call.caller.principal else {
+            return Err(ApiError::new(ErrorCode::Unauthenticated, "Subscribe needs a token"));
+        };
+        let seq = session(call)?.subscribe(principal, &channels, since).await?;
         let recovered = since.is_none_or(|since| since <= seq);
         let epoch = call.desk.epoch().to_owned();
         Ok(Subscribed { channels, seq: seq.0, epoch, recovered }.into())

@@ -7,10 +7,10 @@ use holdfast_model::codec::Envelope;
 use holdfast_model::ids::Position;
 use holdfast_model::run::Run;
 
-use super::Told;
+use super::Next;
 use super::log::Log;
 use crate::api::envelope::EventType;
-use crate::engine::{EngineError, Holdfast, json};
+use crate::engine::{Holdfast, json};
 
 pub(super) struct Alerts {
     engine: Holdfast,
@@ -24,11 +24,14 @@ impl Alerts {
         Self { engine: engine.clone(), log: Log::new(engine, since), taken: None }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Told, EngineError> {
+    pub(super) async fn next(&mut self, last: Position) -> Next {
         loop {
             let event = match self.taken.take() {
                 Some(event) => event,
-                None => self.log.event().await?,
+                None => match self.log.event(last).await? {
+                    Some(event) => event,
+                    None => return Ok(None),
+                },
             };
             let run: Option<Arc<Run>> = match Alert::needs(&event) {
                 None => None,
@@ -40,7 +43,7 @@ impl Alerts {
                 }
             };
             if let Some(alert) = Alert::of(&event, run.as_deref()) {
-                return Ok((EventType::Update, event.position, json(&alert)));
+                return Ok(Some((EventType::Update, event.position, json(&alert))));
             }
         }
     }

@@ -5,30 +5,41 @@ use std::collections::VecDeque;
 use holdfast_model::codec::Envelope;
 use holdfast_model::ids::Position;
 
-use super::{BATCH, Told};
+use super::{BATCH, Next};
 use crate::api::envelope::EventType;
 use crate::engine::{EngineError, Events, Holdfast, json};
 
 pub(super) struct Log {
     events: Events,
     read: VecDeque<Envelope>,
+    /// What is for admins alone is not told.
+    leaves_out_confidential: bool,
 }
 
 impl Log {
     pub(super) fn new(engine: &Holdfast, since: Position) -> Self {
-        Self { events: engine.events(since.next()), read: VecDeque::new() }
+        Self { events: engine.events(since.next()), read: VecDeque::new(), leaves_out_confidential: false }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Told, EngineError> {
-        let event = self.event().await?;
-        Ok((EventType::Update, event.position, json(&event)))
+    pub(super) fn leave_out_confidential(&mut self, does: bool) {
+        self.leaves_out_confidential = does;
     }
 
-    /// The next event, read from the log in batches.
-    pub(super) async fn event(&mut self) -> Result<Envelope, EngineError> {
+    pub(super) async fn next(&mut self, last: Position) -> Next {
+        let event = self.event(last).await?;
+        Ok(event.map(|event| (EventType::Update, event.position, json(&event))))
+    }
+
+    /// The next event, read from the log in batches; none where all up to `last` were given.
+    pub(super) async fn event(&mut self, last: Position) -> Result<Option<Envelope>, EngineError> {
         loop {
-            if let Some(event) = self.read.pop_front() {
-                return Ok(event);
+            while let Some(event) = self.read.pop_front() {
+                if !(self.leaves_out_confidential && event.stream.is_confidential()) {
+                    return Ok(Some(event));
+                }
+            }
+            if self.events.position() > last {
+                return Ok(None);
             }
             self.read = self.events.next(BATCH).await?.into();
         }

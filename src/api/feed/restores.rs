@@ -8,7 +8,7 @@ use std::time::Duration;
 use holdfast_model::ids::{Position, RestoreId};
 use tokio::sync::watch;
 
-use super::Told;
+use super::Next;
 use crate::api::envelope::EventType;
 use crate::engine::{EngineError, Holdfast, json};
 
@@ -29,7 +29,7 @@ impl Restores {
         Self { engine: engine.clone(), folded: engine.watch_folded(), told: since, begun: BTreeSet::new() }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Told, EngineError> {
+    pub(super) async fn next(&mut self, last: Position) -> Next {
         loop {
             self.folded.mark_unchanged();
             let told = self.told;
@@ -43,7 +43,7 @@ impl Restores {
             if let Some((position, restore_id)) = end {
                 let restore = self.engine.restore_run(restore_id).await?;
                 self.told = position;
-                return Ok((EventType::Final, position, json(&restore.view(true))));
+                return Ok(Some((EventType::Final, position, json(&restore.view(true)))));
             }
             self.told = self.told.max(folded_to);
             self.begun.retain(|restore_id| open.contains(restore_id));
@@ -55,7 +55,10 @@ impl Restores {
                 }
                 self.begun.insert(restore_id);
                 let view = restore.view(self.engine.restore_at_work(restore_id));
-                return Ok((EventType::Update, self.told, json(&view)));
+                return Ok(Some((EventType::Update, self.told, json(&view))));
+            }
+            if self.told >= last {
+                return Ok(None);
             }
             self.folded.changed().await.map_err(|_| EngineError::Stopped)?;
             tokio::time::sleep(PAUSE).await;

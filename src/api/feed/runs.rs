@@ -11,7 +11,7 @@ use std::time::Duration;
 use holdfast_model::ids::{Position, RunId};
 use tokio::sync::watch;
 
-use super::Told;
+use super::Next;
 use crate::api::envelope::EventType;
 use crate::engine::{EngineError, Holdfast, Shown};
 
@@ -36,7 +36,7 @@ impl Runs {
         Self { engine: engine.clone(), shown, folded, told: since, last: BTreeMap::new(), turn: None }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Told, EngineError> {
+    pub(super) async fn next(&mut self, last: Position) -> Next {
         loop {
             self.shown.mark_unchanged();
             self.folded.mark_unchanged();
@@ -55,11 +55,14 @@ impl Runs {
             if let Some((position, run_id)) = end {
                 let progress = self.engine.final_progress(run_id, position).await?;
                 self.told = position;
-                return Ok((EventType::Final, position, progress));
+                return Ok(Some((EventType::Final, position, progress)));
             }
             self.told = self.told.max(folded_to);
             if let Some(shown) = self.news(&open) {
-                return Ok((EventType::Update, self.told, shown.json()));
+                return Ok(Some((EventType::Update, self.told, shown.json())));
+            }
+            if self.told >= last {
+                return Ok(None);
             }
             self.wait().await?;
         }

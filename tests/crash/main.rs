@@ -1,0 +1,16 @@
+//! Killed at any instant, and with a damaged log: nothing that was recorded is lost.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod event_log;
+mod kill;
+mod kill_commands;
+mod log_damage;
+#[path = "../support/mod.rs"]
+mod support;

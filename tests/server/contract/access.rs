@@ -1,0 +1,73 @@
+//! Who may: tokens, `Auth`, and what needs nobody. And the end of the server.
+
+use holdfast::model::access::Role;
+use holdfast::model::ids::TokenName;
+use serde_json::json;
+
+use super::world::World;
+use crate::support::text;
+
+pub(crate) fn cases(world: &World) {
+    let mut stranger = world.remote(None);
+    assert_eq!(stranger.good("Ping", &json!({})), json!({}));
+    assert_eq!(stranger.good("Hello", &json!({}))["server_id"], "", "a stranger is not told");
+    stranger.refused("GetBackupRuns", &json!({}), "UNAUTHENTICATED");
+    let wrong = stranger.refused("Auth", &json!({ "token": "hf_guess" }), "INVALID_TOKEN");
+    assert!(!wrong.to_string().contains("hf_guess"));
+    stranger.invalid("Auth", &json!({}), "token");
+    stranger.invalid("Auth", &json!({ "token": 7 }), "token");
+    let known = stranger.good("Auth", &json!({ "token": world.token(Role::Viewer) }));
+    assert_eq!(known, json!({ "role": "viewer", "name": "token:viewer" }));
+    stranger.good("GetBackupRuns", &json!({}));
+    stranger.refused("StartFullBackup", &json!({}), "FORBIDDEN");
+
+    let mut local = world.local();
+    let made = local.good("CreateToken", &json!({ "name": "ci", "role": "operator", "expires": 3600 }));
+    assert!(text(&made["token"]).starts_with("hf_"), "{made}");
+    assert_eq!(made["expires_at"].as_i64().unwrap() - made["created_at"].as_i64().unwrap(), 3600);
+    local.refused("CreateToken", &json!({ "name": "ci", "role": "viewer" }), "TOKEN_EXISTS");
+    local.good("CreateToken", &json!({ "name": "later", "role": "viewer", "expires": "2050-01-31T12:00:00+01:00" }));
+    for (field, wrong) in [
+        ("name", json!({ "name": "a b", "role": "viewer" })),
+        ("role", json!({ "name": "x", "role": "root" })),
+        ("role", json!({ "name": "x" })),
+        ("expires", json!({ "name": "x", "role": "viewer", "expires": 0 })),
+        ("expires", json!({ "name": "x", "role": "viewer", "expires": "2001-01-01T00:00:00Z" })),
+        ("expires", json!({ "name": "x", "role": "viewer", "expires": "tomorrow" })),
+        ("expires", json!({ "name": "x", "role": "viewer", "expires": [1] })),
+    ] {
+        local.invalid("CreateToken", &wrong, field);
+    }
+    world.remote(Some(Role::Admin)).refused("CreateToken", &json!({ "name": "x", "role": "viewer" }), "FORBIDDEN");
+
+    let mut ci = world.remote(None);
+    ci.good("Auth", &json!({ "token": made["token"] }));
+    let rows = local.good("ListTokens", &json!({}));
+    assert!(rows["rows"].as_array().unwrap().iter().any(|row| row["name"] == "ci" && row["live"] == true), "{rows}");
+    assert!(!rows.to_string().contains(&text(&made["token"])), "tokens are not listed themselves");
+    let revoked = local.good("RevokeToken", &json!({ "token": "ci" }));
+    assert_eq!((&revoked["name"], &revoked["live"]), (&json!("ci"), &json!(false)));
+    local.refused("RevokeToken", &json!({ "token": "ci" }), "TOKEN_NOT_FOUND");
+    local.invalid("RevokeToken", &json!({ "token": "" }), "token");
+    world.remote(None).refused("Auth", &json!({ "token": made["token"] }), "INVALID_TOKEN");
+
+    let live = rows["rows"].as_array().unwrap().len() - 1;
+    for number in live..1000 {
+        let name: TokenName = format!("t{number}").parse().unwrap();
+        world.block_on(world.engine().create_token(name, Role::Viewer, None)).unwrap();
+    }
+    local.refused("CreateToken", &json!({ "name": "one-more", "role": "viewer" }), "LIMIT_REACHED");
+}
+
+pub(crate) fn stop(world: &World) {
+    let mut admin = world.remote(Some(Role::Admin));
+    admin.refused("StopBackupServer", &json!({}), "NOT_A_SERVER");
+    admin.invalid("StopBackupServer", &json!({ "grace_s": -1 }), "grace_s");
+    admin.invalid("StopBackupServer", &json!({ "grace_s": 86_401 }), "grace_s");
+    let life = world.engine().desk().life();
+    life.is_a_server();
+    assert_eq!(admin.good("StopBackupServer", &json!({ "grace_s": 5 })), json!({ "ok": true }));
+    assert_eq!(*life.subscribe().borrow(), Some(std::time::Duration::from_secs(5)));
+    admin.refused("StartFullBackup", &json!({}), "SERVER_DRAINING");
+    admin.good("GetBackupRuns", &json!({}));
+}
