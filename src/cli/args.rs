@@ -110,7 +110,7 @@ pub(super) enum Command {
     /// Say whether the system whose data is kept is down for maintenance
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
-    /// List, add, change and remove the endpoints that copies go to
+    /// List, add, change and remove endpoints; this version keeps them and copies nothing to them yet
     #[command(subcommand)]
     Endpoints(EndpointsCommand),
     /// Write a commented configuration, by questions or by flags
@@ -296,13 +296,13 @@ pub(super) struct DumpArgs {
 Examples:
   holdfast restore latest --target ./out
   holdfast restore latest --target ./out --path data/etc/hosts --path data/srv
-  holdfast restore latest --participant db --in-place
+  holdfast maintenance on --reason 'db is lost' && holdfast restore latest --participant db --in-place
 
 Into a folder that is not there or empty, all is made ready beside it and put in place at the end: it is there whole or not at all.
 Into one that holds something, nothing is replaced unless --overwrite is given; then each file is replaced as a whole.
 
 In place, the `restore` command that the configuration has for the participant takes its artifact on standard input, after the whole
-artifact was verified. Backups of this home wait meanwhile. What the command has done, it alone can undo.")]
+artifact was verified. It replaces live data, so there has to be maintenance, or --force. Backups of this home wait meanwhile. What the command has done, it alone can undo.")]
 #[command(group = clap::ArgGroup::new("where").required(true).args(["target", "in_place"]))]
 pub(super) struct RestoreArgs {
     /// A run id, or `latest` for the newest completed run
@@ -314,6 +314,9 @@ pub(super) struct RestoreArgs {
     /// Back into the participant, by its `restore` command of the configuration
     #[arg(long, requires = "participant", conflicts_with_all = ["path", "overwrite"])]
     pub(super) in_place: bool,
+    /// In place also where there is no maintenance
+    #[arg(long, requires = "in_place")]
+    pub(super) force: bool,
     /// Only this path and what is below it, as `ls` shows it
     #[arg(long, value_name = "PATH")]
     pub(super) path: Vec<PathBuf>,
@@ -341,9 +344,9 @@ pub(super) struct DeleteArgs {
     after_help = "Example:\n  holdfast lock 20261121-031500-000042 --reason 'before the migration'\n\nA run that is locked already gets the new reason."
 )]
 pub(super) struct LockArgs {
-    /// A run id
-    #[arg(value_name = "RUN")]
-    pub(super) run: RunId,
+    /// A run id, or `latest` for the newest completed run
+    #[arg(value_parser = run_arg)]
+    pub(super) run: RunArg,
     /// Why, for whoever wants to delete it
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(super) reason: String,
@@ -352,9 +355,9 @@ pub(super) struct LockArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  holdfast unlock 20261121-031500-000042")]
 pub(super) struct UnlockArgs {
-    /// A run id
-    #[arg(value_name = "RUN")]
-    pub(super) run: RunId,
+    /// A run id, or `latest` for the newest completed run
+    #[arg(value_parser = run_arg)]
+    pub(super) run: RunArg,
 }
 
 #[derive(Debug, Args)]

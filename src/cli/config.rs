@@ -30,6 +30,11 @@ pub(super) fn load(given: Option<&Path>, home: &Path) -> Result<Config, CliError
     }
 }
 
+/// The configuration of a process that runs, anew. One that is not there is not one that says nothing.
+pub(super) fn reload(given: Option<&Path>, home: &Path) -> Result<Config, CliError> {
+    Config::read(given.unwrap_or(&default_place(home))).map_err(|error| invalid(&error))
+}
+
 /// A configuration that cannot be used, as an error of the command line.
 pub(super) fn invalid(error: &ConfigError) -> CliError {
     let next = match error {

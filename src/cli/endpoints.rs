@@ -44,6 +44,10 @@ impl Wish {
             }
             EndpointsCommand::Set { name, fields, no_password } => {
                 let mut set: UpdateBackupConfig = read(name, fields)?;
+                if *fields == EndpointFields::default() && !*no_password {
+                    let next = "`holdfast endpoints set --help` lists what can be changed.";
+                    return Err(CliError::new(Exit::Usage, "USAGE", "nothing is said to be changed", next));
+                }
                 set.password = if *no_password { Some(secret("")?) } else { password(fields)? };
                 Self::Set(set)
             }
@@ -70,7 +74,7 @@ impl Wish {
             Self::Add(add) => {
                 let row = door.ask(add).await?;
                 out.value(&row)?;
-                out.line(format!("endpoint {} is added", row.name))?;
+                out.line(format!("endpoint {} is added: it is kept; this version copies nothing to it yet", row.name))?;
             }
             Self::Set(set) => {
                 let row = door.ask(set).await?;

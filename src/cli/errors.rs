@@ -172,7 +172,7 @@ pub(super) fn restore(error: RestoreError) -> CliError {
             (Exit::Failed, "`holdfast resume` goes on with an interrupted run; `holdfast runs` shows how runs stand.")
         }
         RestoreError::NotRestorable { status: "partial", .. } => {
-            (Exit::Failed, "`holdfast restore RUN --accept-incomplete` takes its good participants.")
+            (Exit::Failed, "With --accept-incomplete its good participants are taken.")
         }
         RestoreError::NotRestorable { .. } => {
             (Exit::Failed, "`holdfast runs --status completed` lists the runs that can be restored.")

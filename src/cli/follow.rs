@@ -56,8 +56,14 @@ pub(super) async fn follow(
     whose: Whose,
 ) -> Result<Followed, CliError> {
     let began = Instant::now();
-    let mut follower =
-        Follower { display: Display::new(context.output), stream: StreamId::run(run_id), run_id, heard: 0, end: None };
+    let mut follower = Follower {
+        display: Display::new(context.output),
+        stream: StreamId::run(run_id),
+        run_id,
+        heard: 0,
+        told: 0,
+        end: None,
+    };
     let cancel = CancelBackupRun { run_id, reason: reason() };
     let mut cancelling = None;
     let mut interrupted = false;
@@ -68,7 +74,7 @@ pub(super) async fn follow(
                 Ok(Heard::Notice(notice)) => follower.hear(&notice)?,
                 // What was missed is in the log.
                 Ok(Heard::Missed) => {
-                    let again = door.client().subscribe(&CHANNELS, Some(follower.heard)).await;
+                    let again = door.client().subscribe(&CHANNELS, Some(follower.heard.min(follower.told))).await;
                     again.map_err(errors::client)?;
                 }
                 Err(error) => {
@@ -131,8 +137,9 @@ struct Follower {
     display: Display,
     run_id: RunId,
     stream: StreamId,
-    /// The position that everything was heard up to.
+    /// The position up to which events were heard, and up to which progress was.
     heard: u64,
+    told: u64,
     /// Where the run ended, and how it stood then.
     end: Option<(u64, Progress)>,
 }
@@ -145,14 +152,17 @@ impl Follower {
 
     fn hear(&mut self, notice: &Notice) -> Result<(), CliError> {
         match notice.channel {
+            // Heard before it was missed on the other channel.
+            Channel::BackupEvents if notice.seq <= self.heard => {}
             Channel::BackupEvents => {
-                self.heard = self.heard.max(notice.seq);
+                self.heard = notice.seq;
                 let event: Value = notice.read().map_err(errors::client)?;
                 if event.get("stream").and_then(Value::as_str) == Some(self.stream.as_str()) {
                     self.display.event(&event);
                 }
             }
             Channel::BackupProgress => {
+                self.told = self.told.max(notice.seq);
                 let progress: Progress = notice.read().map_err(errors::client)?;
                 if progress.run_id != self.run_id.to_string() {
                     return Ok(());

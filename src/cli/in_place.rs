@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use holdfast_log::owner::OwnerError;
 use holdfast_model::failure::{Failure, FailureKind};
-use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
+use holdfast_model::maintenance::Maintenance;
 use holdfast_model::restore::{RestoreCompletedV1, RestoreStatus, RestoreView};
 
 use super::args::RestoreArgs;
@@ -46,6 +47,9 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
         drop(source);
         let restored = by_the_server(context, &door, args, run_id, &participant).await?;
         return told(context, &restored, run_id, &participant, artifact.as_str(), bytes);
+    }
+    if !args.force && !is_maintenance(context)? {
+        return Err(guarded());
     }
     let record = Record::begin(context, run_id, &participant).await?;
     // Without a record it has an id all the same, for whoever reads the summary.
@@ -94,6 +98,18 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     Ok(Exit::Good)
 }
 
+/// Whether there is maintenance, as far as can be read.
+fn is_maintenance(context: &Context) -> Result<bool, CliError> {
+    let maintenance = context.view()?.fold::<Maintenance>(&StreamId::maintenance()).map_err(errors::view)?;
+    Ok(maintenance.enabled)
+}
+
+fn guarded() -> CliError {
+    let next = "`holdfast maintenance on` says that nobody works with the data; --force restores without.";
+    let message = "a restore in place replaces live data, and there is no maintenance";
+    CliError::new(Exit::Failed, ErrorCode::MaintenanceRequired.as_str(), message, next)
+}
+
 /// Has the server restore it, once nothing else is at work there.
 async fn by_the_server(
     context: &Context,
@@ -106,8 +122,7 @@ async fn by_the_server(
         run_id,
         participants: vec![participant.clone()],
         dry_run: false,
-        // As without a server: whoever restores on the machine itself says so by --in-place.
-        force: true,
+        force: args.force,
         safety: Safety::None,
         accept_incomplete: args.accept_incomplete,
         wait: false,
@@ -121,6 +136,7 @@ async fn by_the_server(
             Err(ClientError::Refused(error)) if busy.contains(&error.code) && Instant::now() < until => {
                 tokio::time::sleep(LOOK).await;
             }
+            Err(ClientError::Refused(error)) if error.code == ErrorCode::MaintenanceRequired => return Err(guarded()),
             Err(error) => return Err(errors::client(error)),
         }
     };

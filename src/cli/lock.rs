@@ -14,27 +14,32 @@ use crate::api::text::Reason;
 pub(super) async fn lock(context: &Context, args: &LockArgs) -> CliResult {
     let reason = reason(&args.reason)?;
     // An id that means nothing is told apart before the home is taken.
-    find(&context.view()?, RunArg::Id(args.run), context.output)?;
+    let run_id = found(context, args.run)?;
     let door = Door::open(context, Purpose::Brief("lock"), context.lock_wait).await?;
-    let result = door.ask(&LockBackupRun { run_id: args.run, reason }).await;
+    let result = door.ask(&LockBackupRun { run_id, reason }).await;
     door.close().await;
     result?;
-    show(context, args.run)?;
+    show(context, run_id)?;
     let reason =
         if args.reason.is_empty() { String::new() } else { format!(" ({})", printable(args.reason.as_bytes())) };
-    context.output.line(format!("run {} is locked{reason}: it is not deleted until it is unlocked", args.run))?;
+    context.output.line(format!("run {run_id} is locked{reason}: it is not deleted until it is unlocked"))?;
     Ok(Exit::Good)
 }
 
 pub(super) async fn unlock(context: &Context, args: &UnlockArgs) -> CliResult {
-    find(&context.view()?, RunArg::Id(args.run), context.output)?;
+    let run_id = found(context, args.run)?;
     let door = Door::open(context, Purpose::Brief("unlock"), context.lock_wait).await?;
-    let result = door.ask(&UnlockBackupRun { run_id: args.run, reason: Reason::default() }).await;
+    let result = door.ask(&UnlockBackupRun { run_id, reason: Reason::default() }).await;
     door.close().await;
     result?;
-    show(context, args.run)?;
-    context.output.line(format!("run {} is not locked: it may be deleted", args.run))?;
+    show(context, run_id)?;
+    context.output.line(format!("run {run_id} is not locked: it may be deleted"))?;
     Ok(Exit::Good)
+}
+
+fn found(context: &Context, run: RunArg) -> Result<RunId, CliError> {
+    let run = find(&context.view()?, run, context.output)?;
+    run.id().ok_or_else(|| CliError::failed("RUN_UNREADABLE", "the run has no id"))
 }
 
 /// A reason as commands take it.

@@ -79,11 +79,12 @@ fn show(out: Output, event: &Envelope) -> Result<(), CliError> {
     let data = serde_json::to_string(&event.data).map_err(|error| CliError::failed("JSON", error))?;
     let at = jiff::Timestamp::from_microsecond(event.time.0).map(|at| at.to_string()).unwrap_or_default();
     out.result(format!(
-        "{:>6}  {at:<27}  {}@{}  {}  {}",
+        "{:>6}  {at:<27}  {}@{}  {}  {}  {}",
         event.position,
         event.stream,
         event.version,
         event.event_type,
+        if event.principal.is_empty() { "-".to_owned() } else { printable(event.principal.as_bytes()) },
         printable(data.as_bytes())
     ))
 }

@@ -114,9 +114,8 @@ fn run(cli: Cli, output: Output) -> CliResult {
         _ => {}
     }
     let config = config::load(cli.config.as_deref(), &home)?;
-    if matches!(cli.command, Command::Serve) {
-        trace::for_server(&config.server);
-    }
+    let lines = matches!(cli.command, Command::Serve).then(|| trace::for_server(&config.server));
+    let _lines = lines.transpose().map_err(|error| CliError::failed("LOG_LINES", error))?;
     let context = Context { home, config, config_file: cli.config, output, lock_wait: cli.lock_wait };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

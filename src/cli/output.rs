@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
 pub(super) use holdfast_model::figures::{count, counted, seconds, size};
 use holdfast_model::run::RunStatus;
 use serde::Serialize;
@@ -75,20 +77,29 @@ pub(super) fn time(seconds: i64) -> String {
     }
 }
 
-/// Columns under a header, each as wide as its widest cell.
+/// Columns under a header, each as wide as its widest cell. On a terminal long cells go over several lines, so that a row keeps within its
+/// width; elsewhere each row is one line, for what reads lines.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-            cells.chain(header.get(column).map(|title| title.len())).max().unwrap_or(0)
-        })
-        .collect();
-    let line = |cells: &[String]| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    table_within(terminal_width(), header, rows)
+}
+
+fn table_within(width: Option<u16>, header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header.to_vec()).add_rows(rows.to_vec());
+    match width {
+        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
-    let header: Vec<String> = header.iter().map(ToString::to_string).collect();
-    [line(&header)].into_iter().chain(rows.iter().map(|row| line(row))).collect::<Vec<_>>().join("\n")
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// How many columns the terminal has that standard output is.
+fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
 }
 
 /// A path as one printable line: control characters and bytes that are no UTF-8 escaped.
@@ -129,6 +140,7 @@ mod tests {
     #[test]
     fn a_table_lines_up() {
         let rows = vec![vec!["1".to_owned(), "long cell".to_owned()], vec!["22".to_owned(), "x".to_owned()]];
-        assert_eq!(table(&["ID", "B"], &rows), "ID  B\n1   long cell\n22  x");
+        assert_eq!(table_within(None, &["ID", "B"], &rows), "ID  B\n1   long cell\n22  x");
+        assert_eq!(table_within(Some(10), &["ID", "B"], &rows), "ID  B\n1   long\n    cell\n22  x");
     }
 }

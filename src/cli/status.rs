@@ -1,6 +1,6 @@
 //! `status`: who has the home, what is at work, and what somebody has to see to.
 
-use holdfast_model::ids::StreamId;
+use holdfast_model::ids::{RestoreId, RunId, StreamId};
 use holdfast_model::maintenance::Maintenance;
 use holdfast_model::progress::Progress;
 use serde_json::json;
@@ -26,6 +26,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
         None => (None, None),
     };
     let maintenance = view.fold::<Maintenance>(&StreamId::maintenance()).map_err(errors::view)?;
+    let restores = view.history().open_restores();
     let open: Vec<_> = view.history().open().map(|entry| entry.run_id).collect();
     let last = view.history().latest().0.map(|entry| entry.run_id);
     let last = last.map(|run| view.run(run)).transpose().map_err(errors::view)?;
@@ -38,6 +39,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
             "version": hello.as_ref().map(|hello| &hello.version), "epoch": hello.as_ref().map(|hello| &hello.epoch),
         })),
         "open_runs": open,
+        "open_restores": restores,
         "progress": at_work,
         "last_good_run": last,
         "quarantined": quarantined,
@@ -56,7 +58,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
         }
         None => "owner       none".to_owned(),
     });
-    lines.push(format!("at work     {}", working(at_work.as_ref(), &open, view.owned())));
+    lines.push(format!("at work     {}", working(at_work.as_ref(), &open, &restores, view.owned())));
     lines.push(match &last {
         Some(run) => format!("last good   run {}, ended {}", run.run_id, time(run.finished_at)),
         None => "last good   none".to_owned(),
@@ -72,9 +74,12 @@ pub(super) async fn status(context: &Context) -> CliResult {
     Ok(Exit::Good)
 }
 
-fn working(at_work: Option<&Progress>, open: &[holdfast_model::ids::RunId], owned: bool) -> String {
+fn working(at_work: Option<&Progress>, open: &[RunId], restores: &[RestoreId], owned: bool) -> String {
     match (at_work.filter(|progress| progress.active), open.first()) {
         (Some(progress), _) => progress::line(progress),
+        (None, None) if owned && !restores.is_empty() => {
+            format!("restore {}", restores.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
         (None, None) => "nothing".to_owned(),
         (None, Some(run)) if owned => format!("run {run}"),
         (None, Some(run)) => format!("nothing; run {run} was interrupted: `holdfast resume` goes on with it"),

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::Context;
+use holdfast_model::ids::Position;
+use holdfast_model::run::{RunStatus, RunView, Trigger};
+
 use super::args::StopArgs;
 use super::door::{Door, holder};
 use super::exit::{CliError, CliResult, Exit};
+use super::output::printable;
+use super::{Context, errors};
 use crate::api::ErrorCode;
 use crate::api::commands::StopBackupServer;
 
@@ -26,6 +30,7 @@ pub(super) async fn stop(context: &Context, args: &StopArgs) -> CliResult {
         ));
     };
     let server = holder(context);
+    let before = context.view_if_there()?.map_or(Position::START, |view| view.log().head());
     door.ask(&StopBackupServer { grace_s: args.grace }).await?;
     context.output.note("the server stops");
     // It may back up once more before; how long that takes is its configuration's.
@@ -44,7 +49,27 @@ pub(super) async fn stop(context: &Context, args: &StopArgs) -> CliResult {
         }
         tokio::time::sleep(LOOK).await;
     }
-    context.output.value(&serde_json::json!({ "ok": true }))?;
-    context.output.line("the server has stopped")?;
-    Ok(Exit::Good)
+    let last = last_backup(context, before)?;
+    let good = last.as_ref().is_none_or(|run| run.status == RunStatus::Completed);
+    context.output.value(&serde_json::json!({ "ok": true, "last_backup": last }))?;
+    match &last {
+        None => context.output.line("the server has stopped")?,
+        Some(run) if good => context.output.line(format!("the server has stopped, after run {}", run.run_id))?,
+        Some(run) => {
+            let (status, why) = (run.status.as_str(), printable(run.error_summary.as_bytes()));
+            context
+                .output
+                .alert(format!("the server has stopped; run {}, which it made before, is {status}: {why}", run.run_id));
+        }
+    }
+    Ok(if good { Exit::Good } else { Exit::Warnings })
+}
+
+/// The run that the server made before it stopped, where it is configured to.
+fn last_backup(context: &Context, after: Position) -> Result<Option<RunView>, CliError> {
+    let Some(view) = context.view_if_there()? else { return Ok(None) };
+    let newest = view.history().newest_first().take_while(|entry| entry.requested > after);
+    let last = newest.into_iter().find(|entry| entry.trigger == Trigger::Shutdown).map(|entry| entry.run_id);
+    let run = last.map(|run_id| view.run(run_id)).transpose().map_err(errors::view)?;
+    Ok(run.and_then(|run| run.view(false)))
 }

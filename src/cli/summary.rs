@@ -73,7 +73,7 @@ pub(super) fn summarise(out: Output, view: &RunView, took: f64) -> CliResult {
             let reason = printable(reason.as_bytes());
             let next = match status {
                 RunStatus::Cancelled => format!(
-                    "What was whole by then: holdfast restore {id} --accept-incomplete. Start it again when it suits."
+                    "What was whole by then: holdfast restore {id} --accept-incomplete --target ./out. Start it again when it suits."
                 ),
                 _ => format!("`holdfast show {id}` says more."),
             };

@@ -30,11 +30,11 @@ use tokio::time::{sleep, timeout};
 use self::connection::Connection;
 pub use self::error::ClientError;
 pub use self::events::{Events, Heard, Notice};
-use crate::api::commands::{Hello, Subscribe};
+use crate::api::commands::{Hello, Ping, Subscribe};
 use crate::api::{ApiError, Channel, Command, ErrorCode, RawReply};
 
-/// How long an answer is waited for. Commands that take longer answer at once, and tell their end by an event.
-const ANSWER: Duration = Duration::from_secs(300);
+/// How long an answer is waited for before it is asked whether the other end is still there, and how long that answer is waited for.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// A connection to an engine. Clones share it; it is closed when the last one is dropped.
 #[derive(Clone)]
@@ -105,9 +105,15 @@ impl Client {
                 }
             }
         };
-        match timeout(ANSWER, asking).await {
-            Ok(reply) => reply,
-            Err(_) => Err(ClientError::Silent { command: command.to_owned(), waited: ANSWER }),
+        let mut asking = std::pin::pin!(asking);
+        loop {
+            if let Ok(reply) = timeout(ANSWER, &mut asking).await {
+                return reply;
+            }
+            // Some commands take their time: to read a run of terabytes again, for one.
+            if timeout(ANSWER, self.send(Ping::NAME, &Ping {})).await.is_err() {
+                return Err(ClientError::Silent { command: command.to_owned(), waited: ANSWER });
+            }
         }
     }
 

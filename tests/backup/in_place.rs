@@ -36,7 +36,7 @@ fn restore(home: &Home) -> Finished {
     home.holdfast(RESTORE).run()
 }
 
-const RESTORE: [&str; 5] = ["restore", "latest", "--participant", "db", "--in-place"];
+const RESTORE: [&str; 6] = ["restore", "latest", "--participant", "db", "--in-place", "--force"];
 
 /// The last event of the last restore that is in the log.
 fn last_of_restore(home: &Home) -> Value {

@@ -125,7 +125,7 @@ fn a_database_is_dumped_lost_and_brought_back() {
     let artifact = home.run_dir(&run).join("shop.dump.lz4");
 
     server.sql("shop", "DROP TABLE orders");
-    holdfast(&["restore", "latest", "--participant", "shop", "--in-place"]).expect(0);
+    holdfast(&["restore", "latest", "--participant", "shop", "--in-place", "--force"]).expect(0);
     assert_eq!(sum(), before, "brought back by its restore command");
 
     server.sql("shop", "UPDATE orders SET note = 'lost'");

@@ -170,7 +170,7 @@ fn every_command_finds_its_way_to_the_server() {
         (&json!("completed"), &json!(run)),
         "{restores}"
     );
-    let in_place = ["restore", "latest", "--participant", "gated", "--in-place"];
+    let in_place = ["restore", "latest", "--participant", "gated", "--in-place", "--force"];
     let config = home.beside("serve.toml");
     let restored = home.holdfast(in_place).args(["--config", config.to_str().unwrap()]).run();
     restored.expect(0).says("into participant gated").says("every byte verified");

@@ -301,7 +301,105 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
     hear("READY=1");
     process.signal(Signal::TERM);
     hear("STOPPING=1");
+    hear("EXTEND_TIMEOUT_USEC=20000000");
     process.wait().expect(0);
+}
+
+#[test]
+fn a_hang_up_without_a_configuration_changes_nothing() {
+    let home = Home::new();
+    small_tree(&home.beside("site"));
+    let mut server = Server::start(&home, &files(&home, "site"));
+    fs::remove_file(home.beside("serve.toml")).unwrap();
+    server.process.signal(Signal::HUP);
+    server.process.wait_for_json("the refusal", |line| line["message_type"] == "reload" && line["ok"] == false);
+    let rows = server.client().granted("GetBackupParticipants", json!({}))["rows"].clone();
+    assert_eq!((&rows[0]["name"], &rows[0]["configured"]), (&json!("site"), &json!(true)));
+    server.stop().expect(0);
+}
+
+#[test]
+fn one_that_waits_for_the_home_says_so_and_ends_when_it_is_told_to() {
+    let home = Home::new();
+    let server = Server::start(&home, "");
+    let config = Server::config(&home, "", "");
+    let mut second = home.holdfast(["--lock-wait", "100", "serve", "--config"]).arg(config).spawn();
+    second.wait_for_note("it waits", |line| line.contains("the home is in use") && line.contains("serve"));
+    second.signal(Signal::TERM);
+    second.wait().expect(0);
+    server.stop().expect(0);
+}
+
+#[test]
+fn a_last_backup_that_does_not_complete_is_how_the_server_ends() {
+    let home = Home::new();
+    let broken =
+        "[[participant]]\nname = \"broken\"\nkind = \"command\"\nartifact = \"b.txt\"\ncommand = [\"false\"]\n";
+    let server = Server::with(&home, broken, "backup_on_shutdown = true");
+    home.holdfast(["stop"]).run().expect(3).says("broken");
+    server.process.wait().expect(1);
+}
+
+#[test]
+fn an_admin_token_that_is_not_good_is_not_pointed_to() {
+    let home = Home::new();
+    let server = Server::start(&home, "");
+    home.holdfast(["token", "create", "second", "--role", "admin"]).run().expect(0);
+    home.holdfast(["token", "revoke", "admin"]).run().expect(0);
+    server.stop().expect(0);
+    let config = Server::config(&home, "", "");
+    let says = |what: &str| {
+        let mut process = home.holdfast(["--json", "serve", "--config"]).arg(&config).spawn();
+        let line = process.wait_for_json("the token", |line| line["message_type"] == "admin_token");
+        assert!(line["path"].is_null(), "{line}");
+        process.signal(Signal::TERM);
+        process.wait().expect(0).says(what);
+    };
+    says("");
+    home.holdfast(["token", "revoke", "second"]).run().expect(0);
+    says("holdfast token create NAME --role admin");
+}
+
+#[test]
+fn every_line_of_a_json_log_is_json() {
+    let home = Home::new();
+    small_tree(&home.beside("site"));
+    let server = Server::with(&home, &files(&home, "site"), "log = \"json\"\nbackup_on_shutdown = true");
+    server.client().granted("StartFullBackup", json!({}));
+    server.client().ask("GetBackupRun", json!({ "run_id": 7 }));
+    server.process.signal(Signal::HUP);
+    let stopped = server.stop();
+    stopped.expect(0);
+    let lines: Vec<Value> = stopped
+        .err()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}")))
+        .collect();
+    let done = lines.iter().find(|line| line["command"] == "StartFullBackup").expect("a line of the command");
+    assert_eq!((&done["level"], &done["principal"]), (&json!("INFO"), &json!("token:admin")), "{done}");
+    assert!(!stopped.err().contains("__token"));
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let home = Home::new();
+    small_tree(&home.beside("site"));
+    let config = Server::config(&home, &files(&home, "site"), "log_level = \"trace\"");
+    // Nobody takes anything from this pipe, which holds a page.
+    let fifo = home.beside("stderr");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    let pipe = fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    rustix::pipe::fcntl_setpipe_size(&pipe, 4096).unwrap();
+    let serve = home.holdfast(["--json", "serve", "--config"]).arg(config);
+    let process = serve.errors_into(&fifo).spawn();
+    let server = Server::listening(process, &home);
+    let mut client = server.client();
+    for _ in 0..500 {
+        client.ask("GetBackupRun", json!({ "run_id": "20260101-000000-000001" }));
+    }
+    assert_eq!(client.granted("StartFullBackup", json!({}))["status"], "completed");
+    server.stop().expect(0);
+    drop(pipe);
 }
 
 #[test]

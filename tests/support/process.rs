@@ -86,6 +86,12 @@ impl Invocation {
         self.env("LD_PRELOAD", library).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
     }
 
+    /// With standard error into a file, or whatever is there.
+    pub(crate) fn errors_into(self, path: &Path) -> Self {
+        let script = format!("exec \"$@\" 2>'{}'", path.display());
+        self.through("sh", ["-c", script.as_str(), "sh"])
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(self) -> Finished {
         self.spawn().wait()

@@ -158,7 +158,7 @@ Examples:
 
 A password is never taken from the command line: everybody on the machine could read it there.";
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 pub(in crate::cli) struct EndpointFields {
     /// Its address as host:port
     #[arg(long, value_name = "HOST:PORT")]
@@ -175,7 +175,7 @@ pub(in crate::cli) struct EndpointFields {
     /// Read the password from the first line of standard input
     #[arg(long)]
     pub(in crate::cli) password_stdin: bool,
-    /// Whether copies go there
+    /// Whether copies are to go there
     #[arg(long, value_name = "BOOL")]
     pub(in crate::cli) enable: Option<bool>,
     /// Of which runs: 0 every run, 1 full runs only

@@ -8,14 +8,24 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::errors;
 use crate::cli::exit::{CliError, Exit};
-use crate::engine::{Holdfast, new_token};
+use crate::engine::{Holdfast, new_token, token_hash};
 
 /// Longest file that is looked at, in bytes.
 const MAX_FILE: u64 = 1024;
 
+/// What there is of the first admin token.
+pub(super) enum FirstToken {
+    /// It lies there.
+    Lies(PathBuf),
+    /// It lies nowhere, or is not good any more; another admin has one that is.
+    Gone,
+    /// No admin has one that is good.
+    NoAdmin,
+}
+
 /// Where the first admin token lies. It is made where no token ever was; where a start before came only as far as the file, that one is
 /// taken.
-pub(super) async fn token(engine: &Holdfast) -> Result<PathBuf, CliError> {
+pub(super) async fn token(engine: &Holdfast) -> Result<FirstToken, CliError> {
     let path = engine.home().root().join("admin.token");
     let none = engine.read(|known| known.access.tokens().next().is_none()).await.map_err(errors::engine)?;
     if none {
@@ -31,7 +41,18 @@ pub(super) async fn token(engine: &Holdfast) -> Result<PathBuf, CliError> {
         let name = "admin".parse().map_err(|error| refuse(&path, &error))?;
         engine.register_token(name, Role::Admin, &token, None).await.map_err(errors::engine)?;
     }
-    Ok(path)
+    let hash = left(&path).map(|token| token_hash(token.expose_secret()));
+    let now = engine.now();
+    let look = engine.read(|known| {
+        let mut admins = known.access.tokens().filter(|token| token.role == Role::Admin && token.is_live(now));
+        let own = hash.is_some_and(|hash| known.access.tokens().any(|token| token.hash == hash && token.is_live(now)));
+        (own, admins.next().is_some())
+    });
+    Ok(match look.await.map_err(errors::engine)? {
+        (true, _) => FirstToken::Lies(path),
+        (false, true) => FirstToken::Gone,
+        (false, false) => FirstToken::NoAdmin,
+    })
 }
 
 fn refuse(path: &Path, error: &dyn std::fmt::Display) -> CliError {

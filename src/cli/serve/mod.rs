@@ -1,33 +1,45 @@
 //! `serve`: the engine as a server, until it is told to stop.
+//!
+//! Standard output has what a supervisor waits for: where it listens, and what became of a reload with `--json`. All that happens is told in
+//! the process's log, in its form.
 
 mod admin;
 mod service;
 
 use std::time::{Duration, Instant};
 
+use holdfast_log::owner::OwnerError;
 use holdfast_model::run::{Outcome, Trigger};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::admin::FirstToken;
 use self::service::Service;
 use super::exit::{CliError, CliResult, Exit};
 use super::interrupts::Interrupts;
 use super::{Context, config, errors, trace};
 use crate::api::Settings;
 use crate::config::Config;
-use crate::engine::{Backup, Holdfast};
+use crate::engine::{Backup, EngineError, Holdfast};
 use crate::server::{Addresses, Server};
 
 /// How long an engine that can record nothing any more still answers, before the process ends and its supervisor starts it anew.
 const LOST_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve(context: &Context) -> CliResult {
-    let service = Service::detect();
+    let service = Service;
     service.status("starting");
     let mut signals = Signals::new()?;
-    let start = context.start("serve", context.lock_wait, true);
-    let engine = Holdfast::start(&context.home, start).await.map_err(errors::engine)?;
-    engine.settled().iter().for_each(|line| context.output.note(line));
+    let engine = tokio::select! {
+        engine = own(context) => engine.map_err(errors::engine)?,
+        () = signals.again() => {
+            tracing::info!("told to stop before it had begun");
+            return Ok(Exit::Good);
+        }
+    };
+    engine.settled().iter().for_each(|line| tracing::info!("{line}"));
+    service.watch(engine.downgrade());
+    tokio::spawn(trace::tell_of_lost_lines());
     let mut server = match open(context, &engine).await {
         Ok(server) => server,
         Err(error) => {
@@ -48,9 +60,36 @@ pub(super) async fn serve(context: &Context) -> CliResult {
             Wish::Lost => break LOST_GRACE,
         }
     };
-    service.stopping();
-    stop(context, engine, server, &config, end, &mut signals).await
+    let limit = end
+        + STOPPING
+        + if config.server.backup_on_shutdown { config.server.backup_on_shutdown_within } else { Duration::ZERO };
+    let _stopping = service.stopping(limit);
+    stop(engine, server, &config, end, &mut signals).await
 }
+
+/// The home, once whoever else has it gives it back.
+async fn own(context: &Context) -> Result<Holdfast, EngineError> {
+    let start = |wait| Holdfast::start(&context.home, context.start("serve", wait, true));
+    match start(Duration::ZERO).await {
+        Err(EngineError::Owner(OwnerError::Held { holder, .. })) if !context.lock_wait.is_zero() => {
+            let seconds = context.lock_wait.as_secs();
+            match holder {
+                Some(holder) => tracing::warn!(
+                    pid = holder.pid,
+                    what = holder.what,
+                    seconds,
+                    "the home is in use: it is waited for"
+                ),
+                None => tracing::warn!(seconds, "the home is in use: it is waited for"),
+            }
+            start(context.lock_wait).await
+        }
+        started => started,
+    }
+}
+
+/// What a stop takes beside the grace and the last backup.
+const STOPPING: Duration = Duration::from_secs(30);
 
 /// Opens the doors and says where they are.
 async fn open(context: &Context, engine: &Holdfast) -> Result<Server, CliError> {
@@ -64,8 +103,22 @@ async fn open(context: &Context, engine: &Holdfast) -> Result<Server, CliError> 
         out.value(&json!({ "message_type": "listening", "door": door, "address": address }))?;
         out.line(format!("{door:<9} {address}"))?;
     }
-    out.value(&json!({ "message_type": "admin_token", "path": token }))?;
-    out.line(format!("{:<9} {}", "token", token.display()))?;
+    match &token {
+        FirstToken::Lies(path) => {
+            out.value(&json!({ "message_type": "admin_token", "path": path }))?;
+            out.line(format!("{:<9} {}", "token", path.display()))?;
+        }
+        FirstToken::Gone => {
+            out.value(&json!({ "message_type": "admin_token", "path": null }))?;
+            out.line(format!("{:<9} the first one was taken away; another admin's is good", "token"))?;
+        }
+        FirstToken::NoAdmin => {
+            out.value(&json!({ "message_type": "admin_token", "path": null }))?;
+            let how = "holdfast token create NAME --role admin";
+            out.line(format!("{:<9} no admin has one that is good: `{how}` makes one", "token"))?;
+            tracing::warn!("no admin has a token that is good: `{how}` makes one");
+        }
+    }
     for run in engine.resumed() {
         out.value(&json!({ "message_type": "resumed", "run_id": run.run_id }))?;
         out.line(format!("{:<9} run {}, which was interrupted", "resumes", run.run_id))?;
@@ -97,22 +150,30 @@ pub(super) fn settings(config: &Config) -> Settings {
 
 /// Takes the configuration over that lies there now. One that cannot be used changes nothing.
 fn reload(context: &Context, engine: &Holdfast, server: &mut Server, config: &mut Config) {
-    let new = match config::load(context.config_file.as_deref(), &context.home) {
+    let new = match config::reload(context.config_file.as_deref(), &context.home) {
         Ok(new) => new,
         Err(error) => {
             return tell(context, false, &format!("the configuration cannot be read, the one before stays: {error}"));
         }
     };
-    for key in config.needs_restart(&new) {
-        tell(context, false, &format!("{key} is taken over by a restart only"));
+    let refuse = |error: &dyn std::fmt::Display| {
+        tell(context, false, &format!("the configuration cannot be taken over, the one before stays: {error}"));
+    };
+    // All of it or nothing.
+    if let Err(error) = server.reload(&new.server) {
+        return refuse(&error);
     }
     if let Err(error) = engine.reconfigure(&new) {
-        return tell(context, false, &format!("the configuration cannot be taken over, the one before stays: {error}"));
+        if let Err(error) = server.reload(&config.server) {
+            tracing::error!(%error, "the doors cannot go back to their settings before");
+        }
+        return refuse(&error);
     }
     engine.desk().set(settings(&new));
     trace::reload(&new.server);
-    if let Err(error) = server.reload(&new.server) {
-        tell(context, false, &format!("the doors go on with the settings before: {error}"));
+    // What runs is what it was started with, whatever was read since.
+    for key in context.config.needs_restart(&new) {
+        tell(context, false, &format!("{key} is taken over by a restart only"));
     }
     tell(context, true, "the configuration was read again");
     *config = new;
@@ -125,26 +186,19 @@ fn tell(context: &Context, ok: bool, what: &str) {
         false => tracing::error!("{what}"),
     }
     let _ = context.output.value(&json!({ "message_type": "reload", "ok": ok, "message": what }));
-    if ok { context.output.note(what) } else { context.output.alert(what) }
 }
 
 /// Takes no new work, makes the last backup where that is wished for, gives what is at work its grace, and ends. What is open then is
 /// resumed by the next start.
-async fn stop(
-    context: &Context,
-    engine: Holdfast,
-    server: Server,
-    config: &Config,
-    grace: Duration,
-    signals: &mut Signals,
-) -> CliResult {
+async fn stop(engine: Holdfast, server: Server, config: &Config, grace: Duration, signals: &mut Signals) -> CliResult {
     engine.desk().life().drain(grace);
-    context.output.note("stopping: no new work is taken; once more stops at once");
+    tracing::info!("stopping: no new work is taken; once more stops at once");
     let lost = engine.is_lost();
+    let mut exit = Exit::Good;
     let ending = async {
         server.drain().await;
         if config.server.backup_on_shutdown && lost.is_none() {
-            last_backup(context, &engine, config.server.backup_on_shutdown_within).await;
+            exit = last_backup(&engine, config.server.backup_on_shutdown_within).await;
         }
         let until = Instant::now() + grace;
         // Clients stay to see how what is at work ends.
@@ -163,26 +217,34 @@ async fn stop(
         return Err(CliError::new(Exit::Failed, "LOG_LOST", reason, next));
     }
     if !ended {
-        context.output.note("a run is open: the next start resumes it");
+        tracing::warn!("a run is open: the next start resumes it");
     }
-    Ok(Exit::Good)
+    Ok(exit)
 }
 
-/// The run of a stop, after what is open has ended; all within a limit.
-async fn last_backup(context: &Context, engine: &Holdfast, within: Duration) {
+/// The run of a stop, after what is open has ended; all within a limit. What comes of it is how the process ends.
+async fn last_backup(engine: &Holdfast, within: Duration) -> Exit {
     let backup = async {
         engine.drain(within).await;
         let handle = engine.back_up(Backup::full().trigger(Trigger::Shutdown)).await?;
-        context.output.note(format!("run {} before the stop", handle.run_id));
+        tracing::info!(run_id = %handle.run_id, "a run before the stop");
         engine.wait(handle).await
     };
     match tokio::time::timeout(within, backup).await {
-        Ok(Ok(run)) if run.outcome() == Some(Outcome::Completed) => {}
+        Ok(Ok(run)) if run.outcome() == Some(Outcome::Completed) => Exit::Good,
         Ok(Ok(run)) => {
-            context.output.alert(format!("the run before the stop did not complete: {}", run.error_summary()));
+            let partial = run.outcome() == Some(Outcome::Partial);
+            tracing::error!(error = run.error_summary(), "the run before the stop did not complete");
+            if partial { Exit::Warnings } else { Exit::Failed }
         }
-        Ok(Err(error)) => context.output.alert(format!("no run before the stop: {error}")),
-        Err(_) => context.output.alert("the run before the stop took too long: the next start resumes it"),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "no run before the stop");
+            Exit::Failed
+        }
+        Err(_) => {
+            tracing::error!("the run before the stop took too long: the next start resumes it");
+            Exit::Failed
+        }
     }
 }
 

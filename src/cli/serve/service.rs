@@ -3,30 +3,47 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::engine::WeakHoldfast;
+
+/// How often more time is asked for while the server stops, and how much of it.
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
+const EXTEND_BY: Duration = Duration::from_secs(20);
 
 pub(super) struct Service;
 
 impl Service {
-    /// Begins to answer the watchdog, where there is one.
-    pub(super) fn detect() -> Self {
-        if let Some(every) = sd_notify::watchdog_enabled() {
-            tokio::spawn(async move {
-                let mut tick = tokio::time::interval((every / 2).max(Duration::from_millis(100)));
-                loop {
-                    tick.tick().await;
-                    tell(&[NotifyState::Watchdog]);
-                }
-            });
-        }
-        Self
-    }
-
     pub(super) fn status(&self, what: &str) {
         tell(&[NotifyState::Status(what)]);
     }
 
     pub(super) fn ready(&self, what: &str) {
         tell(&[NotifyState::Ready, NotifyState::Status(what)]);
+    }
+
+    /// Answers the watchdog, where there is one, as long as the engine answers: its actors, and what is read of the log.
+    pub(super) fn watch(&self, engine: WeakHoldfast) {
+        let Some(limit) = sd_notify::watchdog_enabled() else { return };
+        let every = (limit / 3).max(Duration::from_millis(100));
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(every);
+            loop {
+                tick.tick().await;
+                // Where it is gone, the server is about to end, and that has a limit of its own.
+                let answers = async {
+                    if let Some(engine) = engine.upgrade() {
+                        engine.open_run().await;
+                        let _ = engine.read(|_| ()).await;
+                    }
+                };
+                match timeout(every, answers).await {
+                    Ok(()) => tell(&[NotifyState::Watchdog]),
+                    Err(_) => tracing::error!("the engine does not answer, and so the watchdog is not answered"),
+                }
+            }
+        });
     }
 
     pub(super) fn reloading(&self) {
@@ -36,8 +53,27 @@ impl Service {
         }
     }
 
-    pub(super) fn stopping(&self) {
+    /// Says that the server stops, and that this may take so long: more than what is configured for the unit, where a backup comes first.
+    pub(super) fn stopping(&self, within: Duration) -> Stopping {
         tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        let until = Instant::now() + within;
+        let extending = tokio::spawn(async move {
+            let by = u32::try_from(EXTEND_BY.as_micros()).unwrap_or(u32::MAX);
+            while Instant::now() < until {
+                tell(&[NotifyState::ExtendTimeoutUsec(by)]);
+                tokio::time::sleep(EXTEND_EVERY).await;
+            }
+        });
+        Stopping(extending.abort_handle())
+    }
+}
+
+/// Asks for more time until it is dropped.
+pub(super) struct Stopping(AbortHandle);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
