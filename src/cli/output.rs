@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
 pub(super) use holdfast_model::figures::{count, counted, seconds, size};
 use holdfast_model::run::RunStatus;
 use serde::Serialize;
 
 use super::exit::{CliError, Exit};
+
+/// Spaces between two columns.
+const BETWEEN: usize = 2;
 
 /// Where output goes and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -77,29 +78,43 @@ pub(super) fn time(seconds: i64) -> String {
     }
 }
 
-/// Columns under a header, each as wide as its widest cell. On a terminal long cells go over several lines, so that a row keeps within its
-/// width; elsewhere each row is one line, for what reads lines.
+/// Columns under a header, each as wide as its widest cell. On a terminal the last columns that it has no room for go to lines of their own,
+/// below their row: nothing is broken in the middle, so that ids can be copied. Elsewhere a row is one line, for what reads lines.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table_within(terminal_width(), header, rows)
 }
 
-fn table_within(width: Option<u16>, header: &[&str], rows: &[Vec<String>]) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header.to_vec()).add_rows(rows.to_vec());
-    match width {
-        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
+fn table_within(room: Option<usize>, header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(header.get(column).map(|title| title.len())).max().unwrap_or(0)
     };
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let ends = widths.iter().scan(0, |end, width| {
+        *end += width + BETWEEN;
+        Some(*end - BETWEEN)
+    });
+    let beside = ends.take_while(|end| room.is_none_or(|room| *end <= room)).count().max(1);
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells.take(beside).zip(&widths).map(|(cell, width)| format!("{cell:<0$}", width + BETWEEN));
+        padded.collect::<String>().trim_end().to_owned()
+    };
+    let mut lines = vec![line(&mut header.iter().copied())];
+    for row in rows {
+        lines.push(line(&mut row.iter().map(String::as_str)));
+        let below = header.iter().zip(row).skip(beside).filter(|(_, cell)| !cell.is_empty());
+        lines.extend(below.map(|(title, cell)| match *title {
+            "" => format!("    {cell}"),
+            title => format!("    {}: {cell}", title.to_lowercase()),
+        }));
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    lines.join("\n")
 }
 
 /// How many columns the terminal has that standard output is.
-fn terminal_width() -> Option<u16> {
+fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    (size.ws_col > 0).then_some(size.ws_col)
+    (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
 /// A path as one printable line: control characters and bytes that are no UTF-8 escaped.
@@ -141,6 +156,7 @@ mod tests {
     fn a_table_lines_up() {
         let rows = vec![vec!["1".to_owned(), "long cell".to_owned()], vec!["22".to_owned(), "x".to_owned()]];
         assert_eq!(table_within(None, &["ID", "B"], &rows), "ID  B\n1   long cell\n22  x");
-        assert_eq!(table_within(Some(10), &["ID", "B"], &rows), "ID  B\n1   long\n    cell\n22  x");
+        assert_eq!(table_within(Some(13), &["ID", "B"], &rows), "ID  B\n1   long cell\n22  x");
+        assert_eq!(table_within(Some(12), &["ID", "B"], &rows), "ID\n1\n    b: long cell\n22\n    b: x");
     }
 }
