@@ -46,7 +46,7 @@ pub struct ParticipantRow {
     pub last_run: Option<RunId>,
     /// How that one stands: its status, `open` or `deleted`.
     pub last_run_status: String,
-    /// The last run it was good in.
+    /// The last run it was good in, but for those whose files were not as recorded when they were last read again.
     pub last_good_run: Option<RunId>,
     /// How that one stands.
     pub last_good_run_status: String,
@@ -100,7 +100,10 @@ pub(crate) fn rows(defined: Vec<Defined>, history: &History, open: &[Run], owned
         let unused = Participant::default();
         let state = known.get(&name).unwrap_or(&unused);
         let retry = open.iter().filter_map(|run| run.participant(&name)?.retry_at).min();
+        let (last_good_run, last_good_at) = history.last_good(&name).unzip();
         let mut row = ParticipantRow::of(name, defined.as_ref(), state, owned);
+        row.last_good_run = last_good_run;
+        row.last_good_at = last_good_at.map_or(0, |at| at.seconds());
         row.last_run_status = stands(history, row.last_run);
         row.last_good_run_status = stands(history, row.last_good_run);
         row.next_retry = retry.map_or(0, |at| at.seconds());
@@ -111,7 +114,6 @@ pub(crate) fn rows(defined: Vec<Defined>, history: &History, open: &[Run], owned
 
 impl ParticipantRow {
     fn of(name: ParticipantName, defined: Option<&Defined>, state: &Participant, owned: bool) -> Self {
-        let (last_good_run, last_good_at) = state.last_good().unzip();
         let (last_error, last_failed_at) = state.last_failure().unzip();
         let descriptor = defined.map(|one| &one.descriptor);
         Self {
@@ -130,9 +132,9 @@ impl ParticipantRow {
             failures: state.failures_in_a_row(),
             last_run: state.last_run(),
             last_run_status: String::new(),
-            last_good_run,
+            last_good_run: None,
             last_good_run_status: String::new(),
-            last_good_at: last_good_at.map_or(0, |at| at.seconds()),
+            last_good_at: 0,
             last_error: last_error.map(ToString::to_string).unwrap_or_default(),
             last_failed_at: last_failed_at.map_or(0, |at| at.seconds()),
             next_retry: 0,
