@@ -1,5 +1,7 @@
 //! Errors of the engine as errors of commands.
 
+use serde_json::json;
+
 use super::error::{ApiError, ErrorCode};
 use crate::engine::EngineError;
 
@@ -14,13 +16,30 @@ impl From<EngineError> for ApiError {
             "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
             "NO_PARTICIPANTS" => ErrorCode::InvalidData,
             "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
-            "ENGINE_STOPPED" => ErrorCode::Draining,
+            "ENGINE_STOPPED" | "LOG_CLOSED" => ErrorCode::Draining,
+            "PROJECTION_BEHIND" => ErrorCode::Busy,
+            "LOG_POISONED" => ErrorCode::LogLost,
+            "NO_SPACE" | "NOT_RECORDED" | "RESTORE_NOT_CLAIMED" | "SECRETS_IO" | "STORAGE_FULL" | "STORAGE_IO" => {
+                ErrorCode::StorageUnavailable
+            }
             _ => ErrorCode::Internal,
         });
         let mut told = Self::new(code, error.to_string());
-        // Who reads it, or works on it, has an end.
-        let passes = matches!(code, ErrorCode::Draining | ErrorCode::LogUnreadable | ErrorCode::RestoreAlreadyRunning);
-        told.retryable = passes || error.code() == "BACKUP_RUN_IN_USE";
+        // Who reads it, works on it, or fills the disk, has an end.
+        told.retryable = matches!(
+            code,
+            ErrorCode::Draining
+                | ErrorCode::LogUnreadable
+                | ErrorCode::RestoreAlreadyRunning
+                | ErrorCode::BackupAlreadyRunning
+                | ErrorCode::StorageUnavailable
+                | ErrorCode::Busy
+        ) || error.code() == "BACKUP_RUN_IN_USE";
+        told.detail = match &error {
+            EngineError::Restoring { restore_id, .. } => Some(json!({ "active_restore_id": restore_id.to_string() })),
+            EngineError::BackupAtWork(run_id) => Some(json!({ "active_run_id": run_id })),
+            _ => None,
+        };
         told
     }
 }

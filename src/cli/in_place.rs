@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use holdfast_log::owner::OwnerError;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
-use holdfast_model::restore::{RestoreCompletedV1, RestoreStatus, RestoreView};
+use holdfast_model::restore::{RestoreCompletedV1, RestoreStatus, RestoreView, Safety};
 
 use super::args::RestoreArgs;
 use super::door::{Door, holder, is_server};
@@ -21,13 +21,15 @@ use super::runs::said;
 use super::watcher::{Watcher, cancel_on_signal};
 use super::{Context, browse, errors};
 use crate::api::ErrorCode;
-use crate::api::commands::{GetRestoreRun, Safety, StartRestoreRun};
+use crate::api::commands::{GetRestoreRun, StartRestoreRun};
 use crate::api::text::Reason;
 use crate::client::ClientError;
 use crate::command::{Finished, Launcher};
-use crate::engine::{EngineError, Holdfast, InPlaceRecord, InPlaceWork, restore_failure};
+use crate::engine::{Asked, EngineError, Holdfast, InPlaceRecord, InPlaceWork, in_place_failure};
 use crate::restore::{InPlace, RestoreError};
 
+/// Whoever restores on the machine itself says by --in-place that nothing uses the data.
+const ASKED: Asked = Asked { force: true, safety: Safety::None };
 /// How often it is looked how far a server has come.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -72,7 +74,7 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     if let Some(record) = record {
         let end = match &result {
             Ok(Ok(_)) => Ok(RestoreCompletedV1 { files: 0, bytes, warnings: 0 }),
-            Ok(Err(error)) => Err(restore_failure(error)),
+            Ok(Err(error)) => Err(in_place_failure(error, begun.load(Ordering::Acquire))),
             Err(panic) => Err(Failure::new(FailureKind::Fatal, &panic.code, &panic.message)),
         };
         record.end(context, end).await;
@@ -106,12 +108,13 @@ async fn by_the_server(
         run_id,
         participants: vec![participant.clone()],
         dry_run: false,
-        // As without a server: whoever restores on the machine itself says so by --in-place.
-        force: true,
-        safety: Safety::None,
+        force: ASKED.force,
+        safety: ASKED.safety,
         accept_incomplete: args.accept_incomplete,
         wait: false,
         reason: Reason::default(),
+        target: None,
+        overwrite: None,
     };
     let until = Instant::now() + context.lock_wait;
     let busy = [ErrorCode::BackupAlreadyRunning, ErrorCode::RestoreAlreadyRunning];
@@ -196,7 +199,7 @@ impl Record {
             engine.stop().await;
             return Err(CliError::new(Exit::Busy, "COMMAND_NOT_ENDED", left, "End it, then restore again."));
         }
-        match engine.begin_in_place(run_id, participant).await {
+        match engine.begin_in_place(run_id, participant, ASKED).await {
             Ok(record) => Ok(Some(Self { engine, record })),
             Err(error) => {
                 engine.stop().await;

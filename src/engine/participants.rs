@@ -24,11 +24,9 @@ pub struct ParticipantRow {
     pub critical: bool,
     /// What it is: `files`, `command`, `module`; `-` for one that is only remembered.
     pub kind: String,
-    /// Whether its artifacts can be restored by Holdfast.
+    /// Whether `StartRestoreRun` restores it: into where it came from. Files go into a folder, by `holdfast restore --target`.
     pub restore_supported: bool,
-    /// Whether they can be restored into where they came from, by `StartRestoreRun`.
-    pub restore_in_place_supported: bool,
-    /// Whether its own code can say what a restore would do.
+    /// Whether `StartRestoreRun` says without restoring what it would do.
     pub dry_run_supported: bool,
     /// Whether it can be held at one instant together with others.
     pub barrier_supported: bool,
@@ -74,7 +72,6 @@ pub struct DeadlinesRow {
 /// A participant that is defined, and what can be restored of it.
 pub(crate) struct Defined {
     descriptor: Descriptor,
-    restore: bool,
     in_place: bool,
 }
 
@@ -86,7 +83,7 @@ pub(crate) fn defined(config: &Config) -> Vec<Defined> {
 fn define(descriptor: Descriptor, config: &Config) -> Defined {
     let source = config.participants.iter().find(|one| one.descriptor.name == descriptor.name).map(|one| &one.source);
     let in_place = matches!(source, Some(Source::Command(definition)) if definition.restore.is_some());
-    Defined { restore: in_place || matches!(source, Some(Source::Files(_))), in_place, descriptor }
+    Defined { in_place, descriptor }
 }
 
 /// The rows of those that are defined, and then of those that are only remembered. `open` are the open runs; `owned` says whether a
@@ -121,9 +118,8 @@ impl ParticipantRow {
             configured: descriptor.is_some(),
             critical: descriptor.is_some_and(|descriptor| descriptor.critical),
             kind: descriptor.map_or("-", |descriptor| &descriptor.kind).to_owned(),
-            restore_supported: defined.is_some_and(|one| one.restore),
-            restore_in_place_supported: defined.is_some_and(|one| one.in_place),
-            dry_run_supported: false,
+            restore_supported: defined.is_some_and(|one| one.in_place),
+            dry_run_supported: defined.is_some_and(|one| one.in_place),
             barrier_supported: false,
             depends_on: descriptor.map(|descriptor| descriptor.depends_on.clone()).unwrap_or_default(),
             deadlines: descriptor.map(DeadlinesRow::of),

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use holdfast::blocking;
 use holdfast::engine::{Backup, EngineError, Projections, token_hash};
 use holdfast::model::access::Role;
-use holdfast::model::audit::{AuditCommand, CommandOutcome, CommandRecordedV1};
+use holdfast::model::audit::{AuditCommand, CommandOutcome, CommandRecordedV2};
 use holdfast::model::codec::Origin;
 use holdfast::model::endpoint::EndpointConfigV1;
 use holdfast::model::event::{AuditEvent, Event};
@@ -127,9 +127,10 @@ fn who_acts_is_recorded_with_what_he_did() {
     let engine = started(&home);
     let origin = Origin { principal: "token:ci".into(), correlation_id: Uuid::from_u128(77) };
     let ada = engine.handle().acting_for(origin);
-    let recorded = CommandRecordedV1 {
+    let recorded = CommandRecordedV2 {
         command: "SetMaintenance".into(),
         role: "manager".into(),
+        token_id: None,
         door: "http".into(),
         source: "127.0.0.1:1".into(),
         outcome: CommandOutcome::Done,

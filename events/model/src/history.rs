@@ -12,7 +12,7 @@ use self::keys::Keys;
 
 use crate::aggregate::Aggregate;
 use crate::codec::Envelope;
-use crate::event::{Event, RestoreEvent, RunEvent};
+use crate::event::{Event, RestoreEvent, RunEvent, SystemEvent};
 use crate::ids::{ParticipantName, Position, RestoreId, RunId, Timestamp};
 use crate::participant::Participant;
 use crate::run::{Outcome, RunType, Trigger};
@@ -71,6 +71,7 @@ pub struct History {
     restore_ends: BTreeMap<Position, RestoreId>,
     participants: BTreeMap<ParticipantName, Participant>,
     highest_counter: u32,
+    stopped: bool,
     folded_to: Position,
 }
 
@@ -113,6 +114,8 @@ impl History {
                 }
             }
             Event::RestoreEvent(event) => self.apply_restore(event, envelope),
+            Event::SystemEvent(SystemEvent::EngineStopped(_)) => self.stopped = true,
+            Event::SystemEvent(SystemEvent::EngineStarted(_)) => self.stopped = false,
             Event::ParticipantEvent(event) => {
                 if let Some(name) = envelope.stream.participant_name() {
                     self.participants.entry(name).or_default().apply(event, &envelope.moment());
@@ -154,6 +157,12 @@ impl History {
     #[must_use]
     pub fn folded_to(&self) -> Position {
         self.folded_to
+    }
+
+    /// Whether the last process that worked on runs was stopped in good order while some were open.
+    #[must_use]
+    pub fn was_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The highest counter of any run id, also of deleted runs.

@@ -4,30 +4,29 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_model::access::Role;
-use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
-use holdfast_model::restore::{RestoreStatus, RestoreView};
+use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::restore::{RestoreStatus, RestoreView, RestoredParticipant, Safety};
 use holdfast_model::run::{ParticipantStatus, Retained, Run, RunStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use uuid::Uuid;
+use serde_json::{Value, json};
 
 use super::get_restore_runs::restore;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
-use crate::engine::EngineError;
+use crate::engine::Asked;
 use crate::restore::{RestoreError, RunSource};
 
-/// Restores participants of a run into where they came from, and answers with the restore: after its end, however that was (its `status`
-/// says it), or at once where `wait` is false.
+/// Restores participants of a run into where they came from, and answers with the restore: after its end, or at once where `wait` is
+/// false.
 ///
 /// What this version restores in place is one participant at a time whose configuration has a `restore` command: the whole artifact is
 /// read and found as recorded before the command is begun, and is checked again while the command takes it. Several participants would
 /// have to be restored all or none, and a safety snapshot of the state before cannot be taken yet: what asks for either is refused with
 /// RESTORE_NOT_SUPPORTED, and so is the default `safety` of `required`. With `best_effort` or `none` the restore is made without one.
 ///
-/// A `dry_run` answers what would be restored, after the same checks of the run, the participants and the safety; it touches and records
-/// nothing, and asks for no maintenance.
+/// A `dry_run` answers what would be restored, after the same checks of the run, the participants and the safety; it touches nothing, is
+/// not kept as a restore and has no `restore_id`, and asks for no maintenance.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct StartRestoreRun {
     /// The run to take the bytes from.
@@ -54,33 +53,18 @@ pub struct StartRestoreRun {
     /// Why, for the record.
     #[serde(default)]
     pub reason: Reason,
+    /// A folder to restore into. It is known, so that nobody takes it for one that was heeded, and refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub target: Option<Value>,
+    /// Whether what is in the way there is replaced. The same holds for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub overwrite: Option<Value>,
 }
 
 fn yes() -> bool {
     true
-}
-
-/// What is kept of the state before a restore.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Safety {
-    /// A snapshot of it, or nothing is restored.
-    #[default]
-    Required,
-    /// A snapshot of it where one can be taken.
-    BestEffort,
-    /// Nothing.
-    None,
-}
-
-impl Safety {
-    fn as_str(self) -> &'static str {
-        match self {
-            Safety::Required => "required",
-            Safety::BestEffort => "best_effort",
-            Safety::None => "none",
-        }
-    }
 }
 
 impl Command for StartRestoreRun {
@@ -95,12 +79,19 @@ impl Command for StartRestoreRun {
         ErrorCode::MaintenanceRequired,
         ErrorCode::RestoreAlreadyRunning,
         ErrorCode::BackupAlreadyRunning,
+        ErrorCode::RestoreFailed,
     ];
     type Answer = RestoreView;
 
     fn check(&self) -> Result<(), ApiError> {
         if self.participants.len() > holdfast_model::run::MAX_PARTICIPANTS {
-            return Err(ApiError::field("participants", "there are more than a run may have"));
+            return Err(ApiError::field("participants", "must be no more than a run may have"));
+        }
+        for (field, said) in [("target", &self.target), ("overwrite", &self.overwrite)] {
+            if said.is_some() {
+                let rule = "must be left out: StartRestoreRun restores in place; `holdfast restore --target` restores into a folder";
+                return Err(ApiError::field(field, rule));
+            }
         }
         Ok(())
     }
@@ -130,14 +121,20 @@ impl Command for StartRestoreRun {
             let text = "a restore in place needs maintenance: SetMaintenance, or `force` where nothing uses the data";
             return Err(ApiError::new(ErrorCode::MaintenanceRequired, text));
         }
-        let (restore_id, mut ended) = call.engine.restore_in_place(source, participant).await.map_err(begun_not)?;
+        let asked = Asked { force: self.force, safety: self.safety };
+        let (restore_id, mut ended) = call.engine.restore_in_place(source, participant, asked).await?;
         call.accepted(&[("restore_id", restore_id.to_string())]).await?;
         if !self.wait {
             return Ok(Reply::accepted(restore(call, restore_id).await?));
         }
         // It ends with the command's own deadline; where its task is gone, what is recorded is the answer.
         let _ = ended.wait_for(|ended| *ended).await;
-        Ok(restore(call, restore_id).await?.into())
+        let view = restore(call, restore_id).await?;
+        if view.status == RestoreStatus::Completed {
+            return Ok(view.into());
+        }
+        let text = format!("restore {restore_id} ended {}: {}", view.status.as_str(), view.error_summary);
+        Err(ApiError::new(ErrorCode::RestoreFailed, text).with_detail(json!(view)))
     }
 }
 
@@ -186,8 +183,7 @@ impl StartRestoreRun {
     /// The one participant that is to be restored, where that can be done as it was asked for.
     async fn supported(&self, call: &Call, wanted: &BTreeSet<ParticipantName>) -> Result<ParticipantName, ApiError> {
         let rows = call.engine.participant_rows().await?;
-        let takes_back =
-            |name: &&ParticipantName| rows.iter().any(|row| row.name == **name && row.restore_in_place_supported);
+        let takes_back = |name: &&ParticipantName| rows.iter().any(|row| row.name == **name && row.restore_supported);
         let refused = |names: Vec<&ParticipantName>, text: &str| {
             let detail = json!({ "participants": names });
             Err(ApiError::new(ErrorCode::RestoreNotSupported, text).with_detail(detail))
@@ -236,12 +232,16 @@ impl StartRestoreRun {
     /// What a restore would be, told without one.
     fn planned(&self, call: &Call, run: &Run, participant: &ParticipantName) -> Result<RestoreView, ApiError> {
         let view = run.view(true).ok_or_else(|| super::get_backup_run::not_found(self.run_id))?;
-        let mut participants = view.participants;
-        participants.retain(|one| one.name == participant.as_str());
+        let backed_up = view.participants.into_iter().find(|one| one.name == participant.as_str());
+        let artifacts = backed_up.map(|one| one.artifacts).unwrap_or_default();
         let now = call.engine.now().seconds();
-        let bytes = participants.iter().flat_map(|one| &one.artifacts).map(|artifact| artifact.content_bytes).sum();
+        let bytes = artifacts.iter().map(|artifact| artifact.content_bytes).sum();
+        // How the dry run of it went, not how its backup did.
+        let of = call.engine.restored(participant);
+        let mut row = RestoredParticipant::new(&of, ParticipantStatus::Completed, now, now);
+        row.participant.artifacts = artifacts;
         Ok(RestoreView {
-            restore_id: RestoreId(Uuid::now_v7()).to_string(),
+            restore_id: String::new(),
             source_run_id: self.run_id.to_string(),
             dry_run: true,
             force: self.force,
@@ -251,23 +251,11 @@ impl StartRestoreRun {
             started_at: now,
             finished_at: now,
             error_summary: String::new(),
-            participants,
+            participants: vec![row],
             target: format!("participant {participant}, in place"),
             files: 0,
             bytes,
             warnings: 0,
         })
     }
-}
-
-/// Why a restore did not begin.
-fn begun_not(error: EngineError) -> ApiError {
-    let detail = match &error {
-        EngineError::Restoring { restore_id, .. } => json!({ "active_restore_id": restore_id.to_string() }),
-        EngineError::BackupAtWork(run_id) => json!({ "active_run_id": run_id }),
-        _ => return error.into(),
-    };
-    let mut told = ApiError::from(error).with_detail(detail);
-    told.retryable = true;
-    told
 }
