@@ -43,3 +43,26 @@ impl From<EngineError> for ApiError {
         told
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_log::AppendError;
+
+    use super::*;
+    use crate::api::Door;
+
+    #[test]
+    fn a_full_disk_is_told_as_what_it_is_and_where_it_is_to_this_machine_alone() {
+        let full = || EngineError::Append(AppendError::NoSpace { reason: "/srv/home/log: no space left".into() });
+        let told = ApiError::from(full());
+        assert_eq!((told.code, told.code.status(), told.retryable), (ErrorCode::StorageUnavailable, 503, true));
+        assert!(told.clone().told_to(Door::Socket).message.contains("/srv/home/log"));
+        for door in [Door::Tcp, Door::WebSocket, Door::Http] {
+            let told = told.clone().told_to(door);
+            assert_eq!(told.message, ErrorCode::StorageUnavailable.meaning());
+        }
+        let unknown = EngineError::Append(AppendError::OutcomeUnknown { reason: "it went away".into() });
+        let told = ApiError::from(unknown);
+        assert_eq!((told.code, told.retryable), (ErrorCode::OutcomeUnknown, false));
+    }
+}

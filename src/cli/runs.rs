@@ -34,7 +34,7 @@ fn latest_of<'a>(
         }
         damaged.push(entry);
     }
-    Ok((None, damaged))
+    Ok((damaged.first().copied(), Vec::new()))
 }
 
 /// Why `latest` is not this run, in a word.
@@ -48,8 +48,14 @@ fn because(entry: &RunEntry) -> &'static str {
     }
 }
 
-/// Says which run `latest` is where newer ones were passed over.
+/// Says which run `latest` is where newer ones were passed over, or where it is not what it was.
 fn tell_passed(out: Output, latest: &RunEntry, passed: &[&RunEntry]) {
+    if latest.damaged {
+        out.note(format!(
+            "latest is {}, which was found damaged when it was last verified: there is no better",
+            latest.run_id
+        ));
+    }
     if passed.is_empty() {
         return;
     }
@@ -57,19 +63,6 @@ fn tell_passed(out: Output, latest: &RunEntry, passed: &[&RunEntry]) {
     let more = if passed.len() > newer.len() { ", …" } else { "" };
     let passed_over = counted(passed.len() as u64, "newer run");
     out.note(format!("latest is {}; passed over {passed_over}: {}{more}", latest.run_id, newer.join(", ")));
-}
-
-/// What is said where there is no run that `latest` could be.
-fn none_good(passed: &[&RunEntry]) -> CliError {
-    let damaged = passed.iter().any(|entry| entry.damaged);
-    let (message, next) = if damaged {
-        let next = "`holdfast runs --status completed` lists them: name one, and what is whole in it can still be taken; \
-                    `holdfast backup` makes another.";
-        ("every completed run was found damaged when it was last verified", next)
-    } else {
-        ("there is no completed run", "`holdfast runs` lists all of them; `holdfast backup PATH` makes one.")
-    };
-    CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", message, next)
 }
 
 /// The same; `latest` of a participant is the newest run that has it.
@@ -84,11 +77,17 @@ pub(super) fn find_with(
         RunArg::Latest => {
             let of_participant = participant.map(|participant| latest_of(view, participant)).transpose()?;
             let (latest, passed) = match of_participant {
-                Some((None, passed)) if !passed.is_empty() => return Err(none_good(&passed)),
                 Some((Some(latest), passed)) => (Some(latest), passed),
                 Some((None, _)) | None => view.history().latest(),
             };
-            let latest = latest.ok_or_else(|| none_good(&passed))?;
+            let latest = latest.ok_or_else(|| {
+                CliError::new(
+                    Exit::NoSuchRun,
+                    "BACKUP_RUN_NOT_FOUND",
+                    "there is no completed run",
+                    "`holdfast runs` lists all of them; `holdfast backup PATH` makes one.",
+                )
+            })?;
             tell_passed(out, latest, &passed);
             latest.run_id
         }

@@ -239,11 +239,14 @@ impl History {
 
     /// The newest good run that is kept, and the newer ones that were passed over for it, the newest first. A run of some participants,
     /// or of what was named for it alone, is passed over for one of all that is configured: it does not stand for what the other holds.
+    /// Where every completed run was found damaged it is the newest of them: [`RunEntry::is_good`] tells.
     #[must_use]
     pub fn latest(&self) -> (Option<&RunEntry>, Vec<&RunEntry>) {
         let kept = || self.newest_first().filter(|entry| !entry.deleted);
         let good = || kept().filter(|entry| entry.is_good());
+        let completed = |entry: &&RunEntry| entry.outcome == Some(Outcome::Completed);
         let latest = good().find(|entry| !entry.scoped && !entry.ad_hoc).or_else(|| good().next());
+        let latest = latest.or_else(|| kept().find(completed));
         let passed = kept().take_while(|entry| latest.is_none_or(|latest| entry.run_id != latest.run_id));
         (latest, passed.collect())
     }

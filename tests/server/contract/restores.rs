@@ -1,12 +1,13 @@
 //! Restores in place.
 
 use std::fs;
+use std::time::Duration;
 
 use holdfast::model::access::Role;
 use serde_json::{Value, json};
 
 use super::world::{Mode, World, with};
-use crate::support::text;
+use crate::support::{DEADLINE, text};
 
 pub(crate) fn cases(world: &World) {
     let mut manager = world.remote(Some(Role::Manager));
@@ -15,6 +16,13 @@ pub(crate) fn cases(world: &World) {
     let plan = manager.good("StartRestoreRun", &with(&db, "dry_run", json!(true)));
     assert_eq!((&plan["dry_run"], &plan["status"]), (&json!(true), &json!("completed")));
     assert_eq!((&plan["participants"][0]["name"], plan["participants"].as_array().unwrap().len()), (&json!("db"), 1));
+    let row = &plan["participants"][0];
+    assert_eq!(
+        (&plan["restore_id"], &row["tries"], &row["kind"]),
+        (&json!(""), &json!(0), &json!("command")),
+        "{plan}"
+    );
+    assert_eq!((&row["started_at"], &row["finished_at"]), (&plan["started_at"], &plan["finished_at"]), "{plan}");
     assert_eq!(manager.good("GetRestoreRuns", &json!({}))["rows"], json!([]), "a dry run is not recorded");
     assert!(!world.home.beside("taken").exists());
 
@@ -25,13 +33,18 @@ pub(crate) fn cases(world: &World) {
     );
     let done = manager.good("StartRestoreRun", &db);
     assert_eq!((&done["status"], &done["source_run_id"]), (&json!("completed"), &full["run_id"]), "{done}");
+    assert_eq!((&done["force"], &done["safety"]), (&json!(false), &json!("none")), "{done}");
+    let row = &done["participants"][0];
+    assert_eq!((&row["name"], &row["status"], &row["ok"]), (&json!("db"), &json!("completed"), &json!(true)), "{done}");
+    assert_eq!((&row["safety_snapshot_path"], &row["safety_artifacts"]), (&json!(""), &json!([])), "{done}");
     assert_eq!(fs::read_to_string(world.home.beside("taken")).unwrap(), "one\ntwo\n");
     assert_eq!(manager.good("SetMaintenance", &json!({ "enabled": false })), json!({ "enabled": false }));
 
     fs::write(world.home.beside("broken"), "").unwrap();
-    let failed =
-        manager.good("StartRestoreRun", &with(&with(&db, "force", json!(true)), "safety", json!("best_effort")));
-    assert_eq!(failed["status"], "failed", "{failed}");
+    let broken = with(&with(&db, "force", json!(true)), "safety", json!("best_effort"));
+    let failed = manager.refused("StartRestoreRun", &broken, "RESTORE_FAILED")["detail"].clone();
+    assert_eq!((&failed["status"], &failed["force"]), (&json!("failed"), &json!(true)), "{failed}");
+    assert_eq!((&failed["safety"], &failed["participants"][0]["status"]), (&json!("best_effort"), &json!("failed")));
     assert!(text(&failed["error_summary"]).contains("what the command did until then stays"), "{failed}");
     fs::remove_file(world.home.beside("broken")).unwrap();
 
@@ -61,6 +74,8 @@ pub(crate) fn refused(world: &World) {
         ("safety", json!("maybe")),
         ("accept_incomplete", json!(0)),
         ("wait", json!([])),
+        ("target", json!("/srv/out")),
+        ("overwrite", json!(true)),
     ] {
         let key = field.split('[').next().unwrap();
         manager.invalid("StartRestoreRun", &with(db, key, wrong), field);
@@ -106,11 +121,14 @@ fn at_work(world: &World, db: &Value) {
     assert_eq!((begun.status(), &begun.0["data"]["status"]), (202, &json!("running")), "{begun:?}");
     let busy = manager.refused("StartRestoreRun", db, "RESTORE_ALREADY_RUNNING");
     assert_eq!(busy["detail"]["active_restore_id"], begun.0["data"]["restore_id"]);
-    manager.refused("StartFullBackup", &json!({}), "RESTORE_ALREADY_RUNNING");
+    let busy = manager.refused("StartFullBackup", &json!({}), "RESTORE_ALREADY_RUNNING");
+    assert_eq!(busy["detail"]["active_restore_id"], begun.0["data"]["restore_id"]);
     manager.good("StartFullBackup", &json!({ "participants": ["web"] }));
+    assert!(!world.block_on(world.engine().drain(Duration::ZERO)), "a stop would not wait for the restore");
     let ended = world.count("RestoreCompleted") + 1;
     fs::write(world.home.beside("go"), "").unwrap();
     world.wait_for("RestoreCompleted", ended);
+    assert!(world.block_on(world.engine().drain(DEADLINE)), "nothing is at work any more");
 }
 
 /// What the command line has recorded that it does by itself.
