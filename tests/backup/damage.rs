@@ -280,6 +280,11 @@ fn damage_to_one_run_leaves_the_others_good() {
 
     home.holdfast(["verify", "--all"]).run().expect(4).says(&second);
 
-    home.holdfast(["restore", "latest", "--target", "out"]).run().expect(4);
+    home.holdfast(["restore", &second, "--target", "out"]).run().expect(4);
+    home.holdfast(["restore", "latest", "--target", "other"])
+        .run()
+        .expect(0)
+        .says(&first)
+        .says("passed over 1 newer run");
     expect_good(&home, &first, &home.beside("source"));
 }
