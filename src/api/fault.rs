@@ -36,7 +36,9 @@ impl From<EngineError> for ApiError {
                 | ErrorCode::Busy
         ) || error.code() == "BACKUP_RUN_IN_USE";
         told.detail = match &error {
-            EngineError::Restoring { restore_id, .. } => Some(json!({ "active_restore_id": restore_id.to_string() })),
+            EngineError::Restoring { restore_id, .. } | EngineError::RestoringFolder { restore_id } => {
+                Some(json!({ "active_restore_id": restore_id.to_string() }))
+            }
             EngineError::BackupAtWork(run_id) => Some(json!({ "active_run_id": run_id })),
             _ => None,
         };

@@ -59,6 +59,12 @@ pub enum EngineError {
         /// The restore.
         restore_id: RestoreId,
     },
+    /// A restore into a folder is at work, and one is made at a time.
+    #[error("restore {restore_id} into a folder is at work: wait for its end")]
+    RestoringFolder {
+        /// The restore.
+        restore_id: RestoreId,
+    },
     /// A backup is at work beside which nothing is restored in place.
     #[error("run {0} is at work: wait for its end, or cancel it")]
     BackupAtWork(RunId),
@@ -133,7 +139,7 @@ impl EngineError {
             EngineError::Storage(error) => error.code(),
             EngineError::Secrets(error) => error.code(),
             EngineError::Random(_) => "NO_RANDOM_NUMBERS",
-            EngineError::Restoring { .. } => "RESTORE_ALREADY_RUNNING",
+            EngineError::Restoring { .. } | EngineError::RestoringFolder { .. } => "RESTORE_ALREADY_RUNNING",
             EngineError::BackupAtWork(_) => "BACKUP_ALREADY_RUNNING",
             EngineError::Claim(_) => "RESTORE_NOT_CLAIMED",
             EngineError::Behind { .. } => "PROJECTION_BEHIND",

@@ -33,13 +33,15 @@ pub(super) struct Now {
     restore_id: RestoreId,
 }
 
-/// The restore in place of one engine, if there is one.
+/// The restores of one engine: one in place, and one into a folder, at a time.
 #[derive(Default)]
 pub(super) struct Restoring {
     /// Held while it is looked whether a backup or a restore may begin, until it has.
     gate: Mutex<()>,
     now: watch::Sender<Option<Now>>,
-    stop: Stop,
+    /// The restore into a folder that the engine itself makes, if there is one.
+    pub(super) folder: watch::Sender<Option<RestoreId>>,
+    pub(super) stop: Stop,
 }
 
 impl Restoring {
@@ -61,22 +63,21 @@ impl Restoring {
 
     /// Whether nothing is being restored.
     pub(super) fn is_idle(&self) -> bool {
-        self.now.borrow().is_none()
+        self.now.borrow().is_none() && self.folder.borrow().is_none()
     }
 
     /// Waits until nothing is being restored.
     pub(super) async fn ended(&self) {
         // It lives as long as the engine does.
         let _ = self.now.subscribe().wait_for(Option::is_none).await;
+        let _ = self.folder.subscribe().wait_for(Option::is_none).await;
     }
 
     /// Tells it to stop, and waits until it has.
     pub(super) async fn end(&self) {
         self.stop.request();
-        let mut now = self.now.subscribe();
-        let ended = now.wait_for(Option::is_none);
-        if tokio::time::timeout(STOPPED_WITHIN, ended).await.is_err() {
-            tracing::error!("a restore in place was told to stop and has not ended");
+        if tokio::time::timeout(STOPPED_WITHIN, self.ended()).await.is_err() {
+            tracing::error!("a restore was told to stop and has not ended");
         }
     }
 }
@@ -294,13 +295,13 @@ pub(crate) fn restore_failure(error: &RestoreError) -> Failure {
 }
 
 /// Hears nothing, and stops with the engine.
-struct UntilStopped(Stop);
+pub(super) struct UntilStopped(pub(super) Stop);
 
 impl Observer for UntilStopped {
     fn advance(&self, _files: u64, _bytes: u64) {}
 
     fn warn(&self, path: &Path, reason: &str) {
-        tracing::warn!(path = %path.display(), reason, "restore in place");
+        tracing::warn!(path = %path.display(), reason, "restore");
     }
 
     fn cancelled(&self) -> bool {

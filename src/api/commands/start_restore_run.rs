@@ -1,20 +1,23 @@
 //! `StartRestoreRun`.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdfast_model::access::Role;
-use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
 use holdfast_model::restore::{RestoreStatus, RestoreView, RestoredParticipant, Safety};
 use holdfast_model::run::{ParticipantStatus, Retained, Run, RunStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio::sync::watch;
 
 use super::get_restore_runs::restore;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
-use crate::engine::Asked;
+use crate::engine::{Asked, NotBegun};
+use crate::files::RawPath;
 use crate::restore::{RestoreError, RunSource};
 
 /// Restores participants of a run into where they came from, and answers with the restore: after its end, or at once where `wait` is
@@ -53,14 +56,14 @@ pub struct StartRestoreRun {
     /// Why, for the record.
     #[serde(default)]
     pub reason: Reason,
-    /// A folder to restore into. It is known, so that nobody takes it for one that was heeded, and refused.
+    /// A folder to restore into, absolute, in place of where the bytes came from. This and what follows is for this machine only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
-    pub target: Option<Value>,
-    /// Whether what is in the way there is replaced. The same holds for it.
+    pub target: Option<RawPath>,
+    /// Whether what is in the way there is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
-    pub overwrite: Option<Value>,
+    pub overwrite: Option<bool>,
 }
 
 fn yes() -> bool {
@@ -87,13 +90,11 @@ impl Command for StartRestoreRun {
         if self.participants.len() > holdfast_model::run::MAX_PARTICIPANTS {
             return Err(ApiError::field("participants", "must be no more than a run may have"));
         }
-        for (field, said) in [("target", &self.target), ("overwrite", &self.overwrite)] {
-            if said.is_some() {
-                let rule = "must be left out: StartRestoreRun restores in place; `holdfast restore --target` restores into a folder";
-                return Err(ApiError::field(field, rule));
-            }
+        match &self.target {
+            Some(target) if !target.as_path().is_absolute() => Err(ApiError::field("target", "must be absolute")),
+            None if self.overwrite.is_some() => Err(ApiError::field("overwrite", "must come with `target`")),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn recorded(&self) -> Vec<(&'static str, String)> {
@@ -110,10 +111,17 @@ impl Command for StartRestoreRun {
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RestoreView>, ApiError> {
+        if self.target.is_some() && !call.caller.door.is_local() {
+            let rule = "must be left out: it is taken over the Unix socket of the home only";
+            return Err(ApiError::field("target", rule));
+        }
         let run = call.engine.run(self.run_id).await?;
         let wanted = self.wanted(&run)?;
+        if let Some(target) = self.target.clone() {
+            return self.into_folder(call, run, target.as_path().to_path_buf()).await;
+        }
         let participant = self.supported(call, &wanted).await?;
-        let source = self.open(call, run.clone(), &participant).await?;
+        let source = self.open(call, run.clone(), Some(&participant), true).await?;
         if self.dry_run {
             return Ok(self.planned(call, &run, &participant)?.into());
         }
@@ -123,11 +131,23 @@ impl Command for StartRestoreRun {
         }
         let asked = Asked { force: self.force, safety: self.safety };
         let (restore_id, mut ended) = call.engine.restore_in_place(source, participant, asked).await?;
+        self.answer(call, restore_id, &mut ended).await
+    }
+}
+
+impl StartRestoreRun {
+    /// The restore that has begun, at once or after its end.
+    async fn answer(
+        &self,
+        call: &Call,
+        restore_id: RestoreId,
+        ended: &mut watch::Receiver<bool>,
+    ) -> Result<Reply<RestoreView>, ApiError> {
         call.accepted(&[("restore_id", restore_id.to_string())]).await?;
         if !self.wait {
             return Ok(Reply::accepted(restore(call, restore_id).await?));
         }
-        // It ends with the command's own deadline; where its task is gone, what is recorded is the answer.
+        // It ends with its own deadlines; where its task is gone, what is recorded is the answer.
         let _ = ended.wait_for(|ended| *ended).await;
         let view = restore(call, restore_id).await?;
         if view.status == RestoreStatus::Completed {
@@ -136,9 +156,31 @@ impl Command for StartRestoreRun {
         let text = format!("restore {restore_id} ended {}: {}", view.status.as_str(), view.error_summary);
         Err(ApiError::new(ErrorCode::RestoreFailed, text).with_detail(json!(view)))
     }
-}
 
-impl StartRestoreRun {
+    /// Into a folder, which asks for no maintenance and replaces nothing that a snapshot could keep.
+    async fn into_folder(self, call: &Call, run: Arc<Run>, target: PathBuf) -> Result<Reply<RestoreView>, ApiError> {
+        let mut named = self.participants.iter();
+        let (participant, None) = (named.next(), named.next()) else {
+            let text = "several participants, and not all, cannot be restored into a folder at a time: name one, or none for all";
+            let detail = json!({ "participants": self.participants });
+            return Err(ApiError::new(ErrorCode::RestoreNotSupported, text).with_detail(detail));
+        };
+        let source = self.open(call, run, participant, false).await?;
+        let overwrite = self.overwrite.unwrap_or_default();
+        let not_begun = |error| match error {
+            NotBegun::Engine(error) => ApiError::from(error),
+            NotBegun::Restore(error) => self.not_restorable(&error),
+        };
+        if self.dry_run {
+            let shown = target.display().to_string();
+            let (files, bytes) = call.engine.plan_into_folder(source, target, overwrite).await.map_err(not_begun)?;
+            return Ok(RestoreView { files, bytes, target: shown, ..self.dry(call) }.into());
+        }
+        let begun = call.engine.restore_into_folder(source, target, overwrite).await;
+        let (restore_id, mut ended) = begun.map_err(not_begun)?;
+        self.answer(call, restore_id, &mut ended).await
+    }
+
     /// The participants that are to be restored, all of them good in the run.
     fn wanted(&self, run: &Run) -> Result<BTreeSet<ParticipantName>, ApiError> {
         if run.retained() != Retained::Kept {
@@ -208,15 +250,29 @@ impl StartRestoreRun {
     }
 
     /// The run's directory, kept from deletion.
-    async fn open(&self, call: &Call, run: Arc<Run>, participant: &ParticipantName) -> Result<RunSource, ApiError> {
-        let (home, participant, incomplete) = (call.engine.home().clone(), participant.clone(), self.accept_incomplete);
+    async fn open(
+        &self,
+        call: &Call,
+        run: Arc<Run>,
+        participant: Option<&ParticipantName>,
+        one_stream: bool,
+    ) -> Result<RunSource, ApiError> {
+        let (home, incomplete) = (call.engine.home().clone(), self.accept_incomplete);
+        let participant = participant.cloned();
         let opened = tokio::task::spawn_blocking(move || -> Result<RunSource, RestoreError> {
-            let source = RunSource::open(&home, &run, Some(&participant), incomplete)?;
-            source.only_stream(&participant)?;
+            let source = RunSource::open(&home, &run, participant.as_ref(), incomplete)?;
+            if let Some(participant) = participant.filter(|_| one_stream) {
+                source.only_stream(&participant)?;
+            }
             Ok(source)
         });
         let opened = opened.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
-        opened.map_err(|error| match &error {
+        opened.map_err(|error| self.not_restorable(&error))
+    }
+
+    /// Why the source, or the target, keeps a restore from being made.
+    fn not_restorable(&self, error: &RestoreError) -> ApiError {
+        match error {
             RestoreError::Deleted(_) => ApiError::new(ErrorCode::BackupRunNotFound, error.to_string()),
             RestoreError::HoldsFiles { .. } | RestoreError::NotOneStream { .. } => {
                 let detail = json!({ "participants": self.participants });
@@ -226,7 +282,29 @@ impl StartRestoreRun {
                 let detail = json!({ "cause": error.code() });
                 ApiError::new(ErrorCode::BackupRunNotRestorable, error.to_string()).with_detail(detail)
             }
-        })
+        }
+    }
+
+    /// A dry run's answer, before what would be restored stands in it.
+    fn dry(&self, call: &Call) -> RestoreView {
+        let now = call.engine.now().seconds();
+        RestoreView {
+            restore_id: String::new(),
+            source_run_id: self.run_id.to_string(),
+            dry_run: true,
+            force: self.force,
+            safety: self.safety.as_str().to_owned(),
+            pre_restore_path: String::new(),
+            status: RestoreStatus::Completed,
+            started_at: now,
+            finished_at: now,
+            error_summary: String::new(),
+            participants: Vec::new(),
+            target: String::new(),
+            files: 0,
+            bytes: 0,
+            warnings: 0,
+        }
     }
 
     /// What a restore would be, told without one.
@@ -241,21 +319,10 @@ impl StartRestoreRun {
         let mut row = RestoredParticipant::new(&of, ParticipantStatus::Completed, now, now);
         row.participant.artifacts = artifacts;
         Ok(RestoreView {
-            restore_id: String::new(),
-            source_run_id: self.run_id.to_string(),
-            dry_run: true,
-            force: self.force,
-            safety: self.safety.as_str().to_owned(),
-            pre_restore_path: String::new(),
-            status: RestoreStatus::Completed,
-            started_at: now,
-            finished_at: now,
-            error_summary: String::new(),
             participants: vec![row],
             target: format!("participant {participant}, in place"),
-            files: 0,
             bytes,
-            warnings: 0,
+            ..self.dry(call)
         })
     }
 }

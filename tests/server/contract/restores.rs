@@ -50,6 +50,7 @@ pub(crate) fn cases(world: &World) {
 
     at_work(world, &with(&db, "force", json!(true)));
     let rows = manager.good("GetRestoreRuns", &json!({ "limit": 2 }));
+    into_a_folder(world, &full);
     assert_eq!(rows["rows"].as_array().unwrap().len(), 2);
     let rest = manager.good("GetRestoreRuns", &json!({ "limit": 2, "cursor": rows["next_cursor"] }));
     assert_eq!((&rest["rows"], &rest["next_cursor"]), (&json!([done]), &json!("")));
@@ -76,6 +77,7 @@ pub(crate) fn refused(world: &World) {
         ("wait", json!([])),
         ("target", json!("/srv/out")),
         ("overwrite", json!(true)),
+        ("overwrite", json!("yes")),
     ] {
         let key = field.split('[').next().unwrap();
         manager.invalid("StartRestoreRun", &with(db, key, wrong), field);
@@ -129,6 +131,28 @@ fn at_work(world: &World, db: &Value) {
     fs::write(world.home.beside("go"), "").unwrap();
     world.wait_for("RestoreCompleted", ended);
     assert!(world.block_on(world.engine().drain(DEADLINE)), "nothing is at work any more");
+}
+
+/// Into a folder, for this machine alone: all of the run, or one participant.
+fn into_a_folder(world: &World, full: &Value) {
+    let mut local = world.local();
+    let out = world.home.beside("out");
+    let wish = json!({ "run_id": full["run_id"], "target": out });
+    let plan = local.good("StartRestoreRun", &with(&wish, "dry_run", json!(true)));
+    assert_eq!((&plan["restore_id"], &plan["target"]), (&json!(""), &json!(out)), "{plan}");
+    assert!(!out.exists() && plan["files"].as_u64().is_some_and(|files| files > 0), "{plan}");
+    let done = local.good("StartRestoreRun", &with(&wish, "participants", json!(["web"])));
+    assert_eq!(
+        (&done["status"], &done["target"], &done["participants"]),
+        (&json!("completed"), &json!(out), &json!([]))
+    );
+    assert!(out.join("site").is_dir(), "{done}");
+    assert_eq!(local.good("GetRestoreRun", &json!({ "restore_id": done["restore_id"] })), done);
+    let in_the_way = with(&wish, "participants", json!(["web"]));
+    local.refused("StartRestoreRun", &in_the_way, "BACKUP_RUN_NOT_RESTORABLE");
+    local.good("StartRestoreRun", &with(&in_the_way, "overwrite", json!(true)));
+    local.refused("StartRestoreRun", &with(&wish, "participants", json!(["web", "db"])), "RESTORE_NOT_SUPPORTED");
+    local.invalid("StartRestoreRun", &with(&wish, "target", json!("out")), "target");
 }
 
 /// What the command line has recorded that it does by itself.
