@@ -155,6 +155,27 @@ fn who_acts_is_recorded_with_what_he_did() {
 }
 
 #[test]
+fn a_run_is_verified_once_for_all_who_ask_meanwhile() {
+    let home = Home::new();
+    let engine = started(&home);
+    let run_id = back_up(&engine, Backup::full()).id().unwrap();
+    let verified = |engine: &holdfast::blocking::Holdfast| {
+        let events = engine.handle().run_events(run_id, holdfast::model::ids::Version::NONE).unwrap();
+        events.iter().filter(|event| event.event_type == "RunVerified").count()
+    };
+    let handle = engine.handle();
+    let (one, two, three) = within(&engine, "their reports", async {
+        tokio::join!(handle.verify(run_id), handle.verify(run_id), handle.verify(run_id))
+    });
+    let one = one.unwrap();
+    assert!(one.is_good() && one == two.unwrap() && one == three.unwrap());
+    assert_eq!(verified(&engine), 1);
+    within(&engine, "another", handle.verify(run_id)).unwrap();
+    assert_eq!(verified(&engine), 2, "who asks later is not content with what was found before");
+    engine.stop();
+}
+
+#[test]
 fn wishes_for_one_stream_never_race() {
     let home = Home::new();
     let engine = started(&home);

@@ -140,12 +140,18 @@ impl World {
 
     /// How many events of this name are recorded.
     pub(crate) fn count(&self, event_type: &str) -> usize {
+        self.recorded(event_type).len()
+    }
+
+    /// The events of this name that are recorded.
+    pub(crate) fn recorded(&self, event_type: &str) -> Vec<Value> {
         let (mut events, head) = (self.engine().events(Position::START), self.engine().head());
         self.block_on(async {
-            let (mut found, mut at) = (0, Position::START);
+            let (mut found, mut at) = (Vec::new(), Position::START);
             while at < head {
                 let batch = events.next(1000).await.unwrap();
-                found += batch.iter().filter(|event| event.event_type == event_type).count();
+                let named = batch.iter().filter(|event| event.event_type == event_type);
+                found.extend(named.map(|event| serde_json::to_value(event).unwrap()));
                 at = batch.last().map_or(head, |last| last.position);
             }
             found
