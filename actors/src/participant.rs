@@ -29,6 +29,8 @@ pub type LiveCounts = Arc<Mutex<BTreeMap<(RunId, ParticipantName), Arc<Report>>>
 struct Assignment {
     assign: Assign,
     stop: Stop,
+    /// Where its code tells how far it has come, once it has begun.
+    report: Option<Arc<Report>>,
     result: Option<Result<Written, WorkFailure>>,
 }
 
@@ -50,9 +52,14 @@ impl ParticipantRole {
         Self { name, world, live, assignment: None, next: None }
     }
 
-    fn job(&self, assignment: &Assignment, left_over: Vec<ChildV1>, me: &Addr<ParticipantActor>) -> Job {
+    fn job(
+        &self,
+        assignment: &Assignment,
+        report: Arc<Report>,
+        left_over: Vec<ChildV1>,
+        me: &Addr<ParticipantActor>,
+    ) -> Job {
         let assign = &assignment.assign;
-        let report = Arc::new(Report::new(self.world.clock.clone(), self.recorder(assign)));
         if let Ok(mut live) = self.live.lock() {
             live.insert((assign.work.run_id, self.name.clone()), report.clone());
         }
@@ -109,6 +116,9 @@ impl ParticipantRole {
         let died =
             || Failure::new(FailureKind::Retryable, "PARTICIPANT_ACTOR_DIED", "its actor ended before its work did");
         let result = assignment.result.unwrap_or_else(|| Err(died().into()));
+        if result.is_err() {
+            last_seen(assignment.report.as_ref());
+        }
         assignment.assign.answer(result, may_retry);
     }
 }
@@ -122,10 +132,13 @@ impl Role for ParticipantRole {
 
     fn act(&mut self, effect: ParticipantEffect, state: &Participant, me: &Addr<ParticipantActor>) {
         let ParticipantEffect::Drive(work) = effect;
-        let Some(assignment) = self.assignment.as_ref().filter(|assignment| assignment.assign.work == work) else {
+        let Some(mut assignment) = self.assignment.take_if(|assignment| assignment.assign.work == work) else {
             return;
         };
-        let driven = self.world.participants.drive(self.job(assignment, state.children().to_vec(), me));
+        let report = Arc::new(Report::new(self.world.clock.clone(), self.recorder(&assignment.assign)));
+        assignment.report = Some(report.clone());
+        let driven = self.world.participants.drive(self.job(&assignment, report, state.children().to_vec(), me));
+        self.assignment = Some(assignment);
         let (me, live, name) = (me.clone(), self.live.clone(), self.name.clone());
         self.world.data_plane.spawn(async move {
             let result = driven.await;
@@ -145,6 +158,7 @@ impl Role for ParticipantRole {
                 // The run goes on without it; its code is still there.
                 ParticipantEvent::WorkStuck(stuck) => {
                     if let Some(assignment) = &self.assignment {
+                        last_seen(assignment.report.as_ref());
                         assignment.assign.answer(Err(stuck.failure.clone().into()), false);
                     }
                     // Whoever waits for its end waits no longer.
@@ -219,8 +233,15 @@ impl Handler<Assign> for ParticipantActor {
         }
         let command = ParticipantCommand::Start { participant: self.role.name.clone(), work: message.work.clone() };
         let origin = message.origin.clone();
-        self.role.assignment = Some(Assignment { assign: message, stop: Stop::default(), result: None });
+        self.role.assignment = Some(Assignment { assign: message, stop: Stop::default(), report: None, result: None });
         ctx.address().do_send(Command::<Participant> { command, origin });
+    }
+}
+
+/// Records how far the code had come, before its failure is: what was shown of it live is in the record.
+fn last_seen(report: Option<&Arc<Report>>) {
+    if let Some(report) = report {
+        report.record_last();
     }
 }
 

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use actix::{Actor, Addr, Context, Handler, Message};
-use holdfast_model::ids::{RunId, Timestamp};
+use holdfast_model::ids::RunId;
 
-use crate::run::{RunActor, RunEnded, Turn};
+use crate::run::{RunActor, RunEnded, TakenOver, Turn};
 
 /// Admission of runs.
 pub struct Queue {
@@ -40,8 +40,8 @@ impl Actor for Queue {
 pub(crate) struct Enqueue {
     pub(crate) run_id: RunId,
     pub(crate) actor: Addr<RunActor>,
-    /// Where an earlier process, or an earlier actor, may have worked on it: when this one took over.
-    pub(crate) recover: Option<Timestamp>,
+    /// Where an earlier process, or an earlier actor, may have worked on it.
+    pub(crate) recover: Option<TakenOver>,
 }
 
 impl Message for Enqueue {

@@ -30,6 +30,8 @@ pub struct Report {
 
 struct Last {
     step: u64,
+    /// Bytes done of what was recorded last.
+    bytes: u64,
     at: Timestamp,
 }
 
@@ -42,7 +44,7 @@ impl Report {
             bytes_total: AtomicU64::new(UNKNOWN),
             files_done: AtomicU64::new(0),
             files_total: AtomicU64::new(UNKNOWN),
-            last: Mutex::new(Last { step: 0, at }),
+            last: Mutex::new(Last { step: 0, bytes: 0, at }),
             clock,
             record,
         }
@@ -52,7 +54,7 @@ impl Report {
     pub fn total(&self, files: Option<u64>, bytes: Option<u64>) {
         self.files_total.store(files.unwrap_or(UNKNOWN), Ordering::Relaxed);
         self.bytes_total.store(bytes.unwrap_or(UNKNOWN), Ordering::Relaxed);
-        (self.record)(self.counts());
+        self.record(self.counts());
     }
 
     /// More is done.
@@ -60,8 +62,24 @@ impl Report {
         self.files_done.fetch_add(files, Ordering::Relaxed);
         let done = self.bytes_done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if self.is_due(done) {
-            (self.record)(self.counts());
+            self.record(self.counts());
         }
+    }
+
+    /// Records how far it has come, where its whole is known and that is more than was recorded: nothing follows it.
+    pub fn record_last(&self) {
+        let counts = self.counts();
+        let ahead = self.last.lock().is_ok_and(|last| counts.bytes_done > last.bytes);
+        if ahead && counts.bytes_total.is_some() {
+            self.record(counts);
+        }
+    }
+
+    fn record(&self, counts: Counts) {
+        if let Ok(mut last) = self.last.lock() {
+            last.bytes = last.bytes.max(counts.bytes_done);
+        }
+        (self.record)(counts);
     }
 
     /// How far it has come.

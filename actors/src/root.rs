@@ -20,7 +20,7 @@ use crate::participant::{LiveCounts, ParticipantActor, ParticipantRole};
 use crate::ports::World;
 use crate::queue::{Enqueue, Queue};
 use crate::record::Records;
-use crate::run::{FindParticipant, RunActor, RunEnded, RunRole};
+use crate::run::{FindParticipant, RunActor, RunEnded, RunRole, TakenOver};
 
 /// How often an actor of one run is started again after it panicked, before the run is left to the next process.
 const MAX_ACTOR_RESTARTS: u32 = 3;
@@ -194,8 +194,13 @@ impl Handler<RequestRun> for Root {
     }
 }
 
-/// Give open runs their turn again, in this order.
-pub struct ResumeRuns(pub Vec<RunId>);
+/// Give open runs their turn again.
+pub struct ResumeRuns {
+    /// Which, in this order.
+    pub runs: Vec<RunId>,
+    /// Whether the process that worked on them before was stopped in good order.
+    pub stopped: bool,
+}
 
 impl Message for ResumeRuns {
     type Result = Result<Vec<RunHandle>, RootError>;
@@ -206,9 +211,9 @@ impl Handler<ResumeRuns> for Root {
 
     fn handle(&mut self, message: ResumeRuns, ctx: &mut Context<Self>) -> Self::Result {
         let (origin, me, queue) = (self.origin.clone(), ctx.address(), self.queue.clone());
-        let recover = Some(self.world.clock.now());
+        let recover = Some(TakenOver { at: self.world.clock.now(), stopped: message.stopped });
         let mut handles = Vec::new();
-        for run_id in message.0 {
+        for run_id in message.runs {
             let entry = self.run(run_id, &origin, &me)?;
             queue.do_send(Enqueue { run_id, actor: entry.actor.clone(), recover });
             handles.push(RunHandle { run_id, watch: entry.watch.subscribe() });
@@ -344,7 +349,8 @@ impl Handler<RunEnded> for Root {
                 if let Some(entry) = self.runs.get_mut(&run_id) {
                     entry.actor = actor.clone();
                 }
-                self.queue.do_send(Enqueue { run_id, actor, recover: Some(self.world.clock.now()) });
+                let recover = Some(TakenOver { at: self.world.clock.now(), stopped: false });
+                self.queue.do_send(Enqueue { run_id, actor, recover });
             }
             Err(error) => self.world.lose(format!("run {run_id} cannot be replayed: {error}")),
         }

@@ -177,10 +177,19 @@ impl RunRole {
     }
 }
 
+/// Somebody else had worked on the run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TakenOver {
+    /// When this one took over.
+    pub(crate) at: Timestamp,
+    /// Whether the process before was stopped in good order.
+    pub(crate) stopped: bool,
+}
+
 /// The run's turn has come.
 pub(crate) struct Turn {
-    /// Where an earlier process, or an earlier actor, may have worked on it: when this one took over.
-    pub(crate) recover: Option<Timestamp>,
+    /// Where an earlier process, or an earlier actor, may have worked on it.
+    pub(crate) recover: Option<TakenOver>,
 }
 
 impl Message for Turn {
@@ -192,7 +201,7 @@ impl Handler<Turn> for RunActor {
 
     fn handle(&mut self, message: Turn, ctx: &mut Context<Self>) {
         let (me, origin) = (ctx.address(), self.role.origin.clone());
-        let Some(taken_over) = message.recover else {
+        let Some(TakenOver { at: taken_over, stopped }) = message.recover else {
             me.do_send(Command::<Run> { command: RunCommand::Start, origin });
             return;
         };
@@ -209,7 +218,8 @@ impl Handler<Turn> for RunActor {
                     return world.lose(format!("the directory of run {run_id} cannot be looked at: {failure}"));
                 }
             };
-            let command = RunCommand::Recover { found: inspection.found, broken: inspection.broken, taken_over };
+            let command =
+                RunCommand::Recover { found: inspection.found, broken: inspection.broken, taken_over, stopped };
             // One that was left waiting in the queue has nothing to recover, and starts; for others the start is refused.
             if me.send(Command::<Run> { command, origin: origin.clone() }).await.is_ok() {
                 me.do_send(Command::<Run> { command: RunCommand::Start, origin });

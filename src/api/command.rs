@@ -158,7 +158,7 @@ fn prepare<C: Command>(data: &str) -> Result<Prepared, ApiError> {
     let recorded = command.recorded();
     let run = |call: Arc<Call>| -> Running {
         Box::pin(async move {
-            let reply = command.run(&call).await?;
+            let reply = command.run(&call).await.map_err(|error| error.told_to(call.caller.door))?;
             let data = serde_json::value::to_raw_value(&reply.data).map_err(|error| {
                 tracing::error!(answer = type_name::<C::Answer>(), %error, "an answer has no JSON form");
                 ApiError::new(ErrorCode::Internal, "the answer could not be written")
@@ -172,7 +172,7 @@ fn prepare<C: Command>(data: &str) -> Result<Prepared, ApiError> {
 /// Reads `data`. What is wrong is told with the field's name, as a path from the top.
 pub(super) fn read<T: DeserializeOwned>(data: &str) -> Result<T, ApiError> {
     if !data.trim_ascii_start().starts_with('{') {
-        return Err(ApiError::field("data", "it must be a JSON object"));
+        return Err(ApiError::field("data", "must be a JSON object"));
     }
     from_text(data).or_else(|error| with_whole_numbers(data).ok_or(error))
 }
@@ -185,13 +185,13 @@ fn from_text<T: DeserializeOwned>(data: &str) -> Result<T, ApiError> {
         match path.as_str() {
             // A field that is missing is named by the reason.
             "." | "?" => match missing(&reason.to_string()) {
-                Some(field) => ApiError::field(&field, "it is required"),
-                None => ApiError::field("data", reason),
+                Some(field) => ApiError::field(&field, "is required"),
+                None => ApiError::field("data", rule(&reason)),
             },
-            path => ApiError::field(path, reason),
+            path => ApiError::field(path, rule(&reason)),
         }
     })?;
-    reader.end().map_err(|error| ApiError::field("data", error))?;
+    reader.end().map_err(|_| ApiError::field("data", "must be one JSON object, and nothing after it"))?;
     Ok(value)
 }
 
@@ -219,6 +219,49 @@ fn make_whole(value: &mut Value) -> bool {
         Value::Object(fields) => fields.values_mut().fold(false, |found, value| make_whole(value) | found),
         _ => false,
     }
+}
+
+/// What a value must be, in words: what serde says names types of Rust, quotes what was sent, and tells a place in it.
+fn rule(reason: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    if matches!(reason.classify(), Category::Syntax | Category::Eof) {
+        return "must be JSON".to_owned();
+    }
+    let text = reason.to_string();
+    // A place in `data`, which is none in the message it came in.
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    if text.starts_with("UUID parsing failed") {
+        return "must be a UUID, as 0199c0de-0000-7000-8000-000000000001".to_owned();
+    }
+    if let Some((_, words)) = text.strip_prefix("unknown variant ").and_then(|rest| rest.split_once(", expected ")) {
+        return format!("must be {}", words.replace('`', ""));
+    }
+    let expected = ["invalid type: ", "invalid value: ", "invalid length "].into_iter().find_map(|kind| {
+        let rest = text.strip_prefix(kind)?;
+        Some(rest.rsplit_once(", expected ")?.1)
+    });
+    match expected {
+        None => text.to_owned(),
+        Some("a boolean") => "must be true or false".to_owned(),
+        Some("u8") => whole(u8::MAX),
+        Some("u16") => whole(u16::MAX),
+        Some("u32") => whole(u32::MAX),
+        Some("u64" | "usize") => whole(u64::MAX),
+        Some("i64") => "must be a whole number".to_owned(),
+        Some("f64") => "must be a number".to_owned(),
+        Some("a string" | "path string" | "a formatted UUID string") => "must be a string".to_owned(),
+        Some("a sequence") => "must be a list".to_owned(),
+        Some(other) if other.starts_with("struct ") || other == "a map" => "must be an object".to_owned(),
+        Some(other) if other.contains("UUID") => "must be a UUID, as 0199c0de-0000-7000-8000-000000000001".to_owned(),
+        Some(other) if other.ends_with("identifier") || other.starts_with("enum ") => {
+            "must be one of its words".to_owned()
+        }
+        Some(other) => format!("must be {other}"),
+    }
+}
+
+fn whole(most: impl std::fmt::Display) -> String {
+    format!("must be a whole number from 0 to {most}")
 }
 
 /// The field of serde's "missing field `name`".
@@ -259,6 +302,37 @@ mod tests {
         }
         for data in [r#"{"limit":5.5}"#, r#"{"limit":-5.0}"#, r#"{"limit":1e300}"#, r#"{"limit":5.0,"status":"no"}"#] {
             refused("GetBackupRuns", data);
+        }
+    }
+
+    #[test]
+    fn what_a_value_must_be_is_told_in_words() {
+        let told =
+            |command: &str, data: &str| find(command).expect("a command").check(data).expect_err("refused").message;
+        for (command, data, message) in [
+            ("GetBackupRuns", r#"{"limit":-1}"#, "limit: must be a whole number from 0 to 4294967295"),
+            ("GetBackupRuns", r#"{"limit":0}"#, "limit: must be from 1 to 1000"),
+            ("StartFullBackup", r#"{"wait":"hunter2"}"#, "wait: must be true or false"),
+            ("StartFullBackup", r#"{"participants":"a"}"#, "participants: must be a list"),
+            ("StartFullBackup", r#"{"paths":["etc"]}"#, "paths: must be absolute"),
+            ("StartFullBackup", r#"{"name":"a"}"#, "name: must come with `paths`"),
+            (
+                "GetRestoreRun",
+                r#"{"restore_id":"latest"}"#,
+                "restore_id: must be a UUID, as 0199c0de-0000-7000-8000-000000000001",
+            ),
+            (
+                "AddBackupConfig",
+                r#"{"name":"a","host":"nas"}"#,
+                "host: must be host:port, an IPv6 address in brackets, or nothing",
+            ),
+            ("AddBackupConfig", r#"{"name":"a","enable":2}"#, "enable: must be from 0 to 1"),
+            ("AddBackupConfig", r#"{"name":"a","enable":true}"#, "enable: must be a whole number from 0 to 255"),
+            ("GetBackupRun", "{}", "run_id: is required"),
+            ("Ping", "{}{}", "data: must be one JSON object, and nothing after it"),
+            ("Ping", "{", "data: must be JSON"),
+        ] {
+            assert_eq!(told(command, data), message, "{command} {data}");
         }
     }
 

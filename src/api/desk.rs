@@ -21,11 +21,20 @@ pub struct Settings {
     pub queueing: bool,
     /// Wrong tokens a minute from one source that are answered as such.
     pub guesses_per_minute: u32,
+    /// How long what is at work has to end by itself when the server is told to stop and nothing is said of it.
+    pub grace: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { page: 100, page_max: 1000, answer_bytes: 10 << 20, queueing: false, guesses_per_minute: 10 }
+        Self {
+            page: 100,
+            page_max: 1000,
+            answer_bytes: 10 << 20,
+            queueing: false,
+            guesses_per_minute: 10,
+            grace: Duration::from_secs(10),
+        }
     }
 }
 
@@ -116,12 +125,14 @@ impl Life {
         server
     }
 
-    /// From now on nothing new is begun.
+    /// From now on nothing new is begun. Asked again, the shorter grace holds.
     pub fn drain(&self, grace: Duration) {
         self.stop.send_if_modified(|stop| {
-            let first = stop.is_none();
-            stop.get_or_insert(grace);
-            first
+            let sooner = stop.is_none_or(|before| grace < before);
+            if sooner {
+                *stop = Some(grace);
+            }
+            sooner
         });
     }
 

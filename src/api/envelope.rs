@@ -78,7 +78,7 @@ fn explain(text: &str, error: &serde_path_to_error::Error<serde_json::Error>) ->
     let missing =
         ["command", "extID"].into_iter().find(|field| reason.starts_with(&format!("missing field `{field}`")));
     match (missing, path.as_str()) {
-        (Some(field), _) => (ext_id, ApiError::field(field, "it is required")),
+        (Some(field), _) => (ext_id, ApiError::field(field, "is required")),
         (None, "." | "?") => (ext_id, no_json(reason)),
         (None, path) => (ext_id, ApiError::field(path, reason)),
     }
@@ -197,12 +197,12 @@ mod tests {
 
     #[test]
     fn an_error_says_all_of_its_fields() {
-        let error = error(None, &ApiError::field("limit", "it is from 1 to 1000"));
+        let error = error(None, &ApiError::field("limit", "must be from 1 to 1000"));
         let value: serde_json::Value = serde_json::from_slice(&error).expect("JSON");
         assert_eq!(
             value,
             serde_json::json!({
-                "extID": null, "status": 400, "error": "INVALID_DATA", "message": "limit: it is from 1 to 1000",
+                "extID": null, "status": 400, "error": "INVALID_DATA", "message": "limit: must be from 1 to 1000",
                 "detail": { "field": "limit" }, "retryable": false, "retry_after_ms": 0,
             })
         );

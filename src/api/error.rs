@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::caller::Door;
+
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident $code:literal $status:literal;)+) => {
         /// Every code an error may have. Programs go by it; texts may change.
@@ -82,8 +84,6 @@ codes! {
     DuplicateExtId "DUPLICATE_EXT_ID" 409;
     /// An endpoint of this name is there already.
     Duplicate "RET_ERR_DUPLICATE" 409;
-    /// The endpoint stands in the configuration file, and is changed there.
-    EndpointConfigured "ENDPOINT_CONFIGURED" 409;
     /// A backup is at work, and queueing is off.
     BackupAlreadyRunning "BACKUP_ALREADY_RUNNING" 409;
     /// The idempotency key belongs to a request that asked for something else.
@@ -130,10 +130,18 @@ codes! {
     RateLimited "RATE_LIMITED" 429;
     /// The run ended, and not well; `detail` is the run.
     BackupRunFailed "BACKUP_RUN_FAILED" 500;
+    /// The restore ended, and not well; `detail` is the restore run.
+    RestoreFailed "RESTORE_FAILED" 500;
     /// The program did something it should not have; it goes on.
     Internal "INTERNAL" 500;
     /// The server is about to stop, and takes no new work.
     Draining "SERVER_DRAINING" 503;
+    /// There is no room on the home's disk, or it does not take what is written: nothing was done, and may be once somebody has seen to it.
+    StorageUnavailable "STORAGE_UNAVAILABLE" 503;
+    /// Whether it was recorded, and so done, is not known: the next start of the server tells.
+    OutcomeUnknown "OUTCOME_UNKNOWN" 503;
+    /// The machine is too busy to answer in time.
+    Busy "BUSY" 503;
     /// Nothing can be recorded any more, so nothing is done: the disk, or the log, needs somebody.
     LogLost "LOG_LOST" 503;
     /// The event log could not be read.
@@ -184,6 +192,19 @@ impl ApiError {
     pub fn retry_after(mut self, wait: std::time::Duration) -> Self {
         self.retryable = true;
         self.retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The same as it is told by a door: faults of the program and its disk are told in full to this machine alone, since they name places
+    /// of it; others are told what kind of fault it was, and the log of the process has the rest.
+    #[must_use]
+    pub(super) fn told_to(mut self, door: Door) -> Self {
+        use ErrorCode::{Internal, LogLost, LogUnreadable, OutcomeUnknown, StorageUnavailable};
+        let fault = matches!(self.code, Internal | LogLost | LogUnreadable | OutcomeUnknown | StorageUnavailable);
+        if fault && !door.is_local() {
+            tracing::error!(code = self.code.as_str(), error = self.message, "a command failed");
+            self.message = self.code.meaning().to_owned();
+        }
         self
     }
 

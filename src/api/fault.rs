@@ -1,5 +1,7 @@
 //! Errors of the engine as errors of commands.
 
+use serde_json::json;
+
 use super::error::{ApiError, ErrorCode};
 use crate::engine::EngineError;
 
@@ -14,13 +16,55 @@ impl From<EngineError> for ApiError {
             "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
             "NO_PARTICIPANTS" => ErrorCode::InvalidData,
             "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
-            "ENGINE_STOPPED" => ErrorCode::Draining,
+            "ENGINE_STOPPED" | "LOG_CLOSED" => ErrorCode::Draining,
+            "PROJECTION_BEHIND" => ErrorCode::Busy,
+            "LOG_POISONED" => ErrorCode::LogLost,
+            "NO_SPACE" | "NOT_RECORDED" | "RESTORE_NOT_CLAIMED" | "SECRETS_IO" | "STORAGE_FULL" | "STORAGE_IO" => {
+                ErrorCode::StorageUnavailable
+            }
             _ => ErrorCode::Internal,
         });
         let mut told = Self::new(code, error.to_string());
-        // Who reads it, or works on it, has an end.
-        let passes = matches!(code, ErrorCode::Draining | ErrorCode::LogUnreadable | ErrorCode::RestoreAlreadyRunning);
-        told.retryable = passes || error.code() == "BACKUP_RUN_IN_USE";
+        // Who reads it, works on it, or fills the disk, has an end.
+        told.retryable = matches!(
+            code,
+            ErrorCode::Draining
+                | ErrorCode::LogUnreadable
+                | ErrorCode::RestoreAlreadyRunning
+                | ErrorCode::BackupAlreadyRunning
+                | ErrorCode::StorageUnavailable
+                | ErrorCode::Busy
+        ) || error.code() == "BACKUP_RUN_IN_USE";
+        told.detail = match &error {
+            EngineError::Restoring { restore_id, .. } | EngineError::RestoringFolder { restore_id } => {
+                Some(json!({ "active_restore_id": restore_id.to_string() }))
+            }
+            EngineError::BackupAtWork(run_id) => Some(json!({ "active_run_id": run_id })),
+            _ => None,
+        };
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_log::AppendError;
+
+    use super::*;
+    use crate::api::Door;
+
+    #[test]
+    fn a_full_disk_is_told_as_what_it_is_and_where_it_is_to_this_machine_alone() {
+        let full = || EngineError::Append(AppendError::NoSpace { reason: "/srv/home/log: no space left".into() });
+        let told = ApiError::from(full());
+        assert_eq!((told.code, told.code.status(), told.retryable), (ErrorCode::StorageUnavailable, 503, true));
+        assert!(told.clone().told_to(Door::Socket).message.contains("/srv/home/log"));
+        for door in [Door::Tcp, Door::WebSocket, Door::Http] {
+            let told = told.clone().told_to(door);
+            assert_eq!(told.message, ErrorCode::StorageUnavailable.meaning());
+        }
+        let unknown = EngineError::Append(AppendError::OutcomeUnknown { reason: "it went away".into() });
+        let told = ApiError::from(unknown);
+        assert_eq!((told.code, told.retryable), (ErrorCode::OutcomeUnknown, false));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use holdfast_model::audit::{AuditCommand, CommandOutcome, CommandRecordedV1, GuessesSummedV1, RefusalsSummedV1};
+use holdfast_model::audit::{AuditCommand, CommandOutcome, CommandRecordedV2, GuessesSummedV1, RefusalsSummedV1};
 use holdfast_model::codec::Origin;
 use holdfast_model::ids::Timestamp;
 use uuid::Uuid;
@@ -33,16 +33,18 @@ pub(super) async fn command(
     code: &str,
     fields: &[(&'static str, String)],
 ) -> Result<(), ApiError> {
-    let record = CommandRecordedV1 {
+    let record = CommandRecordedV2 {
         command: call.entry.name.to_owned(),
         role: call.caller.principal.as_ref().map_or("", |principal| principal.role.as_str()).to_owned(),
+        token_id: call.caller.principal.as_ref().and_then(|principal| principal.token_id),
         door: call.caller.door.as_str().to_owned(),
         source: call.caller.source.clone(),
         outcome,
         code: code.to_owned(),
         fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
     };
-    Ok(call.engine.record_audit(AuditCommand::Command(record)).await?)
+    let recorded = call.engine.record_audit(AuditCommand::Command(record)).await;
+    recorded.map_err(|error| ApiError::from(error).told_to(call.caller.door))
 }
 
 /// Records that a command was refused before it was tried, where somebody known asked for it.

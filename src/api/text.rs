@@ -66,20 +66,26 @@ macro_rules! text {
 
 text! {
     /// An address as `host:port`; empty for none.
-    Host, 300, "it is host:port, an IPv6 address in brackets, or nothing",
+    Host, 300, "must be host:port, an IPv6 address in brackets, or nothing",
         format!(r"^(|({LABEL}(\.{LABEL})*|\[{IPV6}\]):{PORT})$"),
         |text| text.is_empty() || is_host(text);
     /// An address with what kind it is; empty for none.
     Url, 1000,
-        "it begins with vault://, s3://, webdav://, webdavs://, sftp:// and a host, or with file:///; login and password are fields \
+        "must begin with vault://, s3://, webdav://, webdavs://, sftp:// and a host, or with file:///; login and password are fields \
          of their own; other characters than A-Z a-z 0-9 . _ ~ : / % + , = [ ] - are written as %XX",
         r"^(|(vault|s3|webdav|webdavs|sftp)://[A-Za-z0-9\[][A-Za-z0-9._~:/%+,=\[\]-]*|file:///[A-Za-z0-9._~:/%+,=\[\]-]*)$",
         |text| text.is_empty() || is_url(text);
     /// A name or a rule: one line.
-    Line, 64, "it is at most 64 characters, none of them a control character",
+    Line, 64, "must be at most 64 characters, none of them a control character",
         r"^[^\u0000-\u001f\u007f-\u009f]*$", is_line;
+    /// What is kept: so many runs, or those of so long; of several rules each keeps its own. Empty for all.
+    Retention, 64,
+        "must be up to five rules as `30 days`, `12 months` or `10 runs` with `, ` between them (runs, days, weeks, months, years; numbers \
+         from 1 to 9999), or nothing",
+        r"^(|[1-9][0-9]{0,3} (run|day|week|month|year)s?(, [1-9][0-9]{0,3} (run|day|week|month|year)s?){0,4})$",
+        |text| text.is_empty() || is_retention(text);
     /// Why something is done, for the record: one line.
-    Reason, 250, "it is at most 250 characters, none of them a control character",
+    Reason, 250, "must be at most 250 characters, none of them a control character",
         r"^[^\u0000-\u001f\u007f-\u009f]*$", is_line;
 }
 
@@ -88,6 +94,16 @@ const LABEL: &str = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
 
 fn is_line(text: &str) -> bool {
     !text.chars().any(char::is_control)
+}
+
+fn is_retention(text: &str) -> bool {
+    const UNITS: [&str; 5] = ["run", "day", "week", "month", "year"];
+    let is_rule = |rule: &str| {
+        let Some((number, unit)) = rule.split_once(' ') else { return false };
+        let digits = (1..=4).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+        digits && !number.starts_with('0') && UNITS.contains(&unit.strip_suffix('s').unwrap_or(unit))
+    };
+    text.split(", ").count() <= 5 && text.split(", ").all(is_rule)
 }
 
 fn is_host(text: &str) -> bool {
@@ -129,7 +145,7 @@ pub struct Secret(SecretString);
 impl Secret {
     /// Longest secret, in characters.
     pub const MAX: usize = 1000;
-    const RULE: &'static str = "it is a string of at most 1000 characters";
+    const RULE: &'static str = "must be a string of at most 1000 characters";
 
     /// One of this text.
     ///
@@ -257,6 +273,27 @@ mod tests {
             "s3://bucket\n",
         ];
         assert!(taken::<Url>(&bad).iter().all(|taken| !taken));
+    }
+
+    #[test]
+    fn a_retention_is_a_policy() {
+        let good = ["", "30 days", "1 run", "10 runs, 7 days, 4 weeks, 12 months, 9999 years"];
+        assert!(taken::<Retention>(&good).iter().all(|taken| *taken));
+        let bad = [
+            "blah",
+            "30",
+            "days",
+            "0 days",
+            "10000 days",
+            "7 dayss",
+            "7  days",
+            "7 days,",
+            "7 days,1 run",
+            " 7 days",
+            "007 days",
+        ];
+        assert!(taken::<Retention>(&bad).iter().all(|taken| !taken));
+        assert!(Retention::try_from(["1 run"; 6].join(", ")).is_err());
     }
 
     #[test]

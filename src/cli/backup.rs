@@ -15,7 +15,7 @@ use super::participants::unknown_participant;
 use super::summary::summarise;
 use super::{Context, absolute, errors};
 use crate::api::Channel;
-use crate::api::commands::{Files, GetBackupParticipants, GetBackupRun, StartFullBackup};
+use crate::api::commands::{GetBackupParticipants, GetBackupRun, StartFullBackup};
 use crate::api::envelope::EventType;
 use crate::client::{ClientError, Events, Heard};
 use crate::config::Source;
@@ -320,27 +320,24 @@ fn id(run: &RunView) -> Result<RunId, CliError> {
 /// What is asked for: the run itself at once, its end is heard of.
 fn request(args: &BackupArgs) -> Result<StartFullBackup, CliError> {
     let participants = args.participant.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>();
-    Ok(StartFullBackup {
+    let request = StartFullBackup {
         // A name that is none is told as one that is not there.
         participants: participants.unwrap_or_default(),
         trigger: args.trigger,
         wait: false,
         strict: args.strict,
         compression: args.compression,
-        files: if args.paths.is_empty() { None } else { Some(ad_hoc(args)?) },
         ..StartFullBackup::default()
-    })
+    };
+    if args.paths.is_empty() { Ok(request) } else { ad_hoc(args, request) }
 }
 
-/// The files and folders of the command line.
-fn ad_hoc(args: &BackupArgs) -> Result<Files, CliError> {
+/// The same with the files and folders of the command line.
+fn ad_hoc(args: &BackupArgs, request: StartFullBackup) -> Result<StartFullBackup, CliError> {
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
-    let name = match &args.name {
-        Some(name) => {
-            name.parse().map_err(|error| CliError::new(Exit::Usage, "INVALID_DATA", error, "Give another --name."))?
-        }
-        None => default_name(&paths),
-    };
+    let name = args.name.as_ref().map(|name| {
+        name.parse().map_err(|error| CliError::new(Exit::Usage, "INVALID_DATA", error, "Give another --name."))
+    });
     let mut exclude = args.exclude.clone();
     for file in &args.exclude_from {
         exclude.extend(patterns(file)?);
@@ -350,17 +347,14 @@ fn ad_hoc(args: &BackupArgs) -> Result<Files, CliError> {
         CliError::new(Exit::Usage, error.code(), &error, "A pattern is what a line of a .gitignore may be.")
     })?;
     let FilesSpec { paths, exclude, one_file_system } = spec;
-    let paths = paths.iter().map(|path| RawPath::from(path.as_path())).collect();
-    Ok(Files { name, paths, exclude, one_file_system, allow_empty: args.allow_empty })
-}
-
-/// The last part of the first path, as far as a name may have it.
-fn default_name(paths: &[std::path::PathBuf]) -> ParticipantName {
-    let last = paths.first().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-    let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
-    let name: String = last.unwrap_or_else(|| "root".into()).chars().map(legal).take(48).collect();
-    let name = name.trim_start_matches(['.', '-']);
-    name.parse().or_else(|_| "files".parse()).unwrap_or_else(|_| unreachable!("`files` is a participant name"))
+    Ok(StartFullBackup {
+        paths: paths.iter().map(|path| RawPath::from(path.as_path())).collect(),
+        name: name.transpose()?,
+        exclude,
+        one_file_system: Some(one_file_system),
+        allow_empty: Some(args.allow_empty),
+        ..request
+    })
 }
 
 fn patterns(file: &std::path::Path) -> Result<Vec<String>, CliError> {

@@ -136,8 +136,8 @@ fn detail(progress: &Progress) -> String {
     };
     let mut text =
         format!("{}{of}, {}, {}/s", size(progress.bytes_done), counted(files, "file"), size(progress.bytes_per_second));
-    if progress.eta_seconds > 0 {
-        text.push_str(&format!(", {} to go", seconds(progress.eta_seconds as f64)));
+    if let Some(eta) = progress.eta_seconds.filter(|eta| *eta > 0) {
+        text.push_str(&format!(", {} to go", seconds(eta as f64)));
     }
     text
 }

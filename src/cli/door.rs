@@ -158,6 +158,7 @@ impl Door {
                         return;
                     }
                 }
+                engine.restores_ended().await;
             };
             tokio::select! {
                 () = others => {}

@@ -11,7 +11,7 @@ use holdfast_log::owner::OwnerError;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::maintenance::Maintenance;
-use holdfast_model::restore::{RestoreCompletedV1, RestoreStatus, RestoreView};
+use holdfast_model::restore::{RestoreCompletedV1, RestoreStatus, RestoreView, Safety};
 
 use super::args::RestoreArgs;
 use super::door::{Door, holder, is_server};
@@ -22,11 +22,11 @@ use super::runs::said;
 use super::watcher::{Watcher, cancel_on_signal};
 use super::{Context, browse, errors};
 use crate::api::ErrorCode;
-use crate::api::commands::{GetRestoreRun, Safety, StartRestoreRun};
+use crate::api::commands::{GetRestoreRun, StartRestoreRun};
 use crate::api::text::Reason;
 use crate::client::ClientError;
 use crate::command::{Finished, Launcher};
-use crate::engine::{EngineError, Holdfast, InPlaceRecord, InPlaceWork, restore_failure};
+use crate::engine::{Asked, EngineError, Holdfast, InPlaceRecord, InPlaceWork, in_place_failure};
 use crate::restore::{InPlace, RestoreError};
 
 /// How often it is looked how far a server has come.
@@ -51,7 +51,8 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     if !args.force && !is_maintenance(context)? {
         return Err(guarded());
     }
-    let record = Record::begin(context, run_id, &participant).await?;
+    let asked = Asked { force: args.force, safety: Safety::None };
+    let record = Record::begin(context, run_id, &participant, asked).await?;
     // Without a record it has an id all the same, for whoever reads the summary.
     let restore_id = record.as_ref().map_or_else(|| RestoreId(uuid::Uuid::now_v7()), |one| one.record.restore_id());
 
@@ -76,7 +77,7 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     if let Some(record) = record {
         let end = match &result {
             Ok(Ok(_)) => Ok(RestoreCompletedV1 { files: 0, bytes, warnings: 0 }),
-            Ok(Err(error)) => Err(restore_failure(error)),
+            Ok(Err(error)) => Err(in_place_failure(error, begun.load(Ordering::Acquire))),
             Err(panic) => Err(Failure::new(FailureKind::Fatal, &panic.code, &panic.message)),
         };
         record.end(context, end).await;
@@ -127,6 +128,8 @@ async fn by_the_server(
         accept_incomplete: args.accept_incomplete,
         wait: false,
         reason: Reason::default(),
+        target: None,
+        overwrite: None,
     };
     let until = Instant::now() + context.lock_wait;
     let busy = [ErrorCode::BackupAlreadyRunning, ErrorCode::RestoreAlreadyRunning];
@@ -197,7 +200,12 @@ struct Record {
 impl Record {
     /// Records that the restore begins. A home in use is waited for: whoever has it may be backing up what is to be restored. One
     /// that cannot be written goes without a record, and that is said: whoever restores is in need.
-    async fn begin(context: &Context, run_id: RunId, participant: &ParticipantName) -> Result<Option<Self>, CliError> {
+    async fn begin(
+        context: &Context,
+        run_id: RunId,
+        participant: &ParticipantName,
+        asked: Asked,
+    ) -> Result<Option<Self>, CliError> {
         let unrecorded = |why: String| {
             context.output.note(format!("note: this restore is not recorded in the event log: {why}"));
             Ok(None)
@@ -212,7 +220,7 @@ impl Record {
             engine.stop().await;
             return Err(CliError::new(Exit::Busy, "COMMAND_NOT_ENDED", left, "End it, then restore again."));
         }
-        match engine.begin_in_place(run_id, participant).await {
+        match engine.begin_in_place(run_id, participant, asked).await {
             Ok(record) => Ok(Some(Self { engine, record })),
             Err(error) => {
                 engine.stop().await;

@@ -45,8 +45,8 @@ pub(super) fn line(progress: &Progress) -> String {
     if progress.phase == Phase::Backup && progress.bytes_total > 0 {
         text.push_str(&format!(", {} of {}", size(progress.bytes_done), size(progress.bytes_total)));
     }
-    if progress.eta_seconds > 0 {
-        text.push_str(&format!(", {} to go", seconds(progress.eta_seconds as f64)));
+    if let Some(eta) = progress.eta_seconds.filter(|eta| *eta > 0) {
+        text.push_str(&format!(", {} to go", seconds(eta as f64)));
     }
     text
 }

@@ -1,7 +1,7 @@
 //! `runs` and `show`.
 
 use holdfast_model::history::RunEntry;
-use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId};
+use holdfast_model::ids::{ParticipantName, Position, StreamId};
 use holdfast_model::run::{Outcome, Run, RunStatus, RunView, Stage};
 use holdfast_model::story::Level;
 
@@ -16,16 +16,53 @@ pub(super) fn find(view: &HomeView, run: RunArg, out: Output) -> Result<Run, Cli
     find_with(view, run, None, out)
 }
 
-/// The newest completed run in which a participant is good, however many others took part.
-fn latest_of(view: &HomeView, participant: &ParticipantName) -> Result<Option<RunId>, CliError> {
+/// The newest good run in which a participant is good, however many others took part, and the newer ones passed over because they were
+/// found damaged.
+fn latest_of<'a>(
+    view: &'a HomeView,
+    participant: &ParticipantName,
+) -> Result<(Option<&'a RunEntry>, Vec<&'a RunEntry>), CliError> {
+    let mut damaged = Vec::new();
     let completed = |entry: &&RunEntry| !entry.deleted && entry.outcome == Some(Outcome::Completed);
     for entry in view.history().newest_first().filter(completed) {
         let run = view.run(entry.run_id).map_err(errors::view)?;
-        if run.good_artifacts().any(|artifact| artifact.participant == *participant) {
-            return Ok(Some(entry.run_id));
+        if !run.good_artifacts().any(|artifact| artifact.participant == *participant) {
+            continue;
         }
+        if entry.is_good() {
+            return Ok((Some(entry), damaged));
+        }
+        damaged.push(entry);
     }
-    Ok(None)
+    Ok((damaged.first().copied(), Vec::new()))
+}
+
+/// Why `latest` is not this run, in a word.
+fn because(entry: &RunEntry) -> &'static str {
+    match entry.outcome {
+        None => "open",
+        Some(Outcome::Completed) if entry.damaged => "damaged",
+        Some(Outcome::Completed) if entry.ad_hoc => "of paths named for it",
+        Some(Outcome::Completed) => "of some participants",
+        Some(outcome) => RunStatus::from(outcome).as_str(),
+    }
+}
+
+/// Says which run `latest` is where newer ones were passed over, or where it is not what it was.
+fn tell_passed(out: Output, latest: &RunEntry, passed: &[&RunEntry]) {
+    if latest.damaged {
+        out.note(format!(
+            "latest is {}, which was found damaged when it was last verified: there is no better",
+            latest.run_id
+        ));
+    }
+    if passed.is_empty() {
+        return;
+    }
+    let newer: Vec<_> = passed.iter().take(5).map(|entry| format!("{} ({})", entry.run_id, because(entry))).collect();
+    let more = if passed.len() > newer.len() { ", …" } else { "" };
+    let passed_over = counted(passed.len() as u64, "newer run");
+    out.note(format!("latest is {}; passed over {passed_over}: {}{more}", latest.run_id, newer.join(", ")));
 }
 
 /// The same; `latest` of a participant is the newest run that has it.
@@ -35,32 +72,23 @@ pub(super) fn find_with(
     participant: Option<&ParticipantName>,
     out: Output,
 ) -> Result<Run, CliError> {
-    let of_participant = match (run, participant) {
-        (RunArg::Latest, Some(participant)) => latest_of(view, participant)?,
-        _ => None,
-    };
-    let run_id = match (run, of_participant) {
-        (RunArg::Id(run_id), _) | (RunArg::Latest, Some(run_id)) => run_id,
-        (RunArg::Latest, None) => {
-            let (latest, passed) = view.history().latest();
-            let Some(latest) = latest else {
-                return Err(CliError::new(
+    let run_id = match run {
+        RunArg::Id(run_id) => run_id,
+        RunArg::Latest => {
+            let of_participant = participant.map(|participant| latest_of(view, participant)).transpose()?;
+            let (latest, passed) = match of_participant {
+                Some((Some(latest), passed)) => (Some(latest), passed),
+                Some((None, _)) | None => view.history().latest(),
+            };
+            let latest = latest.ok_or_else(|| {
+                CliError::new(
                     Exit::NoSuchRun,
                     "BACKUP_RUN_NOT_FOUND",
                     "there is no completed run",
                     "`holdfast runs` lists all of them; `holdfast backup PATH` makes one.",
-                ));
-            };
-            if !passed.is_empty() {
-                let newer: Vec<_> = passed.iter().take(5).map(|entry| entry.run_id.to_string()).collect();
-                let more = if passed.len() > newer.len() { ", …" } else { "" };
-                let passed_over = counted(passed.len() as u64, "newer run");
-                out.note(format!(
-                    "latest is {}; passed over {passed_over} that did not complete or took a part only: {}{more}",
-                    latest.run_id,
-                    newer.join(", ")
-                ));
-            }
+                )
+            })?;
+            tell_passed(out, latest, &passed);
             latest.run_id
         }
     };

@@ -28,7 +28,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
     let maintenance = view.fold::<Maintenance>(&StreamId::maintenance()).map_err(errors::view)?;
     let restores = view.history().open_restores();
     let open: Vec<_> = view.history().open().map(|entry| entry.run_id).collect();
-    let last = view.history().latest().0.map(|entry| entry.run_id);
+    let last = view.history().latest().0.filter(|entry| entry.is_good()).map(|entry| entry.run_id);
     let last = last.map(|run| view.run(run)).transpose().map_err(errors::view)?;
     let last = last.and_then(|run| run.view(view.owned()));
     let quarantined: Vec<_> = quarantined(&view);

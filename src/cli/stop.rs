@@ -34,7 +34,8 @@ pub(super) async fn stop(context: &Context, args: &StopArgs) -> CliResult {
     door.ask(&StopBackupServer { grace_s: args.grace }).await?;
     context.output.note("the server stops");
     // It may back up once more before; how long that takes is its configuration's.
-    let until = Instant::now() + Duration::from_secs(args.grace) + context.lock_wait;
+    let until =
+        Instant::now() + args.grace.map_or(context.config.server.grace, Duration::from_secs) + context.lock_wait;
     let over = door.client().closed();
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), over).await;
     while holder(context).is_some_and(|now| server.as_ref().is_none_or(|server| server.pid == now.pid)) {

@@ -87,6 +87,11 @@ impl Directories {
         Ok(directory)
     }
 
+    /// Whether the directory of any run is being worked on.
+    pub(super) fn has_open(&self) -> bool {
+        !self.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The home's ownership, kept while the answer lives; `None` once it was given back.
     pub(super) fn owner(&self) -> Option<Arc<Owner>> {
         self.owner.upgrade()

@@ -85,6 +85,11 @@ impl Drivers {
         Self { home: root, directories, pipeline, min_free, registry, living }
     }
 
+    /// Whether a run is being worked on.
+    pub(super) fn has_open_runs(&self) -> bool {
+        self.directories.has_open()
+    }
+
     /// Tells all code that is at work to stop, and waits for it. What is left then is told by name.
     pub(super) async fn stop_all(&self) -> Vec<ParticipantName> {
         let living = {

@@ -5,9 +5,13 @@ use holdfast_actors::root::RootError;
 use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
 use holdfast_log::{AppendError, OpenError};
+use holdfast_model::access::AccessRefusal;
+use holdfast_model::endpoint::EndpointRefusal;
 use holdfast_model::failure::Failure;
 use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId};
 use holdfast_model::participant::ParticipantRefusal;
+use holdfast_model::restore::RestoreRefusal;
+use holdfast_model::run::Refusal;
 
 use super::secrets::SecretsError;
 use super::view::ViewError;
@@ -52,6 +56,12 @@ pub enum EngineError {
     Restoring {
         /// The participant.
         participant: ParticipantName,
+        /// The restore.
+        restore_id: RestoreId,
+    },
+    /// A restore into a folder is at work, and one is made at a time.
+    #[error("restore {restore_id} into a folder is at work: wait for its end")]
+    RestoringFolder {
         /// The restore.
         restore_id: RestoreId,
     },
@@ -124,20 +134,12 @@ impl EngineError {
             EngineError::Open(error) => error.code(),
             EngineError::View(_) => "LOG_UNREADABLE",
             EngineError::Append(error) => error.code(),
-            EngineError::Root(RootError::Command(CommandError::Refused(refusal))) => refusal.code(),
-            EngineError::Root(RootError::Restore(CommandError::Refused(refusal))) => refusal.code(),
-            EngineError::Root(RootError::Endpoint(CommandError::Refused(refusal))) => refusal.code(),
-            EngineError::Root(RootError::Access(CommandError::Refused(refusal))) => refusal.code(),
-            EngineError::Root(RootError::Participant(CommandError::Refused(refusal))) => match refusal {
-                ParticipantRefusal::NotQuarantined => "PARTICIPANT_NOT_QUARANTINED",
-                _ => "PARTICIPANT_BUSY",
-            },
-            EngineError::Root(_) => "ACTOR_FAILED",
+            EngineError::Root(error) => of_actor(error),
             EngineError::Pipeline(error) => error.code(),
             EngineError::Storage(error) => error.code(),
             EngineError::Secrets(error) => error.code(),
             EngineError::Random(_) => "NO_RANDOM_NUMBERS",
-            EngineError::Restoring { .. } => "RESTORE_ALREADY_RUNNING",
+            EngineError::Restoring { .. } | EngineError::RestoringFolder { .. } => "RESTORE_ALREADY_RUNNING",
             EngineError::BackupAtWork(_) => "BACKUP_ALREADY_RUNNING",
             EngineError::Claim(_) => "RESTORE_NOT_CLAIMED",
             EngineError::Behind { .. } => "PROJECTION_BEHIND",
@@ -151,5 +153,30 @@ impl EngineError {
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",
         }
+    }
+}
+
+fn of_actor(error: &RootError) -> &'static str {
+    match error {
+        RootError::Command(error) => of_command(error, Refusal::code),
+        RootError::Restore(error) => of_command(error, RestoreRefusal::code),
+        RootError::Endpoint(error) => of_command(error, EndpointRefusal::code),
+        RootError::Access(error) => of_command(error, AccessRefusal::code),
+        RootError::Record(error) => of_command(error, |refusal| match *refusal {}),
+        RootError::Participant(error) => of_command(error, |refusal| match refusal {
+            ParticipantRefusal::NotQuarantined => "PARTICIPANT_NOT_QUARANTINED",
+            _ => "PARTICIPANT_BUSY",
+        }),
+        RootError::Replay(_) => "LOG_UNREADABLE",
+        RootError::Gone => "ACTOR_FAILED",
+    }
+}
+
+fn of_command<E: std::error::Error>(error: &CommandError<E>, refused: impl Fn(&E) -> &'static str) -> &'static str {
+    match error {
+        CommandError::Refused(refusal) => refused(refusal),
+        CommandError::Codec(_) => "EVENT_INVALID",
+        CommandError::NotRecorded(_) => "NOT_RECORDED",
+        CommandError::OutcomeUnknown(_) => "OUTCOME_UNKNOWN",
     }
 }

@@ -10,11 +10,11 @@ use holdfast_log::home::Home;
 use holdfast_log::owner::Owner;
 use holdfast_log::space::Ballast;
 use holdfast_log::{Append, DurableLog, EventLog, Options, ReadLog};
-use holdfast_model::codec::record;
+use holdfast_model::codec::{Origin, record};
 use holdfast_model::event::{Event, SystemEvent};
 use holdfast_model::failure::cut;
 use holdfast_model::ids::{Position, StreamId, Version};
-use holdfast_model::system::{EngineStartedV1, HomeCreatedV1, LogRepairedV1};
+use holdfast_model::system::{EngineStartedV1, EngineStoppedV1, HomeCreatedV1, LogRepairedV1};
 
 use super::error::EngineError;
 use super::{APP_VERSION, Projections, Start, SystemClock};
@@ -92,6 +92,17 @@ fn close_to_others(home: &Home) -> std::io::Result<()> {
     let root = home.root();
     let mode = root.metadata()?.permissions().mode();
     if mode & 0o077 == 0 { Ok(()) } else { std::fs::set_permissions(root, Permissions::from_mode(0o700)) }
+}
+
+/// Records that this process was stopped in good order while runs were open.
+pub(super) async fn record_stop(log: &DurableLog, origin: &Origin) -> Result<(), EngineError> {
+    let (clock, stream) = (SystemClock, StreamId::system());
+    let stopped = SystemEvent::EngineStopped(EngineStoppedV1 { pid: std::process::id() });
+    let event = record(&Event::from(stopped), clock.new_id(), clock.now(), origin);
+    let events = vec![event.map_err(|error| EngineError::Thread(error.to_string()))?];
+    let expected = log.stream_version(&stream).map_err(super::ViewError::from)?;
+    log.append(Append { stream, expected, events }).await?;
+    Ok(())
 }
 
 fn append(

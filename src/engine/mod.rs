@@ -23,6 +23,7 @@ mod records;
 mod registry;
 mod request;
 mod restore_in_place;
+mod restore_into_folder;
 mod restores;
 mod running;
 mod secrets;
@@ -68,7 +69,8 @@ pub use self::records::token_hash;
 pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
-pub(crate) use self::restore_in_place::{InPlaceRecord, Work as InPlaceWork, restore_failure};
+pub(crate) use self::restore_in_place::{Asked, InPlaceRecord, Work as InPlaceWork, in_place_failure, restore_failure};
+pub(crate) use self::restore_into_folder::NotBegun;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 use self::running::{Parts, Running};
 pub use self::secrets::SecretsError;
@@ -137,6 +139,7 @@ struct Shared {
     /// Held while a run with an idempotency key is asked for.
     keys: tokio::sync::Mutex<()>,
     restoring: restore_in_place::Restoring,
+    verifying: verify::Verifying,
     running: Mutex<Option<Running>>,
 }
 
@@ -189,7 +192,8 @@ impl Holdfast {
         stop_when_lost(&world, &drivers);
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
-        let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner });
+        let origin = start.resume.then(|| start.origin.clone());
+        let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner, origin });
         let settled = settle::settle(&root, &opened.home, &log, &opened.projections, &start).await;
         let settled = match settled {
             Ok(settled) => settled,
@@ -217,6 +221,7 @@ impl Holdfast {
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),
             restoring: restore_in_place::Restoring::default(),
+            verifying: verify::Verifying::default(),
             running: Mutex::new(Some(running)),
         };
         Ok(Self { shared: Arc::new(shared), origin: start.origin })
@@ -341,20 +346,42 @@ impl Holdfast {
         ProgressUpdates::new(self.clone(), run)
     }
 
-    /// Waits until no run is open, or for so long. Says whether none is.
+    /// Waits until no run is open and nothing is being restored in place, or for so long; less where the server is told meanwhile to stop
+    /// sooner. Says whether it is so.
     pub async fn drain(&self, within: Duration) -> bool {
-        let mut open = true;
         let ended = async {
-            while let Ok(Some(handle)) = self.shared.root.send(NextOpenRun).await {
-                let mut watch = handle.watch;
-                if watch.wait_for(|run| run.id().is_some() && !run.is_open()).await.is_err() {
-                    return;
+            loop {
+                match self.shared.root.send(NextOpenRun).await {
+                    Ok(Some(RunHandle { mut watch, .. })) => {
+                        if watch.wait_for(|run| run.id().is_some() && !run.is_open()).await.is_err() {
+                            return false;
+                        }
+                    }
+                    Ok(None) if self.shared.restoring.is_idle() => return true,
+                    Ok(None) => self.restores_ended().await,
+                    Err(_) => return false,
                 }
             }
-            open = false;
         };
-        let _ = tokio::time::timeout(within, ended).await;
-        !open
+        tokio::pin!(ended);
+        let mut stops = self.shared.desk.life().subscribe();
+        stops.mark_unchanged();
+        let mut until = tokio::time::Instant::now() + within;
+        loop {
+            tokio::select! {
+                ended = &mut ended => return ended,
+                () = tokio::time::sleep_until(until) => return false,
+                Ok(()) = stops.changed() => {
+                    let grace = *stops.borrow_and_update();
+                    until = grace.map_or(until, |grace| until.min(tokio::time::Instant::now() + grace));
+                }
+            }
+        }
+    }
+
+    /// Waits until nothing is being restored in place.
+    pub async fn restores_ended(&self) {
+        self.shared.restoring.ended().await;
     }
 
     /// Asks a run to stop.

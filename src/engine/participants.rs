@@ -24,11 +24,9 @@ pub struct ParticipantRow {
     pub critical: bool,
     /// What it is: `files`, `command`, `module`; `-` for one that is only remembered.
     pub kind: String,
-    /// Whether its artifacts can be restored by Holdfast.
+    /// Whether `StartRestoreRun` restores it: into where it came from. Files go into a folder, by `holdfast restore --target`.
     pub restore_supported: bool,
-    /// Whether they can be restored into where they came from, by `StartRestoreRun`.
-    pub restore_in_place_supported: bool,
-    /// Whether its own code can say what a restore would do.
+    /// Whether `StartRestoreRun` says without restoring what it would do.
     pub dry_run_supported: bool,
     /// Whether it can be held at one instant together with others.
     pub barrier_supported: bool,
@@ -46,7 +44,7 @@ pub struct ParticipantRow {
     pub last_run: Option<RunId>,
     /// How that one stands: its status, `open` or `deleted`.
     pub last_run_status: String,
-    /// The last run it was good in.
+    /// The last run it was good in, but for those whose files were not as recorded when they were last read again.
     pub last_good_run: Option<RunId>,
     /// How that one stands.
     pub last_good_run_status: String,
@@ -74,7 +72,6 @@ pub struct DeadlinesRow {
 /// A participant that is defined, and what can be restored of it.
 pub(crate) struct Defined {
     descriptor: Descriptor,
-    restore: bool,
     in_place: bool,
 }
 
@@ -86,7 +83,7 @@ pub(crate) fn defined(config: &Config) -> Vec<Defined> {
 fn define(descriptor: Descriptor, config: &Config) -> Defined {
     let source = config.participants.iter().find(|one| one.descriptor.name == descriptor.name).map(|one| &one.source);
     let in_place = matches!(source, Some(Source::Command(definition)) if definition.restore.is_some());
-    Defined { restore: in_place || matches!(source, Some(Source::Files(_))), in_place, descriptor }
+    Defined { in_place, descriptor }
 }
 
 /// The rows of those that are defined, and then of those that are only remembered. `open` are the open runs; `owned` says whether a
@@ -100,7 +97,10 @@ pub(crate) fn rows(defined: Vec<Defined>, history: &History, open: &[Run], owned
         let unused = Participant::default();
         let state = known.get(&name).unwrap_or(&unused);
         let retry = open.iter().filter_map(|run| run.participant(&name)?.retry_at).min();
+        let (last_good_run, last_good_at) = history.last_good(&name).unzip();
         let mut row = ParticipantRow::of(name, defined.as_ref(), state, owned);
+        row.last_good_run = last_good_run;
+        row.last_good_at = last_good_at.map_or(0, |at| at.seconds());
         row.last_run_status = stands(history, row.last_run);
         row.last_good_run_status = stands(history, row.last_good_run);
         row.next_retry = retry.map_or(0, |at| at.seconds());
@@ -111,7 +111,6 @@ pub(crate) fn rows(defined: Vec<Defined>, history: &History, open: &[Run], owned
 
 impl ParticipantRow {
     fn of(name: ParticipantName, defined: Option<&Defined>, state: &Participant, owned: bool) -> Self {
-        let (last_good_run, last_good_at) = state.last_good().unzip();
         let (last_error, last_failed_at) = state.last_failure().unzip();
         let descriptor = defined.map(|one| &one.descriptor);
         Self {
@@ -119,9 +118,8 @@ impl ParticipantRow {
             configured: descriptor.is_some(),
             critical: descriptor.is_some_and(|descriptor| descriptor.critical),
             kind: descriptor.map_or("-", |descriptor| &descriptor.kind).to_owned(),
-            restore_supported: defined.is_some_and(|one| one.restore),
-            restore_in_place_supported: defined.is_some_and(|one| one.in_place),
-            dry_run_supported: false,
+            restore_supported: defined.is_some_and(|one| one.in_place),
+            dry_run_supported: defined.is_some_and(|one| one.in_place),
             barrier_supported: false,
             depends_on: descriptor.map(|descriptor| descriptor.depends_on.clone()).unwrap_or_default(),
             deadlines: descriptor.map(DeadlinesRow::of),
@@ -130,9 +128,9 @@ impl ParticipantRow {
             failures: state.failures_in_a_row(),
             last_run: state.last_run(),
             last_run_status: String::new(),
-            last_good_run,
+            last_good_run: None,
             last_good_run_status: String::new(),
-            last_good_at: last_good_at.map_or(0, |at| at.seconds()),
+            last_good_at: 0,
             last_error: last_error.map(ToString::to_string).unwrap_or_default(),
             last_failed_at: last_failed_at.map_or(0, |at| at.seconds()),
             next_retry: 0,

@@ -12,7 +12,9 @@ use holdfast_actors::ports::Stop;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
 use holdfast_model::participant::ChildV1;
-use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1};
+use holdfast_model::restore::{
+    CUT_SHORT, RestoreCommand, RestoreCompletedV1, RestoreRequestedV2, RestoredParticipantV1, Safety,
+};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::{EngineError, Holdfast, RestoreClaim, RestoreOutcome};
@@ -31,13 +33,15 @@ pub(super) struct Now {
     restore_id: RestoreId,
 }
 
-/// The restore in place of one engine, if there is one.
+/// The restores of one engine: one in place, and one into a folder, at a time.
 #[derive(Default)]
 pub(super) struct Restoring {
     /// Held while it is looked whether a backup or a restore may begin, until it has.
     gate: Mutex<()>,
     now: watch::Sender<Option<Now>>,
-    stop: Stop,
+    /// The restore into a folder that the engine itself makes, if there is one.
+    pub(super) folder: watch::Sender<Option<RestoreId>>,
+    pub(super) stop: Stop,
 }
 
 impl Restoring {
@@ -57,13 +61,23 @@ impl Restoring {
         }
     }
 
+    /// Whether nothing is being restored.
+    pub(super) fn is_idle(&self) -> bool {
+        self.now.borrow().is_none() && self.folder.borrow().is_none()
+    }
+
+    /// Waits until nothing is being restored.
+    pub(super) async fn ended(&self) {
+        // It lives as long as the engine does.
+        let _ = self.now.subscribe().wait_for(Option::is_none).await;
+        let _ = self.folder.subscribe().wait_for(Option::is_none).await;
+    }
+
     /// Tells it to stop, and waits until it has.
     pub(super) async fn end(&self) {
         self.stop.request();
-        let mut now = self.now.subscribe();
-        let ended = now.wait_for(Option::is_none);
-        if tokio::time::timeout(STOPPED_WITHIN, ended).await.is_err() {
-            tracing::error!("a restore in place was told to stop and has not ended");
+        if tokio::time::timeout(STOPPED_WITHIN, self.ended()).await.is_err() {
+            tracing::error!("a restore was told to stop and has not ended");
         }
     }
 }
@@ -162,6 +176,7 @@ impl Holdfast {
         &self,
         run_id: RunId,
         participant: &ParticipantName,
+        asked: Asked,
     ) -> Result<InPlaceRecord, EngineError> {
         let restoring = &self.shared.restoring;
         let _gate = restoring.gate.lock().await;
@@ -178,13 +193,16 @@ impl Holdfast {
             claim.recorded();
             return Err(EngineError::Claim(error));
         }
-        let command = RestoreCommand::Request(RestoreRequestedV1 {
+        let command = RestoreCommand::Request(RestoreRequestedV2 {
             restore_id,
             source_run: run_id,
             target: format!("participant {participant}, in place"),
             staging: Vec::new(),
             selections: 0,
             overwrite: true,
+            force: asked.force,
+            safety: asked.safety,
+            participants: vec![self.restored(participant)],
         });
         if let Err(error) = self.restore(restore_id, command).await {
             claim.recorded();
@@ -202,8 +220,9 @@ impl Holdfast {
         &self,
         source: RunSource,
         participant: ParticipantName,
+        asked: Asked,
     ) -> Result<(RestoreId, watch::Receiver<bool>), EngineError> {
-        let record = self.begin_in_place(source.run_id(), &participant).await?;
+        let record = self.begin_in_place(source.run_id(), &participant, asked).await?;
         let (restore_id, bytes) = (record.restore_id, content(&source, &participant));
         let (config, launcher) = (self.config(), self.shared.launcher.clone());
         let work = Work { source, participant, config, launcher, claim: Some(record.claim().clone()) };
@@ -217,7 +236,7 @@ impl Holdfast {
             });
             let end = match done.await {
                 Ok(Ok(())) => Ok(RestoreCompletedV1 { files: 0, bytes, warnings: 0 }),
-                Ok(Err(error)) => Err(failure(&error, begun.load(Ordering::Acquire))),
+                Ok(Err(error)) => Err(in_place_failure(&error, begun.load(Ordering::Acquire))),
                 Err(panic) => Err(Failure::new(FailureKind::Fatal, "RESTORE_PANICKED", panic.to_string())),
             };
             if let Err(error) = record.end(end).await {
@@ -227,6 +246,26 @@ impl Holdfast {
         });
         Ok((restore_id, wait))
     }
+
+    /// A participant as a restore of it is recorded.
+    pub(crate) fn restored(&self, name: &ParticipantName) -> RestoredParticipantV1 {
+        let known = self.participants().into_iter().find(|one| one.descriptor.name == *name);
+        let descriptor = known.map(|one| one.descriptor);
+        RestoredParticipantV1 {
+            name: name.clone(),
+            kind: descriptor.as_ref().map(|one| one.kind.clone()).unwrap_or_default(),
+            critical: descriptor.is_some_and(|one| one.critical),
+        }
+    }
+}
+
+/// What was said of a restore in place beside what is restored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// Whether it is made without maintenance being on.
+    pub(crate) force: bool,
+    /// What is kept of the state before.
+    pub(crate) safety: Safety,
 }
 
 /// Content bytes of a participant's artifacts.
@@ -235,8 +274,9 @@ fn content(source: &RunSource, participant: &ParticipantName) -> u64 {
     own.fold(0, |sum, artifact| artifact.content_bytes.saturating_add(sum))
 }
 
-/// Why a restore in place was not good, what the command said last, and what it left.
-fn failure(error: &RestoreError, begun: bool) -> Failure {
+/// Why a restore in place was not good, what the command said last, and what it left: one that was stopped after its command had begun
+/// leaves something half done, which nobody may take for a restore that was not made.
+pub(crate) fn in_place_failure(error: &RestoreError, begun: bool) -> Failure {
     let left = if begun { "what the command did until then stays" } else { "nothing was restored" };
     let said = match error {
         RestoreError::Command { error, .. } => error.output().lines().next_back().unwrap_or_default(),
@@ -244,7 +284,8 @@ fn failure(error: &RestoreError, begun: bool) -> Failure {
     };
     let said = if said.is_empty() { String::new() } else { format!(", and said last: {said}") };
     let failure = restore_failure(error);
-    Failure::new(failure.kind, &failure.code, format!("{}{said}; {left}", failure.message))
+    let code = if begun && failure.kind == FailureKind::Cancelled { CUT_SHORT } else { &failure.code };
+    Failure::new(failure.kind, code, format!("{}{said}; {left}", failure.message))
 }
 
 /// Why a restore was not good, as it is recorded.
@@ -254,13 +295,13 @@ pub(crate) fn restore_failure(error: &RestoreError) -> Failure {
 }
 
 /// Hears nothing, and stops with the engine.
-struct UntilStopped(Stop);
+pub(super) struct UntilStopped(pub(super) Stop);
 
 impl Observer for UntilStopped {
     fn advance(&self, _files: u64, _bytes: u64) {}
 
     fn warn(&self, path: &Path, reason: &str) {
-        tracing::warn!(path = %path.display(), reason, "restore in place");
+        tracing::warn!(path = %path.display(), reason, "restore");
     }
 
     fn cancelled(&self) -> bool {

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_log::DurableLog;
 use holdfast_log::owner::Owner;
+use holdfast_model::codec::Origin;
 use tokio::sync::oneshot;
 
 use super::control_plane::ControlPlane;
 use super::drive::Drivers;
+use super::ledger;
 
 /// What ends with the engine.
 pub(super) struct Parts {
@@ -18,6 +20,8 @@ pub(super) struct Parts {
     pub(super) drivers: Drivers,
     pub(super) log: Arc<DurableLog>,
     pub(super) owner: Arc<Owner>,
+    /// Who the end is recorded for; nobody where the process did not go on with runs.
+    pub(super) origin: Option<Origin>,
 }
 
 /// An engine at work; ends when it is dropped.
@@ -67,13 +71,20 @@ impl Parts {
 
     /// The actors first: what is stopped here is to be found open by the next start, not recorded as failed.
     fn end_now(self) {
-        let Self { control_plane, drivers, log, owner } = self;
+        let Self { control_plane, drivers, log, owner, origin } = self;
         control_plane.stop();
+        let left_open = drivers.has_open_runs();
         // The data plane may be gone already, so its timers are not relied on.
         match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => {
                 for participant in runtime.block_on(drivers.stop_all()) {
                     tracing::error!(%participant, "it was told to stop and has not returned");
+                }
+                // Without it the next start takes the open runs for those of a process that died.
+                if let Some(origin) = origin.filter(|_| left_open)
+                    && let Err(error) = runtime.block_on(ledger::record_stop(&log, &origin))
+                {
+                    tracing::warn!(%error, "that runs were left open in good order cannot be recorded");
                 }
             }
             Err(error) => tracing::error!(%error, "the participants' code is not waited for"),

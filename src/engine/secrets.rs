@@ -111,6 +111,7 @@ impl Secrets {
 
     /// Takes away what is not in `named`. Answers those that are named and not there.
     pub(super) fn sweep(&self, named: &BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, SecretsError> {
+        self.take_away_unfinished()?;
         let mut all = self.load()?;
         let before = all.len();
         all.retain(|id, _| named.contains(id));
@@ -118,6 +119,17 @@ impl Secrets {
             self.store(&all)?;
         }
         Ok(named.iter().filter(|id| !all.contains_key(id)).copied().collect())
+    }
+
+    /// What a process that died while it wrote left beside the file: it holds passwords, and nothing names it.
+    fn take_away_unfinished(&self) -> Result<(), SecretsError> {
+        let unfinished = durable::with_suffix(&self.path, ".tmp");
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.io("take away what was unfinished of")(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn load(&self) -> Result<BTreeMap<Uuid, SecretString>, SecretsError> {
@@ -204,6 +216,10 @@ mod tests {
         (1..=3).for_each(|number| secrets.put(id(number), "x".into()).unwrap());
         let missing = secrets.sweep(&BTreeSet::from([id(2), id(9)])).unwrap();
         assert_eq!((missing, read(&secrets).len()), (BTreeSet::from([id(9)]), 1));
+        let unfinished = home.path().join("secrets.json.tmp");
+        std::fs::write(&unfinished, "hunter2").unwrap();
+        secrets.sweep(&BTreeSet::from([id(2)])).unwrap();
+        assert!(!unfinished.exists(), "what a kill left half written is taken away");
     }
 
     #[test]

@@ -80,7 +80,12 @@ pub(super) async fn settle(
     let history = &projections.history;
     for entry in history.deleting() {
         let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
-        let command = RunCommand::Recover { found: Found::Published, broken: Vec::new(), taken_over };
+        let command = RunCommand::Recover {
+            found: Found::Published,
+            broken: Vec::new(),
+            taken_over,
+            stopped: history.was_stopped(),
+        };
         let message = ForRun { run_id: entry.run_id, command, origin: start.origin.clone() };
         match root.send(message).await.map_err(|_| EngineError::Stopped)? {
             Ok(mut handle) => {
@@ -111,6 +116,9 @@ pub(super) async fn settle(
         return Ok(Settled { resumed: Vec::new(), told, unended });
     }
     let open = history.open().map(|entry| entry.run_id).collect();
-    let resumed = root.send(ResumeRuns(open)).await.map_err(|_| EngineError::Stopped)??;
+    let resumed = root
+        .send(ResumeRuns { runs: open, stopped: history.was_stopped() })
+        .await
+        .map_err(|_| EngineError::Stopped)??;
     Ok(Settled { resumed, told, unended })
 }

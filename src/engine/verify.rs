@@ -1,11 +1,16 @@
 //! Ended runs against what was recorded of them: every size and stored hash again from disk.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, Weak};
+
 use holdfast_actors::event_sourced::CommandError;
 use holdfast_actors::root::RootError;
 use holdfast_log::home::Home;
 use holdfast_model::failure::Warnings;
 use holdfast_model::ids::RunId;
 use holdfast_model::run::{Refusal, Retained, Run, RunVerifiedV1};
+
+use tokio::sync::{Mutex, Semaphore};
 
 use super::{EngineError, Holdfast};
 use crate::restore::RunSource;
@@ -79,14 +84,68 @@ pub(crate) fn verify(home: &Home, run: &Run, run_id: RunId) -> Result<VerifyRepo
     Ok(report)
 }
 
+/// Verifications made at a time: each reads as fast as the disk gives.
+const AT_A_TIME: usize = 2;
+
+/// One verification of a run, for all who ask for it while it is made.
+type Shared = Arc<Mutex<Option<VerifyReport>>>;
+
+/// The verifications under way: one of a run at a time, and few in all. Others wait.
+pub(super) struct Verifying {
+    turns: Semaphore,
+    runs: std::sync::Mutex<BTreeMap<RunId, Weak<Mutex<Option<VerifyReport>>>>>,
+}
+
+impl Default for Verifying {
+    fn default() -> Self {
+        Self { turns: Semaphore::new(AT_A_TIME), runs: std::sync::Mutex::default() }
+    }
+}
+
+impl Verifying {
+    /// The one that is under way for a run, or the place of a new one.
+    fn of(&self, run_id: RunId) -> Shared {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those nobody waits for any more: their caller went away, or they could not be made.
+        runs.retain(|_, one| one.strong_count() > 0);
+        if let Some(one) = runs.get(&run_id).and_then(Weak::upgrade) {
+            return one;
+        }
+        let one = Shared::default();
+        runs.insert(run_id, Arc::downgrade(&one));
+        one
+    }
+
+    /// Who asks from now on is not content with what was found before.
+    fn forget(&self, run_id: RunId) {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&run_id);
+    }
+}
+
 impl Holdfast {
-    /// Takes every size and stored hash of an ended run again from disk, and records what was found.
+    /// Takes every size and stored hash of an ended run again from disk, and records what was found. Asked again while it is at it, it
+    /// answers the same to all; two runs are verified at a time, and others wait for their turn.
     ///
     /// # Errors
     /// [`EngineError`] with the code `BACKUP_RUN_NOT_FOUND` where there is no such run or it was deleted, `BACKUP_RUN_ACTIVE` where it
     /// has not ended, `RUN_DIRECTORY_MISSING` where it ended without a directory; where its directory cannot be read at all, or nothing
     /// can be recorded.
     pub async fn verify(&self, run_id: RunId) -> Result<VerifyReport, EngineError> {
+        let verifying = &self.shared.verifying;
+        let one = verifying.of(run_id);
+        // Whoever asks for the same run meanwhile waits here, and is given what was found.
+        let mut found = one.lock().await;
+        if let Some(report) = &*found {
+            return Ok(report.clone());
+        }
+        let _turn = verifying.turns.acquire().await.map_err(|_| EngineError::Stopped)?;
+        let report = self.verify_now(run_id).await?;
+        *found = Some(report.clone());
+        verifying.forget(run_id);
+        Ok(report)
+    }
+
+    async fn verify_now(&self, run_id: RunId) -> Result<VerifyReport, EngineError> {
         let run = self.run(run_id).await?;
         let refused = |refusal| Err(RootError::Command(CommandError::Refused(refusal)).into());
         match (run.is_open(), run.retained()) {

@@ -197,6 +197,47 @@ fn what_was_put_right_again_is_good_again() {
 }
 
 #[test]
+fn latest_and_last_good_pass_over_a_run_that_was_found_damaged_and_say_so() {
+    let model = Model::new("lz4");
+    let home = twin(&model.home);
+    let newer = home.back_up([model.home.beside("source").to_str().unwrap()]);
+    let artifact = fs::read_dir(home.run_dir(&newer)).unwrap().map(|entry| entry.unwrap().path());
+    let artifact = artifact.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "lz4")).unwrap();
+    let good = fs::read(&artifact).unwrap();
+    FlippedBit.apply(&artifact, &mut Random(seed()));
+    home.holdfast(["verify", &newer]).run().expect(4);
+
+    let restored = home.holdfast(["restore", "latest", "--target", "out"]).run();
+
+    restored.expect(0).says(&model.run).says(&format!("{newer} (damaged)"));
+    assert_eq!(home.json(["status"])["last_good_run"]["run_id"], model.run.as_str());
+    let row = &home.json(["participants"])["rows"][0];
+    assert_eq!(row["last_good_run"], model.run.as_str(), "{row}");
+    fs::write(&artifact, good).unwrap();
+    home.holdfast(["verify", &newer]).run().expect(0);
+    assert_eq!(home.show("latest")["run_id"], newer.as_str(), "what was found good again is good");
+    assert_eq!(home.json(["participants"])["rows"][0]["last_good_run"], newer.as_str());
+}
+
+#[test]
+fn latest_passes_over_what_was_named_by_hand_where_there_is_a_run_of_what_is_configured() {
+    let home = Home::new();
+    small_tree(&home.beside("source"));
+    let by_hand = home.back_up(["source"]);
+    home.holdfast(["restore", "latest", "--target", "first"]).run().expect(0).says(&by_hand);
+    let paths = home.beside("source");
+    let configuration = format!("[[participant]]\nname = 'site'\nkind = 'files'\npaths = ['{}']\n", paths.display());
+    fs::write(home.path().join("config.toml"), configuration).unwrap();
+    let full = home.back_up([] as [&str; 0]);
+    let newer = home.back_up(["source"]);
+
+    let restored = home.holdfast(["restore", "latest", "--target", "second"]).run();
+
+    restored.expect(0).says(&full).says(&format!("{newer} (of paths named for it)"));
+    assert_eq!(home.json(["status"])["last_good_run"]["run_id"], full.as_str());
+}
+
+#[test]
 fn a_file_that_nobody_recorded_is_named_and_harms_nothing() {
     let model = Model::new("lz4");
     let home = twin(&model.home);
@@ -239,6 +280,11 @@ fn damage_to_one_run_leaves_the_others_good() {
 
     home.holdfast(["verify", "--all"]).run().expect(4).says(&second);
 
-    home.holdfast(["restore", "latest", "--target", "out"]).run().expect(4);
+    home.holdfast(["restore", &second, "--target", "out"]).run().expect(4);
+    home.holdfast(["restore", "latest", "--target", "other"])
+        .run()
+        .expect(0)
+        .says(&first)
+        .says("passed over 1 newer run");
     expect_good(&home, &first, &home.beside("source"));
 }

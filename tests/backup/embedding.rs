@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use holdfast::blocking;
 use holdfast::engine::{Backup, Builder, EngineError, Holdfast, Registered};
-use holdfast::model::ids::Position;
+use holdfast::model::ids::{Position, Version};
 use holdfast::model::progress::Phase;
 use holdfast::model::run::{Outcome, ParticipantStatus};
+use holdfast::model::story::LogLine;
 use holdfast::participant::{ArtifactSink, Artifacts, Deadlines, Descriptor, Participant, ParticipantError};
 
 use crate::support::engine::{
@@ -263,6 +264,10 @@ fn an_engine_that_is_dropped_gives_the_home_back_and_leaves_its_run_open() {
     assert_eq!((run.id(), run.outcome()), (Some(handle.run_id), Some(Outcome::Completed)));
     assert_eq!(calls.get(), 1);
     expect_directory(&home, &run);
+    let told = engine.handle().run_events(handle.run_id, Version::NONE).unwrap();
+    let interrupted = told.iter().find(|event| event.event_type == "RunInterrupted").unwrap();
+    let line = LogLine::of(interrupted).message;
+    assert_eq!(line, "it was interrupted: the program was stopped while attempt 1 was at work");
     engine.stop();
 }
 

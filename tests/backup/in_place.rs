@@ -142,7 +142,7 @@ fn ctrl_c_ends_the_command_and_backups_wait_until_then() {
     restore.wait().expect(130).says("not complete");
     assert!(!runs(pid), "the command still runs");
     let last = last_of_restore(&home);
-    assert!(last["type"] == "RestoreFailed" && last.to_string().contains("ancelled"), "{last}");
+    assert!(last["type"] == "RestoreFailed" && last.to_string().contains("RESTORE_CUT_SHORT"), "{last}");
 }
 
 #[test]

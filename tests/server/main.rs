@@ -14,6 +14,7 @@ mod contract;
 mod documents;
 mod doors;
 mod hostile;
+mod operations;
 mod progress;
 mod records;
 mod serve;

@@ -11,7 +11,7 @@ use holdfast::engine::{Backup, Builder, Holdfast};
 use holdfast::model::failure::{Failure, FailureKind};
 use holdfast::model::ids::{Position, RestoreId, RunId};
 use holdfast::model::progress::{Phase, Progress};
-use holdfast::model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1};
+use holdfast::model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV2, Safety};
 use holdfast::model::run::{Outcome, RunStatus};
 use holdfast::participant::{Artifacts, ParticipantError};
 use serde_json::Value;
@@ -150,7 +150,7 @@ fn percents_never_fall_and_each_of_twenty_is_told_each_end_once() {
             told.iter().map(progress).filter(|one| one.overall_percent > 90.0 && one.overall_percent < 99.0).count();
         let last = progress(told.last().unwrap());
         assert_eq!((last.phase, last.status, last.overall_percent), (Phase::Done, Some(RunStatus::Completed), 100.0));
-        assert_eq!((last.bytes_done, last.eta_seconds), (2 * PIECES * PIECE as u64, 0));
+        assert_eq!((last.bytes_done, last.eta_seconds), (2 * PIECES * PIECE as u64, Some(0)));
     }
     assert!(checks > 0, "nobody saw how far the check was");
     let mut told = vec![at_once];
@@ -333,13 +333,16 @@ fn restores_are_told_when_they_begin_and_once_when_they_end() {
             .unwrap();
     };
     let request = |number: u128| {
-        RestoreCommand::Request(RestoreRequestedV1 {
+        RestoreCommand::Request(RestoreRequestedV2 {
             restore_id: RestoreId(Uuid::from_u128(number)),
             source_run: run_id,
             target: "/nowhere".into(),
             staging: b"/nowhere.staging".to_vec(),
             selections: 0,
             overwrite: false,
+            force: false,
+            safety: Safety::None,
+            participants: Vec::new(),
         })
     };
     let head = engine.handle().head();

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use holdfast::blocking;
 use holdfast::engine::{Backup, EngineError, Projections, token_hash};
 use holdfast::model::access::Role;
-use holdfast::model::audit::{AuditCommand, CommandOutcome, CommandRecordedV1};
+use holdfast::model::audit::{AuditCommand, CommandOutcome, CommandRecordedV2};
 use holdfast::model::codec::Origin;
 use holdfast::model::endpoint::EndpointConfigV1;
 use holdfast::model::event::{AuditEvent, Event};
@@ -127,9 +127,10 @@ fn who_acts_is_recorded_with_what_he_did() {
     let engine = started(&home);
     let origin = Origin { principal: "token:ci".into(), correlation_id: Uuid::from_u128(77) };
     let ada = engine.handle().acting_for(origin);
-    let recorded = CommandRecordedV1 {
+    let recorded = CommandRecordedV2 {
         command: "SetMaintenance".into(),
         role: "manager".into(),
+        token_id: None,
         door: "http".into(),
         source: "127.0.0.1:1".into(),
         outcome: CommandOutcome::Done,
@@ -150,6 +151,27 @@ fn who_acts_is_recorded_with_what_he_did() {
     assert!(of_ada.iter().any(|event| event.data == Event::from(AuditEvent::CommandRecorded(recorded.clone()))));
     assert!(events.iter().any(|event| event.principal != "token:ci"), "the engine's own acts stay its own");
     drop(ada);
+    engine.stop();
+}
+
+#[test]
+fn a_run_is_verified_once_for_all_who_ask_meanwhile() {
+    let home = Home::new();
+    let engine = started(&home);
+    let run_id = back_up(&engine, Backup::full()).id().unwrap();
+    let verified = |engine: &holdfast::blocking::Holdfast| {
+        let events = engine.handle().run_events(run_id, holdfast::model::ids::Version::NONE).unwrap();
+        events.iter().filter(|event| event.event_type == "RunVerified").count()
+    };
+    let handle = engine.handle();
+    let (one, two, three) = within(&engine, "their reports", async {
+        tokio::join!(handle.verify(run_id), handle.verify(run_id), handle.verify(run_id))
+    });
+    let one = one.unwrap();
+    assert!(one.is_good() && one == two.unwrap() && one == three.unwrap());
+    assert_eq!(verified(&engine), 1);
+    within(&engine, "another", handle.verify(run_id)).unwrap();
+    assert_eq!(verified(&engine), 2, "who asks later is not content with what was found before");
     engine.stop();
 }
 

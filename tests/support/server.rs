@@ -48,7 +48,12 @@ impl Server {
     pub(crate) fn listening(mut process: Running, home: &Home) -> Self {
         let mut address = |door: &str| {
             let line = process.wait_for_json(door, |line| line["message_type"] == "listening" && line["door"] == door);
-            text(&line["address"]).trim_start_matches("http://").trim_end_matches('/').parse().expect("an address")
+            text(&line["address"])
+                .trim_start_matches("http://")
+                .trim_start_matches("https://")
+                .trim_end_matches('/')
+                .parse()
+                .expect("an address")
         };
         let (tcp, http) = (address("tcp"), address("http"));
         process.wait_for_json("the token's place", |line| line["message_type"] == "admin_token");
@@ -138,6 +143,14 @@ impl Lines {
             self.heard.push_back(message);
         }
         None
+    }
+
+    /// Whether the server closes the connection and has said nothing that can be read.
+    pub(crate) fn closed_without_a_word(&mut self) -> bool {
+        let mut said = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut self.stream, &mut said);
+        // An alert of TLS at most (RFC 8446 section 6): its type is 21.
+        said.first().is_none_or(|first| *first == 21)
     }
 
     /// The next message from the wire; `None` where the server closed the connection, also by dying.

@@ -3,9 +3,9 @@
 //! A name is durable only once the folder that holds it is synced, and a file's bytes only once the file is. Each step
 //! passes a [fault point](crate::fault), before and after, so that tests can stop the process at every one of them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
@@ -75,6 +75,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temp = path.with_file_name(name);
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temp)?;
+        // One that a process before left, or that others made, keeps its own mode otherwise.
+        file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         sync_file(&file)?;
         rename_synced(&temp, path)

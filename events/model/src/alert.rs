@@ -7,6 +7,7 @@ use crate::codec::Envelope;
 use crate::event::{AuditEvent, Event, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent};
 use crate::failure::{FailureKind, Warnings};
 use crate::ids::RunId;
+use crate::restore::CUT_SHORT;
 use crate::run::{Outcome, Run};
 
 /// What happened, as a stable code.
@@ -23,7 +24,7 @@ pub enum AlertCode {
     RunTimeout,
     /// A run completed, and something was left out.
     RunWarnings,
-    /// A process that worked on a run is gone.
+    /// A run was interrupted: the process that worked on it is gone, or was stopped.
     RunInterrupted,
     /// A run goes on after that.
     RunResumed,
@@ -140,7 +141,7 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
         }
         RunEvent::Ended(end) => ended(end.outcome, &end.error_summary, 0),
         RunEvent::Interrupted(interrupted) => {
-            let text = format!("the process that worked on the run is gone: {}", interrupted.reason);
+            let text = format!("the run was interrupted: {}", interrupted.reason);
             Some((AlertCode::RunInterrupted, Severity::Warning, text))
         }
         RunEvent::Resumed(resumed) => {
@@ -228,6 +229,13 @@ fn of_participant(event: &ParticipantEvent) -> Option<Told> {
 
 fn of_restore(event: &RestoreEvent) -> Option<Told> {
     match event {
+        RestoreEvent::Failed(failed) if failed.failure.code == CUT_SHORT => {
+            let text = format!(
+                "the restore was stopped half-way, and what it was to restore is not whole: {}",
+                failed.failure
+            );
+            Some((AlertCode::RestoreFailed, Severity::Critical, text))
+        }
         RestoreEvent::Failed(failed) if failed.failure.kind != FailureKind::Cancelled => {
             let text = format!("the restore failed: {}", failed.failure);
             Some((AlertCode::RestoreFailed, Severity::Warning, text))
@@ -242,7 +250,7 @@ fn of_system(event: &SystemEvent) -> Option<Told> {
             let text = format!("the event log was not whole and was put right: {}", repaired.what);
             Some((AlertCode::LogRepaired, Severity::Warning, text))
         }
-        SystemEvent::HomeCreated(_) | SystemEvent::EngineStarted(_) => None,
+        SystemEvent::HomeCreated(_) | SystemEvent::EngineStarted(_) | SystemEvent::EngineStopped(_) => None,
     }
 }
 
@@ -250,7 +258,12 @@ fn of_audit(event: &AuditEvent) -> Option<Told> {
     match event {
         AuditEvent::GuessesSummed(guesses) => {
             let addresses = guesses.more_sources.saturating_add(guesses.sources.len() as u64);
-            let text = format!("{} tokens that are not known were shown, from {addresses} addresses", guesses.count);
+            let (tokens, were) = match guesses.count {
+                1 => ("1 token".to_owned(), "that is not known was"),
+                count => (format!("{count} tokens"), "that are not known were"),
+            };
+            let addresses = if addresses == 1 { "1 address".to_owned() } else { format!("{addresses} addresses") };
+            let text = format!("{tokens} {were} shown, from {addresses}");
             Some((AlertCode::TokensGuessed, Severity::Warning, text))
         }
         AuditEvent::CommandRecorded(_) | AuditEvent::RefusalsSummed(_) => None,

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::AuditEvent;
@@ -56,6 +57,42 @@ pub struct CommandRecordedV1 {
     pub fields: Vec<(String, String)>,
 }
 
+/// [`CommandRecordedV1`], with the token it was given with: a name can be given again once its token is revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRecordedV2 {
+    /// Which.
+    pub command: String,
+    /// The role it was given in.
+    pub role: String,
+    /// The token; none for processes of this machine, and where an older program recorded it.
+    pub token_id: Option<Uuid>,
+    /// The door it came through, for example `http`.
+    pub door: String,
+    /// The address it came from.
+    pub source: String,
+    /// What became of it.
+    pub outcome: CommandOutcome,
+    /// The code of its error; empty where it has none.
+    pub code: String,
+    /// What it was about: names and values that are known to be no secrets, at most [`MAX_FIELDS`].
+    pub fields: Vec<(String, String)>,
+}
+
+impl From<CommandRecordedV1> for CommandRecordedV2 {
+    fn from(v1: CommandRecordedV1) -> Self {
+        Self {
+            command: v1.command,
+            role: v1.role,
+            token_id: None,
+            door: v1.door,
+            source: v1.source,
+            outcome: v1.outcome,
+            code: v1.code,
+            fields: v1.fields,
+        }
+    }
+}
+
 /// Commands of one principal were refused more often than each is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalsSummedV1 {
@@ -96,7 +133,7 @@ pub struct Audit;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditCommand {
     /// A command.
-    Command(CommandRecordedV1),
+    Command(CommandRecordedV2),
     /// Refused ones.
     Refusals(RefusalsSummedV1),
     /// Guesses.
@@ -137,12 +174,13 @@ fn address(text: &str) -> String {
     cut(text, MAX_SOURCE).to_owned()
 }
 
-impl CommandRecordedV1 {
+impl CommandRecordedV2 {
     fn bounded(self) -> Self {
         let bounded = |(name, value): (String, String)| (short(&name), cut(&value, MAX_VALUE).to_owned());
         Self {
             command: short(&self.command),
             role: short(&self.role),
+            token_id: self.token_id,
             door: short(&self.door),
             source: address(&self.source),
             outcome: self.outcome,
@@ -173,9 +211,10 @@ mod tests {
     #[test]
     fn the_longest_that_can_be_said_fits_an_event() {
         let long = || "ä".repeat(9000);
-        let command = AuditCommand::Command(CommandRecordedV1 {
+        let command = AuditCommand::Command(CommandRecordedV2 {
             command: long(),
             role: long(),
+            token_id: Some(Uuid::max()),
             door: long(),
             source: long(),
             outcome: CommandOutcome::Failed,

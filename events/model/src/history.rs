@@ -12,7 +12,7 @@ use self::keys::Keys;
 
 use crate::aggregate::Aggregate;
 use crate::codec::Envelope;
-use crate::event::{Event, RestoreEvent, RunEvent};
+use crate::event::{Event, RestoreEvent, RunEvent, SystemEvent};
 use crate::ids::{ParticipantName, Position, RestoreId, RunId, Timestamp};
 use crate::participant::Participant;
 use crate::run::{Outcome, RunType, Trigger};
@@ -34,8 +34,12 @@ pub struct RunEntry {
     pub ended: Option<Position>,
     /// When its end was recorded.
     pub ended_at: Option<Timestamp>,
+    /// Whether it took what was named for it alone, and not what is configured: known by the definitions it records itself.
+    pub ad_hoc: bool,
     /// When its files were last read again and were as recorded.
     pub verified_at: Option<Timestamp>,
+    /// Whether they were not as recorded when they were last read again.
+    pub damaged: bool,
     /// Whether it is kept from deletion.
     pub locked: bool,
     /// Whether its directory has been, or is being, deleted.
@@ -67,6 +71,7 @@ pub struct History {
     restore_ends: BTreeMap<Position, RestoreId>,
     participants: BTreeMap<ParticipantName, Participant>,
     highest_counter: u32,
+    stopped: bool,
     folded_to: Position,
 }
 
@@ -89,7 +94,9 @@ impl History {
                         outcome: None,
                         ended: None,
                         ended_at: None,
+                        ad_hoc: false,
                         verified_at: None,
+                        damaged: false,
                         locked: false,
                         deleted: false,
                         deleting: false,
@@ -107,6 +114,8 @@ impl History {
                 }
             }
             Event::RestoreEvent(event) => self.apply_restore(event, envelope),
+            Event::SystemEvent(SystemEvent::EngineStopped(_)) => self.stopped = true,
+            Event::SystemEvent(SystemEvent::EngineStarted(_)) => self.stopped = false,
             Event::ParticipantEvent(event) => {
                 if let Some(name) = envelope.stream.participant_name() {
                     self.participants.entry(name).or_default().apply(event, &envelope.moment());
@@ -148,6 +157,12 @@ impl History {
     #[must_use]
     pub fn folded_to(&self) -> Position {
         self.folded_to
+    }
+
+    /// Whether the last process that worked on runs was stopped in good order while some were open.
+    #[must_use]
+    pub fn was_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The highest counter of any run id, also of deleted runs.
@@ -209,31 +224,53 @@ impl History {
         self.restores.values().filter(|entry| entry.ended.is_none()).map(|entry| entry.restore_id).collect()
     }
 
+    /// The last run a participant was good in whose files were as recorded when they were last read again, and when that was.
+    #[must_use]
+    pub fn last_good(&self, participant: &ParticipantName) -> Option<(RunId, Timestamp)> {
+        let damaged = |run: RunId| self.run(run).is_some_and(|entry| entry.damaged);
+        self.participants.get(participant)?.good_runs().find(|(run, _)| !damaged(*run))
+    }
+
     /// What is known of one run.
     #[must_use]
     pub fn run(&self, id: RunId) -> Option<&RunEntry> {
         self.runs.get(self.places.get(&id)?)
     }
 
-    /// The newest completed run that is kept, and the newer ones that were passed over for it, the newest first. A scoped run is passed
-    /// over for a full one: it holds a part of what the other does.
+    /// The newest good run that is kept, and the newer ones that were passed over for it, the newest first. A run of some participants,
+    /// or of what was named for it alone, is passed over for one of all that is configured: it does not stand for what the other holds.
+    /// Where every completed run was found damaged it is the newest of them: [`RunEntry::is_good`] tells.
     #[must_use]
     pub fn latest(&self) -> (Option<&RunEntry>, Vec<&RunEntry>) {
         let kept = || self.newest_first().filter(|entry| !entry.deleted);
+        let good = || kept().filter(|entry| entry.is_good());
         let completed = |entry: &&RunEntry| entry.outcome == Some(Outcome::Completed);
-        let latest = kept().filter(completed).find(|entry| !entry.scoped).or_else(|| kept().find(completed));
+        let latest = good().find(|entry| !entry.scoped && !entry.ad_hoc).or_else(|| good().next());
+        let latest = latest.or_else(|| kept().find(completed));
         let passed = kept().take_while(|entry| latest.is_none_or(|latest| entry.run_id != latest.run_id));
         (latest, passed.collect())
     }
 }
 
 impl RunEntry {
+    /// Whether it completed, and its files were as recorded when they were last read.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.outcome == Some(Outcome::Completed) && !self.damaged
+    }
+
     fn apply(&mut self, event: &RunEvent, envelope: &Envelope) {
         match event {
             // The end is known at `Classified`, but it is the end only once it is published.
             RunEvent::Ended(ended) => self.end(ended.outcome, envelope),
             RunEvent::Published(published) => self.end(published.outcome, envelope),
-            RunEvent::Verified(verified) if verified.ok => self.verified_at = Some(envelope.time),
+            RunEvent::ParticipantPlanned(planned) if planned.definition_parts > 0 => self.ad_hoc = true,
+            RunEvent::Verified(verified) => {
+                self.damaged = !verified.ok;
+                if verified.ok {
+                    self.verified_at = Some(envelope.time);
+                }
+            }
             RunEvent::Locked(_) => self.locked = true,
             RunEvent::Unlocked(_) => self.locked = false,
             RunEvent::DeleteRequested(_) => {

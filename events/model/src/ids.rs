@@ -145,12 +145,6 @@ impl StreamId {
         Self("maintenance".into())
     }
 
-    /// Whether what it holds is for those who manage access alone: hashes of tokens, where people came from and what they were refused.
-    #[must_use]
-    pub fn is_confidential(&self) -> bool {
-        matches!(self.0.as_str(), "access" | "audit")
-    }
-
     /// The run this stream belongs to, if it is a run's.
     #[must_use]
     pub fn run_id(&self) -> Option<RunId> {

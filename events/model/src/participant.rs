@@ -3,6 +3,8 @@
 //! Work itself is in the run's stream. Here stands what outlives a run: whether it is at work for one, how it ended,
 //! and how many failures in a row there were.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -150,7 +152,8 @@ pub struct Participant {
     failures_in_a_row: u32,
     last_failure: Option<(Failure, Timestamp)>,
     last_run: Option<RunId>,
-    last_good: Option<(RunId, Timestamp)>,
+    /// The newest last, at most [`MAX_GOOD`].
+    good_runs: VecDeque<(RunId, Timestamp)>,
 }
 
 impl Participant {
@@ -202,10 +205,9 @@ impl Participant {
         self.last_run
     }
 
-    /// The last run it was good in, and when that was.
-    #[must_use]
-    pub fn last_good(&self) -> Option<(RunId, Timestamp)> {
-        self.last_good
+    /// The last runs it was good in, and when that was, the newest first. What became of their files since is not known here.
+    pub fn good_runs(&self) -> impl Iterator<Item = (RunId, Timestamp)> {
+        self.good_runs.iter().rev().copied()
     }
 }
 
@@ -279,6 +281,8 @@ pub enum ParticipantRefusal {
 
 /// Most processes that are kept in mind; beyond that the oldest are forgotten.
 pub const MAX_CHILDREN: usize = 64;
+/// Most runs it was good in that are kept in mind: the last of them may turn out to be damaged.
+pub const MAX_GOOD: usize = 32;
 /// The code of a failure after which a process is left that could not be ended.
 pub const NOT_ENDED: &str = "COMMAND_NOT_ENDED";
 
@@ -353,7 +357,10 @@ impl Aggregate for Participant {
                 self.children.clear();
                 self.failures_in_a_row = 0;
                 self.last_failure = None;
-                self.last_good = Some((completed.run_id, moment.time));
+                if self.good_runs.len() >= MAX_GOOD {
+                    self.good_runs.pop_front();
+                }
+                self.good_runs.push_back((completed.run_id, moment.time));
             }
             ParticipantEvent::WorkFailed(failed) => {
                 self.leave();

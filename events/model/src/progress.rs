@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ParticipantName, Timestamp};
-use crate::run::{ParticipantStatus, Run, RunParticipant, RunStatus, RunType, Stage, Trigger, share};
+use crate::run::{Outcome, ParticipantStatus, Run, RunParticipant, RunStatus, RunType, Stage, Trigger, share};
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -81,12 +81,14 @@ pub struct Progress {
     pub active: bool,
     /// The run at work, or the last one.
     pub run_id: String,
-    /// All participants or some.
-    #[serde(rename = "type")]
+    /// All participants or some; left out where no run is at work.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub run_type: Option<RunType>,
-    /// What made it start.
+    /// What made it start; left out where no run is at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
-    /// Where it stands.
+    /// Where it stands; left out where no run is at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<RunStatus>,
     /// Which attempt it is in, 1 for the first. An attempt that follows an interruption may begin lower than was shown before.
     pub attempt: u32,
@@ -96,7 +98,7 @@ pub struct Progress {
     pub message: String,
     /// Who is at work.
     pub current_participant: String,
-    /// 0 to 100; never falls within an attempt.
+    /// 0 to 100; never falls within an attempt. 100 is a run that is done; another stays where it was.
     pub overall_percent: f64,
     /// Participants in all.
     pub participants_total: u64,
@@ -119,8 +121,9 @@ pub struct Progress {
     /// Bytes a second over the last half minute: of content while participants write, of artifacts while they are read again. Of an
     /// ended run, content bytes a second from its start to its end.
     pub bytes_per_second: u64,
-    /// Seconds until the run has ended, the reading again included; 0 where not known.
-    pub eta_seconds: u64,
+    /// Seconds until the run has ended, the reading again included; left out where not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
     /// Each participant.
     pub participants: Vec<ParticipantProgress>,
 }
@@ -134,7 +137,7 @@ pub struct ParticipantProgress {
     pub status: String,
     /// What it is doing.
     pub phase: Phase,
-    /// 0 to 100.
+    /// 0 to 100: 100 is one that gave all it has; another stays where it was.
     pub percent: f64,
     /// The same for people.
     pub message: String,
@@ -180,7 +183,7 @@ impl Progress {
             bytes_done: 0,
             bytes_total: 0,
             bytes_per_second: 0,
-            eta_seconds: 0,
+            eta_seconds: None,
             participants: Vec::new(),
         }
     }
@@ -225,7 +228,7 @@ impl Progress {
                 (Some(from), Some(to)) => average(bytes_done, from, to),
                 _ => 0,
             },
-            eta_seconds: 0,
+            eta_seconds: ended_at.map(|_| 0),
             participants: rows.into_iter().map(|row| row.shown).collect(),
         }
     }
@@ -292,7 +295,12 @@ impl Row {
             name: participant.name.to_string(),
             status: participant.status.as_str().into(),
             phase,
-            percent: if open { f64::from(furthest) / 100.0 } else { 100.0 },
+            // What ended without stays where it was.
+            percent: if participant.status == ParticipantStatus::Completed {
+                100.0
+            } else {
+                f64::from(furthest) / 100.0
+            },
             message: participant.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
             artifacts: participant.artifacts.len() as u64,
             bytes_done: counts.bytes_done,
@@ -331,13 +339,23 @@ fn counts(participant: &RunParticipant, live: &BTreeMap<ParticipantName, Counts>
 }
 
 fn overall(run: &Run, phase: Phase, rows: &[Row], checked: u64) -> f64 {
+    let work = || {
+        let sum: f64 = rows.iter().map(|row| row.shown.percent).sum();
+        sum / rows.len().max(1) as f64 * WORK_SHARE / 100.0
+    };
+    let good = matches!(run.outcome(), None | Some(Outcome::Completed | Outcome::Partial));
     match phase {
         Phase::Idle | Phase::Queued | Phase::Barrier => 0.0,
-        // What an attempt keeps of the one before counts from its start.
-        Phase::Prepare | Phase::Backup => {
-            let sum: f64 = rows.iter().map(|row| row.shown.percent).sum();
-            sum / rows.len().max(1) as f64 * WORK_SHARE / 100.0
+        // A run that is not good stays where it was: what it has is put in its place, and that is no way to go.
+        Phase::Validate | Phase::Finalize | Phase::PublishRemote | Phase::Failed if !good => {
+            if run.was_good() {
+                CHECKED
+            } else {
+                work()
+            }
         }
+        // What an attempt keeps of the one before counts from its start.
+        Phase::Prepare | Phase::Backup => work(),
         // Damage found while publishing leads back to sealing, and the way already gone does not count less for it.
         Phase::Validate if run.target().is_some() => CHECKED,
         Phase::Validate => match run.check_bytes() {

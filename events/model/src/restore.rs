@@ -7,14 +7,19 @@ mod view;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::view::RestoreView;
+pub use self::view::{RestoreView, RestoredParticipant};
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::RestoreEvent;
 use crate::failure::{Failure, FailureKind, cut};
-use crate::ids::{RestoreId, RunId, Timestamp};
+use crate::ids::{ParticipantName, RestoreId, RunId, Timestamp};
 
+/// The code of a failure that left what was to be restored half done, because it was stopped.
+pub const CUT_SHORT: &str = "RESTORE_CUT_SHORT";
 /// Longest path in bytes (`PATH_MAX` of Linux).
 pub const MAX_PATH: usize = 4096;
+
+/// Most bytes of a path and of participants' names together in one request.
+const MAX_NAMES: usize = 4800;
 
 /// Somebody asked for a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +36,89 @@ pub struct RestoreRequestedV1 {
     pub selections: u32,
     /// Whether what is in the way is replaced.
     pub overwrite: bool,
+}
+
+/// What is kept of the state before a restore. It grows only at its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Safety {
+    /// A snapshot of it, or nothing is restored.
+    #[default]
+    Required,
+    /// A snapshot of it where one can be taken.
+    BestEffort,
+    /// Nothing.
+    None,
+}
+
+impl Safety {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Safety::Required => "required",
+            Safety::BestEffort => "best_effort",
+            Safety::None => "none",
+        }
+    }
+}
+
+/// A participant that is restored in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredParticipantV1 {
+    /// Its name.
+    pub name: ParticipantName,
+    /// What it is, for example `command`.
+    pub kind: String,
+    /// Whether its failure fails a run.
+    pub critical: bool,
+}
+
+/// [`RestoreRequestedV1`], with what was said of its safety, and with the participants where it is made in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreRequestedV2 {
+    /// Which.
+    pub restore_id: RestoreId,
+    /// The run it takes the bytes from.
+    pub source_run: RunId,
+    /// The folder, as text for people.
+    pub target: String,
+    /// Where it is made ready, as bytes of a path: what recovery takes away.
+    pub staging: Vec<u8>,
+    /// How many paths were asked for; 0 for all.
+    pub selections: u32,
+    /// Whether what is in the way is replaced.
+    pub overwrite: bool,
+    /// Whether it was made without maintenance being on. One into a folder does not ask for it.
+    pub force: bool,
+    /// What was to be kept of the state before it.
+    pub safety: Safety,
+    /// Those it is made into, in place; none where all goes into a folder.
+    pub participants: Vec<RestoredParticipantV1>,
+}
+
+impl From<RestoreRequestedV1> for RestoreRequestedV2 {
+    fn from(v1: RestoreRequestedV1) -> Self {
+        Self {
+            restore_id: v1.restore_id,
+            source_run: v1.source_run,
+            target: v1.target,
+            staging: v1.staging,
+            selections: v1.selections,
+            overwrite: v1.overwrite,
+            force: false,
+            safety: Safety::None,
+            participants: Vec::new(),
+        }
+    }
+}
+
+impl RestoreRequestedV2 {
+    /// What names and kinds of its participants take, with the path beside them: they share an event.
+    fn names(&self) -> usize {
+        let bytes = |one: &RestoredParticipantV1| one.name.as_str().len() + one.kind.len() + 8;
+        self.participants.iter().map(bytes).sum::<usize>() + self.staging.len()
+    }
 }
 
 /// Everything is in its place and was as recorded.
@@ -89,7 +177,7 @@ impl RestoreStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Restore {
     /// What was asked for.
-    pub request: Option<RestoreRequestedV1>,
+    pub request: Option<RestoreRequestedV2>,
     /// Where it stands.
     pub status: RestoreStatus,
     /// When it was asked for.
@@ -106,7 +194,7 @@ pub struct Restore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestoreCommand {
     /// Make it.
-    Request(RestoreRequestedV1),
+    Request(RestoreRequestedV2),
     /// All is in place.
     Complete(RestoreCompletedV1),
     /// It failed.
@@ -128,6 +216,9 @@ pub enum RestoreRefusal {
     /// A path is longer than any system takes.
     #[error("the path of the target is longer than {MAX_PATH} bytes: choose a shorter one")]
     PathTooLong,
+    /// It names more than one event holds.
+    #[error("more participants are to be restored at a time than can be recorded: name fewer")]
+    TooManyParticipants,
 }
 
 impl RestoreRefusal {
@@ -138,7 +229,7 @@ impl RestoreRefusal {
             RestoreRefusal::NotFound => "RESTORE_RUN_NOT_FOUND",
             RestoreRefusal::NotRunning => "RESTORE_RUN_NOT_ACTIVE",
             RestoreRefusal::Exists => "RESTORE_RUN_EXISTS",
-            RestoreRefusal::PathTooLong => "INVALID_DATA",
+            RestoreRefusal::PathTooLong | RestoreRefusal::TooManyParticipants => "INVALID_DATA",
         }
     }
 }
@@ -153,6 +244,9 @@ impl Aggregate for Restore {
         match (command, self.status) {
             (RestoreCommand::Request(request), RestoreStatus::Unknown) if request.staging.len() > MAX_PATH => {
                 Err(RestoreRefusal::PathTooLong)
+            }
+            (RestoreCommand::Request(request), RestoreStatus::Unknown) if request.names() > MAX_NAMES => {
+                Err(RestoreRefusal::TooManyParticipants)
             }
             (RestoreCommand::Request(mut request), RestoreStatus::Unknown) => {
                 request.target = cut(&request.target, 1024).to_owned();

@@ -201,6 +201,9 @@ fn system(event: &SystemEvent) -> Told {
         SystemEvent::LogRepaired(repaired) => {
             (Level::Warning, format!("the event log was repaired: {}", repaired.what))
         }
+        SystemEvent::EngineStopped(stopped) => {
+            (Level::Info, format!("process {} was stopped in good order while runs were open", stopped.pid))
+        }
     }
 }
 
@@ -234,7 +237,8 @@ fn audit(event: &AuditEvent, by: &str) -> Told {
     use crate::audit::CommandOutcome as Outcome;
     match event {
         AuditEvent::CommandRecorded(command) => {
-            let way = format!("{} by {by}, by way of {} from {}", command.command, command.door, command.source);
+            let token = command.token_id.map(|id| format!(" ({id})")).unwrap_or_default();
+            let way = format!("{} by {by}{token}, by way of {} from {}", command.command, command.door, command.source);
             match command.outcome {
                 Outcome::Accepted => (Level::Info, format!("begun: {way}")),
                 Outcome::Done => (Level::Info, format!("done: {way}")),

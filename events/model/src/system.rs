@@ -29,3 +29,10 @@ pub struct LogRepairedV1 {
     /// What was found and what was done, for people.
     pub what: String,
 }
+
+/// A process was stopped in good order while runs were open: they go on at the next start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStoppedV1 {
+    /// Which process.
+    pub pid: u32,
+}

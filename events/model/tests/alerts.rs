@@ -29,7 +29,7 @@ const TOLD: [&str; 13] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 39] = [
+const NOT_TOLD: [&str; 40] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "ChildStarted",
@@ -39,6 +39,7 @@ const NOT_TOLD: [&str; 39] = [
     "EndpointDeleted",
     "EndpointUpdated",
     "EngineStarted",
+    "EngineStopped",
     "HomeCreated",
     "MaintenanceDisabled",
     "MaintenanceEnabled",

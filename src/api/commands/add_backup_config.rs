@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint_row::{ATTEMPTS, DELAY, EITHER, EndpointRow, INTERVAL, TIMEOUT, within};
 use super::update_backup_config::there;
-use crate::api::text::{Host, Line, Secret, Url};
+use crate::api::text::{Host, Line, Retention, Secret, Url};
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 
 /// Adds an endpoint: somewhere copies of runs go. Only its name is required. The password is kept apart from the event log, and is never
@@ -53,9 +53,9 @@ pub struct AddBackupConfig {
     /// Its address with what kind it is, for example `s3://bucket/prefix`.
     #[serde(default)]
     pub url: Url,
-    /// What is kept there; all where nothing is said.
+    /// What is kept there, as `30 days` or `10 runs, 12 months`; all where nothing is said.
     #[serde(default)]
-    pub retention: Line,
+    pub retention: Retention,
 }
 
 fn one() -> u8 {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use holdfast_model::access::Role;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{RestoreId, RunId};
-use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV1, RestoreView};
+use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV2, RestoreView, Safety};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -124,13 +124,16 @@ impl Command for BeginRestore {
         // One that is not there cannot be what is restored.
         call.engine.run(self.run_id).await?;
         let restore_id = self.restore_id;
-        let request = RestoreCommand::Request(RestoreRequestedV1 {
+        let request = RestoreCommand::Request(RestoreRequestedV2 {
             restore_id,
             source_run: self.run_id,
             target: self.target,
             staging: self.staging,
             selections: self.selections,
             overwrite: self.overwrite,
+            force: false,
+            safety: Safety::None,
+            participants: Vec::new(),
         });
         call.engine.restore(restore_id, request).await?;
         Ok(restore(call, restore_id).await?.into())

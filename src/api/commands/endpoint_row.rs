@@ -85,6 +85,6 @@ impl EndpointRow {
 pub(super) fn within(field: &str, number: u64, range: &RangeInclusive<u64>) -> Result<(), ApiError> {
     match range.contains(&number) {
         true => Ok(()),
-        false => Err(ApiError::field(field, format_args!("it is from {} to {}", range.start(), range.end()))),
+        false => Err(ApiError::field(field, format_args!("must be from {} to {}", range.start(), range.end()))),
     }
 }

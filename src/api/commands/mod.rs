@@ -54,8 +54,8 @@ pub use self::remote_backup_runs::{
 };
 pub use self::reset_backup_participant::{ParticipantReset, ResetBackupParticipant};
 pub use self::set_maintenance::{MaintenanceSet, SetMaintenance};
-pub use self::start_full_backup::{Files, StartFullBackup};
-pub use self::start_restore_run::{Safety, StartRestoreRun};
+pub use self::start_full_backup::StartFullBackup;
+pub use self::start_restore_run::StartRestoreRun;
 pub use self::stop_backup_server::{StopBackupServer, Stopping};
 pub use self::subscribe::{Subscribe, Subscribed};
 pub use self::tokens::{CreateToken, Expiry, ListTokens, RevokeToken, TokenCreated, TokenRow, TokenRows};

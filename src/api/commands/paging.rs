@@ -10,7 +10,7 @@ const MOST: u32 = 1000;
 /// Refuses a page that cannot be.
 pub(super) fn check(limit: Option<u32>, from: &str) -> Result<(), ApiError> {
     if limit.is_some_and(|rows| !(1..=MOST).contains(&rows)) {
-        return Err(ApiError::field("limit", format_args!("it is from 1 to {MOST}")));
+        return Err(ApiError::field("limit", format_args!("must be from 1 to {MOST}")));
     }
     cursor(from).map(drop)
 }
@@ -21,7 +21,7 @@ pub(super) fn limit(call: &Call, asked: Option<u32>) -> Result<usize, ApiError> 
     match asked.map(|asked| asked as usize) {
         None => Ok(settings.page),
         Some(rows) if (1..=settings.page_max).contains(&rows) => Ok(rows),
-        Some(_) => Err(ApiError::field("limit", format_args!("it is from 1 to {}", settings.page_max))),
+        Some(_) => Err(ApiError::field("limit", format_args!("must be from 1 to {}", settings.page_max))),
     }
 }
 

@@ -91,7 +91,8 @@ impl Command for DeleteRemoteBackupRun {
     const ALIASES: &'static [&'static str] = &["DeleteRemoteBackup"];
     const ROLE: Option<Role> = Some(Role::Manager);
     const KIND: Kind = Kind::Change;
-    const ERRORS: &'static [ErrorCode] = &[ErrorCode::RemoteNotFound, ErrorCode::RemoteBackupDeleteFailed];
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::RemoteNotFound, ErrorCode::RemoteBackupRunNotFound, ErrorCode::RemoteBackupDeleteFailed];
     type Answer = RemoteRunDeleted;
 
     fn recorded(&self) -> Vec<(&'static str, String)> {

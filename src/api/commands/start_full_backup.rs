@@ -1,10 +1,10 @@
 //! `StartFullBackup`.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::{ParticipantName, RunId};
-use holdfast_model::run::{Outcome, Run, RunView, Trigger};
+use holdfast_model::run::{Outcome, Run, RunParticipant, RunType, RunView, Trigger};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -43,9 +43,26 @@ pub struct StartFullBackup {
         regex(pattern = r"^(lz4|none|zstd:([1-9]|1[0-9]|2[0-2])|gzip:[1-9]|brotli:([0-9]|1[01]))$")
     )]
     pub compression: Option<Compression>,
-    /// Files and folders in place of participants. On this machine only.
+    /// Files and folders in place of participants; absolute paths, byte for byte. This and what follows is for this machine only.
     #[schemars(skip)]
-    pub files: Option<Files>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<RawPath>,
+    /// The name of the participant that they make; after the first path where none is given.
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<ParticipantName>,
+    /// What to leave out of them.
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Whether to stay on the paths' file systems.
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_file_system: Option<bool>,
+    /// Whether a folder without anything in it is good.
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_empty: Option<bool>,
 }
 
 /// Whether the artifacts of a run are of one moment.
@@ -59,24 +76,6 @@ pub enum Consistency {
     Barrier,
 }
 
-/// Files and folders that are named on the command line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Files {
-    /// The participant's name.
-    pub name: ParticipantName,
-    /// What to take; absolute paths, byte for byte.
-    pub paths: Vec<RawPath>,
-    /// What to leave out.
-    #[serde(default)]
-    pub exclude: Vec<String>,
-    /// Whether to stay on the paths' file systems.
-    #[serde(default)]
-    pub one_file_system: bool,
-    /// Whether a folder without anything in it is good.
-    #[serde(default)]
-    pub allow_empty: bool,
-}
-
 impl Default for StartFullBackup {
     fn default() -> Self {
         Self {
@@ -88,7 +87,11 @@ impl Default for StartFullBackup {
             job: String::new(),
             strict: false,
             compression: None,
-            files: None,
+            paths: Vec::new(),
+            name: None,
+            exclude: Vec::new(),
+            one_file_system: None,
+            allow_empty: None,
         }
     }
 }
@@ -110,23 +113,25 @@ impl Command for StartFullBackup {
     fn check(&self) -> Result<(), ApiError> {
         let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.participants.len() > holdfast_model::run::MAX_PARTICIPANTS {
-            return Err(ApiError::field("participants", "there are more than a run may have"));
+            return Err(ApiError::field("participants", "must be no more than a run may have"));
         }
         if self.idempotency_key.chars().count() > 128 {
-            return Err(ApiError::field("idempotency_key", "it has more than 128 characters"));
+            return Err(ApiError::field("idempotency_key", "must be at most 128 characters"));
         }
         if self.job.len() > 64 || !self.job.chars().all(name) {
-            return Err(ApiError::field("job", "it is at most 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"));
+            return Err(ApiError::field("job", "must be at most 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"));
         }
-        if let Some(files) = &self.files {
-            if let Some(path) = files.paths.iter().find(|path| !path.as_path().is_absolute()) {
-                return Err(ApiError::field("files.paths", format_args!("{path} is not absolute")));
-            }
-            if files.paths.is_empty() || !self.participants.is_empty() {
-                return Err(ApiError::field("files.paths", "name at least one, and no participants beside them"));
-            }
+        if !self.paths.iter().all(|path| path.as_path().is_absolute()) {
+            return Err(ApiError::field("paths", "must be absolute"));
         }
-        Ok(())
+        if !self.paths.is_empty() && !self.participants.is_empty() {
+            return Err(ApiError::field("paths", "must be left out where participants are named"));
+        }
+        if let (true, Some(field)) = (self.paths.is_empty(), self.ad_hoc().next()) {
+            return Err(ApiError::field(field, "must come with `paths`"));
+        }
+        let spec = FilesSpec { paths: Vec::new(), exclude: self.exclude.clone(), one_file_system: false };
+        spec.check_patterns().map_err(|error| ApiError::field("exclude", error))
     }
 
     fn recorded(&self) -> Vec<(&'static str, String)> {
@@ -134,13 +139,13 @@ impl Command for StartFullBackup {
         let mut fields = vec![("trigger", self.trigger.as_str().to_owned())];
         fields.extend((!names.is_empty()).then(|| ("participants", names.join(","))));
         fields.extend((!self.job.is_empty()).then(|| ("job", self.job.clone())));
-        fields.extend(self.files.as_ref().map(|files| ("files", files.name.to_string())));
+        fields.extend((!self.paths.is_empty()).then(|| ("name", self.participant_of_paths().to_string())));
         fields
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RunView>, ApiError> {
-        if self.files.is_some() && !call.caller.door.is_local() {
-            return Err(ApiError::field("files", "it is taken from this machine only"));
+        if let (Some(field), false) = (self.ad_hoc().next(), call.caller.door.is_local()) {
+            return Err(ApiError::field(field, "must be left out: it is taken over the Unix socket of the home only"));
         }
         if self.consistency == Consistency::Barrier {
             let unable = self.unable(call).join(", ");
@@ -199,24 +204,65 @@ impl StartFullBackup {
         Ok(call.engine.read(|known| known.history.by_key(who, &self.idempotency_key, now)).await?)
     }
 
-    /// Whether a run is what this asks for.
-    fn is_of(&self, run: &Arc<Run>) -> bool {
-        let Some(view) = run.view(true) else { return false };
-        let asked: std::collections::BTreeSet<_> = self.participants.iter().map(ToString::to_string).collect();
-        let taken: std::collections::BTreeSet<_> = view.requested_participants.into_iter().collect();
-        asked == taken && view.trigger == self.trigger && view.job == self.job
+    /// Whether a run is what this asks for: the same participants by the same definitions, in the same way.
+    fn is_of(&self, run: &Run) -> bool {
+        let Some(request) = run.request() else { return false };
+        let taken: BTreeSet<_> = run.participants().iter().map(|one| &one.name).collect();
+        let recorded = run.participants().iter().any(|one| !one.definition.is_empty());
+        let same = if self.paths.is_empty() {
+            let asked: BTreeSet<_> = self.participants.iter().collect();
+            let scoped = request.run_type == RunType::Scoped;
+            !recorded && scoped != asked.is_empty() && (asked.is_empty() || asked == taken)
+        } else {
+            let (name, definition) = (self.participant_of_paths(), self.definition());
+            let defined = |text: &str| serde_json::from_str::<FilesDefinition>(text).is_ok_and(|one| one == definition);
+            let is = |one: &RunParticipant| one.name == name && defined(&one.definition);
+            recorded && run.participants().iter().all(is)
+        };
+        same && request.trigger == self.trigger
+            && request.job == self.job
+            && request.strict == self.strict
+            && self.compression.is_none_or(|compression| compression.to_string() == request.compression)
+    }
+
+    /// The names of those fields that were said and are for this machine only.
+    fn ad_hoc(&self) -> impl Iterator<Item = &'static str> {
+        let said = [
+            ("paths", !self.paths.is_empty()),
+            ("name", self.name.is_some()),
+            ("exclude", !self.exclude.is_empty()),
+            ("one_file_system", self.one_file_system.is_some()),
+            ("allow_empty", self.allow_empty.is_some()),
+        ];
+        said.into_iter().filter(|(_, said)| *said).map(|(field, _)| field)
+    }
+
+    /// What the participant of the paths is called: as was said, or the last part of the first path, as far as a name may have it.
+    fn participant_of_paths(&self) -> ParticipantName {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let last = self.paths.first().and_then(|path| path.as_path().file_name());
+        let last = last.map(|name| name.to_string_lossy().into_owned());
+        let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+        let name: String = last.unwrap_or_else(|| "root".into()).chars().map(legal).take(48).collect();
+        let name = name.trim_start_matches(['.', '-']);
+        name.parse().or_else(|_| "files".parse()).unwrap_or_else(|_| unreachable!("`files` is a participant name"))
+    }
+
+    /// What the participant of the paths takes.
+    fn definition(&self) -> FilesDefinition {
+        let paths = self.paths.iter().map(|path| path.as_path().to_path_buf()).collect();
+        let one_file_system = self.one_file_system.unwrap_or_default();
+        let spec = FilesSpec { paths, exclude: self.exclude.clone(), one_file_system };
+        FilesDefinition { spec, allow_empty: self.allow_empty.unwrap_or_default() }
     }
 
     fn backup(&self) -> Backup {
-        let backup = match &self.files {
-            Some(files) => {
-                let paths = files.paths.iter().map(|path| path.as_path().to_path_buf()).collect();
-                let exclude = files.exclude.clone();
-                let spec = FilesSpec { paths, exclude, one_file_system: files.one_file_system };
-                Backup::files(files.name.clone(), FilesDefinition { spec, allow_empty: files.allow_empty })
-            }
-            None if self.participants.is_empty() => Backup::full(),
-            None => Backup::scoped(self.participants.iter().cloned()),
+        let backup = match (self.paths.is_empty(), self.participants.is_empty()) {
+            (false, _) => Backup::files(self.participant_of_paths(), self.definition()),
+            (true, true) => Backup::full(),
+            (true, false) => Backup::scoped(self.participants.iter().cloned()),
         };
         let backup = backup.trigger(self.trigger).strict(self.strict);
         let backup = backup.job(&self.job).idempotency_key(&self.idempotency_key);

@@ -1,33 +1,35 @@
 //! `StartRestoreRun`.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
-use holdfast_model::restore::{RestoreStatus, RestoreView};
+use holdfast_model::restore::{RestoreStatus, RestoreView, RestoredParticipant, Safety};
 use holdfast_model::run::{ParticipantStatus, Retained, Run, RunStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use uuid::Uuid;
+use tokio::sync::watch;
 
 use super::get_restore_runs::restore;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
-use crate::engine::EngineError;
+use crate::engine::{Asked, NotBegun};
+use crate::files::RawPath;
 use crate::restore::{RestoreError, RunSource};
 
-/// Restores participants of a run into where they came from, and answers with the restore: after its end, however that was (its `status`
-/// says it), or at once where `wait` is false.
+/// Restores participants of a run into where they came from, and answers with the restore: after its end, or at once where `wait` is
+/// false.
 ///
 /// What this version restores in place is one participant at a time whose configuration has a `restore` command: the whole artifact is
 /// read and found as recorded before the command is begun, and is checked again while the command takes it. Several participants would
 /// have to be restored all or none, and a safety snapshot of the state before cannot be taken yet: what asks for either is refused with
 /// RESTORE_NOT_SUPPORTED, and so is the default `safety` of `required`. With `best_effort` or `none` the restore is made without one.
 ///
-/// A `dry_run` answers what would be restored, after the same checks of the run, the participants and the safety; it touches and records
-/// nothing, and asks for no maintenance.
+/// A `dry_run` answers what would be restored, after the same checks of the run, the participants and the safety; it touches nothing, is
+/// not kept as a restore and has no `restore_id`, and asks for no maintenance.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct StartRestoreRun {
     /// The run to take the bytes from.
@@ -54,33 +56,18 @@ pub struct StartRestoreRun {
     /// Why, for the record.
     #[serde(default)]
     pub reason: Reason,
+    /// A folder to restore into, absolute, in place of where the bytes came from. This and what follows is for this machine only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub target: Option<RawPath>,
+    /// Whether what is in the way there is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub overwrite: Option<bool>,
 }
 
 fn yes() -> bool {
     true
-}
-
-/// What is kept of the state before a restore.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Safety {
-    /// A snapshot of it, or nothing is restored.
-    #[default]
-    Required,
-    /// A snapshot of it where one can be taken.
-    BestEffort,
-    /// Nothing.
-    None,
-}
-
-impl Safety {
-    fn as_str(self) -> &'static str {
-        match self {
-            Safety::Required => "required",
-            Safety::BestEffort => "best_effort",
-            Safety::None => "none",
-        }
-    }
 }
 
 impl Command for StartRestoreRun {
@@ -95,14 +82,19 @@ impl Command for StartRestoreRun {
         ErrorCode::MaintenanceRequired,
         ErrorCode::RestoreAlreadyRunning,
         ErrorCode::BackupAlreadyRunning,
+        ErrorCode::RestoreFailed,
     ];
     type Answer = RestoreView;
 
     fn check(&self) -> Result<(), ApiError> {
         if self.participants.len() > holdfast_model::run::MAX_PARTICIPANTS {
-            return Err(ApiError::field("participants", "there are more than a run may have"));
+            return Err(ApiError::field("participants", "must be no more than a run may have"));
         }
-        Ok(())
+        match &self.target {
+            Some(target) if !target.as_path().is_absolute() => Err(ApiError::field("target", "must be absolute")),
+            None if self.overwrite.is_some() => Err(ApiError::field("overwrite", "must come with `target`")),
+            _ => Ok(()),
+        }
     }
 
     fn recorded(&self) -> Vec<(&'static str, String)> {
@@ -119,10 +111,17 @@ impl Command for StartRestoreRun {
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RestoreView>, ApiError> {
+        if self.target.is_some() && !call.caller.door.is_local() {
+            let rule = "must be left out: it is taken over the Unix socket of the home only";
+            return Err(ApiError::field("target", rule));
+        }
         let run = call.engine.run(self.run_id).await?;
         let wanted = self.wanted(&run)?;
+        if let Some(target) = self.target.clone() {
+            return self.into_folder(call, run, target.as_path().to_path_buf()).await;
+        }
         let participant = self.supported(call, &wanted).await?;
-        let source = self.open(call, run.clone(), &participant).await?;
+        let source = self.open(call, run.clone(), Some(&participant), true).await?;
         if self.dry_run {
             return Ok(self.planned(call, &run, &participant)?.into());
         }
@@ -130,18 +129,58 @@ impl Command for StartRestoreRun {
             let text = "a restore in place needs maintenance: SetMaintenance, or `force` where nothing uses the data";
             return Err(ApiError::new(ErrorCode::MaintenanceRequired, text));
         }
-        let (restore_id, mut ended) = call.engine.restore_in_place(source, participant).await.map_err(begun_not)?;
-        call.accepted(&[("restore_id", restore_id.to_string())]).await?;
-        if !self.wait {
-            return Ok(Reply::accepted(restore(call, restore_id).await?));
-        }
-        // It ends with the command's own deadline; where its task is gone, what is recorded is the answer.
-        let _ = ended.wait_for(|ended| *ended).await;
-        Ok(restore(call, restore_id).await?.into())
+        let asked = Asked { force: self.force, safety: self.safety };
+        let (restore_id, mut ended) = call.engine.restore_in_place(source, participant, asked).await?;
+        self.answer(call, restore_id, &mut ended).await
     }
 }
 
 impl StartRestoreRun {
+    /// The restore that has begun, at once or after its end.
+    async fn answer(
+        &self,
+        call: &Call,
+        restore_id: RestoreId,
+        ended: &mut watch::Receiver<bool>,
+    ) -> Result<Reply<RestoreView>, ApiError> {
+        call.accepted(&[("restore_id", restore_id.to_string())]).await?;
+        if !self.wait {
+            return Ok(Reply::accepted(restore(call, restore_id).await?));
+        }
+        // It ends with its own deadlines; where its task is gone, what is recorded is the answer.
+        let _ = ended.wait_for(|ended| *ended).await;
+        let view = restore(call, restore_id).await?;
+        if view.status == RestoreStatus::Completed {
+            return Ok(view.into());
+        }
+        let text = format!("restore {restore_id} ended {}: {}", view.status.as_str(), view.error_summary);
+        Err(ApiError::new(ErrorCode::RestoreFailed, text).with_detail(json!(view)))
+    }
+
+    /// Into a folder, which asks for no maintenance and replaces nothing that a snapshot could keep.
+    async fn into_folder(self, call: &Call, run: Arc<Run>, target: PathBuf) -> Result<Reply<RestoreView>, ApiError> {
+        let mut named = self.participants.iter();
+        let (participant, None) = (named.next(), named.next()) else {
+            let text = "several participants, and not all, cannot be restored into a folder at a time: name one, or none for all";
+            let detail = json!({ "participants": self.participants });
+            return Err(ApiError::new(ErrorCode::RestoreNotSupported, text).with_detail(detail));
+        };
+        let source = self.open(call, run, participant, false).await?;
+        let overwrite = self.overwrite.unwrap_or_default();
+        let not_begun = |error| match error {
+            NotBegun::Engine(error) => ApiError::from(error),
+            NotBegun::Restore(error) => self.not_restorable(&error),
+        };
+        if self.dry_run {
+            let shown = target.display().to_string();
+            let (files, bytes) = call.engine.plan_into_folder(source, target, overwrite).await.map_err(not_begun)?;
+            return Ok(RestoreView { files, bytes, target: shown, ..self.dry(call) }.into());
+        }
+        let begun = call.engine.restore_into_folder(source, target, overwrite).await;
+        let (restore_id, mut ended) = begun.map_err(not_begun)?;
+        self.answer(call, restore_id, &mut ended).await
+    }
+
     /// The participants that are to be restored, all of them good in the run.
     fn wanted(&self, run: &Run) -> Result<BTreeSet<ParticipantName>, ApiError> {
         if run.retained() != Retained::Kept {
@@ -186,8 +225,7 @@ impl StartRestoreRun {
     /// The one participant that is to be restored, where that can be done as it was asked for.
     async fn supported(&self, call: &Call, wanted: &BTreeSet<ParticipantName>) -> Result<ParticipantName, ApiError> {
         let rows = call.engine.participant_rows().await?;
-        let takes_back =
-            |name: &&ParticipantName| rows.iter().any(|row| row.name == **name && row.restore_in_place_supported);
+        let takes_back = |name: &&ParticipantName| rows.iter().any(|row| row.name == **name && row.restore_supported);
         let refused = |names: Vec<&ParticipantName>, text: &str| {
             let detail = json!({ "participants": names });
             Err(ApiError::new(ErrorCode::RestoreNotSupported, text).with_detail(detail))
@@ -212,15 +250,29 @@ impl StartRestoreRun {
     }
 
     /// The run's directory, kept from deletion.
-    async fn open(&self, call: &Call, run: Arc<Run>, participant: &ParticipantName) -> Result<RunSource, ApiError> {
-        let (home, participant, incomplete) = (call.engine.home().clone(), participant.clone(), self.accept_incomplete);
+    async fn open(
+        &self,
+        call: &Call,
+        run: Arc<Run>,
+        participant: Option<&ParticipantName>,
+        one_stream: bool,
+    ) -> Result<RunSource, ApiError> {
+        let (home, incomplete) = (call.engine.home().clone(), self.accept_incomplete);
+        let participant = participant.cloned();
         let opened = tokio::task::spawn_blocking(move || -> Result<RunSource, RestoreError> {
-            let source = RunSource::open(&home, &run, Some(&participant), incomplete)?;
-            source.only_stream(&participant)?;
+            let source = RunSource::open(&home, &run, participant.as_ref(), incomplete)?;
+            if let Some(participant) = participant.filter(|_| one_stream) {
+                source.only_stream(&participant)?;
+            }
             Ok(source)
         });
         let opened = opened.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
-        opened.map_err(|error| match &error {
+        opened.map_err(|error| self.not_restorable(&error))
+    }
+
+    /// Why the source, or the target, keeps a restore from being made.
+    fn not_restorable(&self, error: &RestoreError) -> ApiError {
+        match error {
             RestoreError::Deleted(_) => ApiError::new(ErrorCode::BackupRunNotFound, error.to_string()),
             RestoreError::HoldsFiles { .. } | RestoreError::NotOneStream { .. } => {
                 let detail = json!({ "participants": self.participants });
@@ -230,18 +282,14 @@ impl StartRestoreRun {
                 let detail = json!({ "cause": error.code() });
                 ApiError::new(ErrorCode::BackupRunNotRestorable, error.to_string()).with_detail(detail)
             }
-        })
+        }
     }
 
-    /// What a restore would be, told without one.
-    fn planned(&self, call: &Call, run: &Run, participant: &ParticipantName) -> Result<RestoreView, ApiError> {
-        let view = run.view(true).ok_or_else(|| super::get_backup_run::not_found(self.run_id))?;
-        let mut participants = view.participants;
-        participants.retain(|one| one.name == participant.as_str());
+    /// A dry run's answer, before what would be restored stands in it.
+    fn dry(&self, call: &Call) -> RestoreView {
         let now = call.engine.now().seconds();
-        let bytes = participants.iter().flat_map(|one| &one.artifacts).map(|artifact| artifact.content_bytes).sum();
-        Ok(RestoreView {
-            restore_id: RestoreId(Uuid::now_v7()).to_string(),
+        RestoreView {
+            restore_id: String::new(),
             source_run_id: self.run_id.to_string(),
             dry_run: true,
             force: self.force,
@@ -251,23 +299,30 @@ impl StartRestoreRun {
             started_at: now,
             finished_at: now,
             error_summary: String::new(),
-            participants,
-            target: format!("participant {participant}, in place"),
+            participants: Vec::new(),
+            target: String::new(),
             files: 0,
-            bytes,
+            bytes: 0,
             warnings: 0,
+        }
+    }
+
+    /// What a restore would be, told without one.
+    fn planned(&self, call: &Call, run: &Run, participant: &ParticipantName) -> Result<RestoreView, ApiError> {
+        let view = run.view(true).ok_or_else(|| super::get_backup_run::not_found(self.run_id))?;
+        let backed_up = view.participants.into_iter().find(|one| one.name == participant.as_str());
+        let artifacts = backed_up.map(|one| one.artifacts).unwrap_or_default();
+        let now = call.engine.now().seconds();
+        let bytes = artifacts.iter().map(|artifact| artifact.content_bytes).sum();
+        // How the dry run of it went, not how its backup did.
+        let of = call.engine.restored(participant);
+        let mut row = RestoredParticipant::new(&of, ParticipantStatus::Completed, now, now);
+        row.participant.artifacts = artifacts;
+        Ok(RestoreView {
+            participants: vec![row],
+            target: format!("participant {participant}, in place"),
+            bytes,
+            ..self.dry(call)
         })
     }
-}
-
-/// Why a restore did not begin.
-fn begun_not(error: EngineError) -> ApiError {
-    let detail = match &error {
-        EngineError::Restoring { restore_id, .. } => json!({ "active_restore_id": restore_id.to_string() }),
-        EngineError::BackupAtWork(run_id) => json!({ "active_run_id": run_id }),
-        _ => return error.into(),
-    };
-    let mut told = ApiError::from(error).with_detail(detail);
-    told.retryable = true;
-    told
 }

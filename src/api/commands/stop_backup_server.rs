@@ -11,21 +11,15 @@ use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 
 /// Longest grace, in seconds: a day.
 const MAX_GRACE: u64 = 86_400;
-/// The grace where nothing is said, in seconds.
-const GRACE: u64 = 10;
 
 /// Tells the server to stop. It answers at once, takes no new work, gives what is open its grace, and ends; what is open then goes on at
 /// the next start.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct StopBackupServer {
-    /// How long open work has to end by itself, in seconds.
-    #[serde(default = "grace")]
+    /// How long open work has to end by itself, in seconds; as configured where nothing is said. Of several requests the shortest holds.
+    #[serde(default)]
     #[schemars(range(min = 0, max = 86_400))]
-    pub grace_s: u64,
-}
-
-fn grace() -> u64 {
-    GRACE
+    pub grace_s: Option<u64>,
 }
 
 /// The server is about to stop.
@@ -43,11 +37,11 @@ impl Command for StopBackupServer {
     type Answer = Stopping;
 
     fn check(&self) -> Result<(), ApiError> {
-        within("grace_s", self.grace_s, &(0..=MAX_GRACE))
+        self.grace_s.map_or(Ok(()), |grace| within("grace_s", grace, &(0..=MAX_GRACE)))
     }
 
     fn recorded(&self) -> Vec<(&'static str, String)> {
-        vec![("grace_s", self.grace_s.to_string())]
+        self.grace_s.map(|grace| ("grace_s", grace.to_string())).into_iter().collect()
     }
 
     async fn run(self, call: &Call) -> Result<Reply<Stopping>, ApiError> {
@@ -58,7 +52,7 @@ impl Command for StopBackupServer {
         }
         // While there is a log to record it in.
         call.accepted(&[]).await?;
-        life.stop(Duration::from_secs(self.grace_s));
+        life.stop(self.grace_s.map_or(call.desk.settings().grace, Duration::from_secs));
         Ok(Stopping { ok: true }.into())
     }
 }

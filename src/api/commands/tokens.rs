@@ -122,7 +122,7 @@ impl Serialize for Expiry {
 
 impl<'de> Deserialize<'de> for Expiry {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let rule = || serde::de::Error::custom("it is a count of seconds, or a time as 2027-01-31T12:00:00Z");
+        let rule = || serde::de::Error::custom("must be a count of seconds, or a time as 2027-01-31T12:00:00Z");
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::Number(seconds) => seconds.as_u64().map(Self::In).ok_or_else(rule),
             serde_json::Value::String(text) => text.parse().map(Self::At).map_err(|_| rule()),

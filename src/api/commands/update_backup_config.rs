@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint_row::{ATTEMPTS, DELAY, EITHER, EndpointRow, INTERVAL, TIMEOUT, within};
-use crate::api::text::{Host, Line, Secret, Url};
+use crate::api::text::{Host, Line, Retention, Secret, Url};
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 
 /// Changes an endpoint. What is left out stays as it is; an empty password takes the password away.
@@ -41,8 +41,8 @@ pub struct UpdateBackupConfig {
     pub retry_delay: Option<u64>,
     /// Its address with what kind it is, for example `s3://bucket/prefix`.
     pub url: Option<Url>,
-    /// What is kept there; all where it is empty.
-    pub retention: Option<Line>,
+    /// What is kept there, as `30 days` or `10 runs, 12 months`; all where it is empty.
+    pub retention: Option<Retention>,
 }
 
 impl Command for UpdateBackupConfig {

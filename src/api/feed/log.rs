@@ -34,7 +34,7 @@ impl Log {
     pub(super) async fn event(&mut self, last: Position) -> Result<Option<Envelope>, EngineError> {
         loop {
             while let Some(event) = self.read.pop_front() {
-                if !(self.leaves_out_confidential && event.stream.is_confidential()) {
+                if !(self.leaves_out_confidential && event.data.is_confidential()) {
                     return Ok(Some(event));
                 }
             }

@@ -102,9 +102,9 @@ Examples:
 
 It takes no new work from then on. What is open after the grace goes on at the next start.")]
 pub(in crate::cli) struct StopArgs {
-    /// How long what is at work has to end by itself, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
-    pub(in crate::cli) grace: u64,
+    /// How long what is at work has to end by itself, in seconds; as configured where nothing is said
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(in crate::cli) grace: Option<u64>,
 }
 
 #[derive(Debug, Args)]

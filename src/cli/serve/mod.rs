@@ -145,6 +145,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         answer_bytes: limits.answer,
         queueing: config.runs.queueing,
         guesses_per_minute: limits.guesses_per_minute.get(),
+        grace: config.server.grace,
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn cases(world: &World) {
         ("retry_attempts", json!(101)),
         ("retry_delay", json!("5")),
         ("retention", json!("x".repeat(65))),
+        ("retention", json!("blah")),
     ] {
         let data = with(&json!({ "name": "wrong" }), field, wrong);
         manager.invalid("AddBackupConfig", &data, field);

@@ -1,12 +1,13 @@
 //! Restores in place.
 
 use std::fs;
+use std::time::Duration;
 
 use holdfast::model::access::Role;
 use serde_json::{Value, json};
 
 use super::world::{Mode, World, with};
-use crate::support::text;
+use crate::support::{DEADLINE, text};
 
 pub(crate) fn cases(world: &World) {
     let mut manager = world.remote(Some(Role::Manager));
@@ -15,6 +16,13 @@ pub(crate) fn cases(world: &World) {
     let plan = manager.good("StartRestoreRun", &with(&db, "dry_run", json!(true)));
     assert_eq!((&plan["dry_run"], &plan["status"]), (&json!(true), &json!("completed")));
     assert_eq!((&plan["participants"][0]["name"], plan["participants"].as_array().unwrap().len()), (&json!("db"), 1));
+    let row = &plan["participants"][0];
+    assert_eq!(
+        (&plan["restore_id"], &row["tries"], &row["kind"]),
+        (&json!(""), &json!(0), &json!("command")),
+        "{plan}"
+    );
+    assert_eq!((&row["started_at"], &row["finished_at"]), (&plan["started_at"], &plan["finished_at"]), "{plan}");
     assert_eq!(manager.good("GetRestoreRuns", &json!({}))["rows"], json!([]), "a dry run is not recorded");
     assert!(!world.home.beside("taken").exists());
 
@@ -25,18 +33,24 @@ pub(crate) fn cases(world: &World) {
     );
     let done = manager.good("StartRestoreRun", &db);
     assert_eq!((&done["status"], &done["source_run_id"]), (&json!("completed"), &full["run_id"]), "{done}");
+    assert_eq!((&done["force"], &done["safety"]), (&json!(false), &json!("none")), "{done}");
+    let row = &done["participants"][0];
+    assert_eq!((&row["name"], &row["status"], &row["ok"]), (&json!("db"), &json!("completed"), &json!(true)), "{done}");
+    assert_eq!((&row["safety_snapshot_path"], &row["safety_artifacts"]), (&json!(""), &json!([])), "{done}");
     assert_eq!(fs::read_to_string(world.home.beside("taken")).unwrap(), "one\ntwo\n");
     assert_eq!(manager.good("SetMaintenance", &json!({ "enabled": false })), json!({ "enabled": false }));
 
     fs::write(world.home.beside("broken"), "").unwrap();
-    let failed =
-        manager.good("StartRestoreRun", &with(&with(&db, "force", json!(true)), "safety", json!("best_effort")));
-    assert_eq!(failed["status"], "failed", "{failed}");
+    let broken = with(&with(&db, "force", json!(true)), "safety", json!("best_effort"));
+    let failed = manager.refused("StartRestoreRun", &broken, "RESTORE_FAILED")["detail"].clone();
+    assert_eq!((&failed["status"], &failed["force"]), (&json!("failed"), &json!(true)), "{failed}");
+    assert_eq!((&failed["safety"], &failed["participants"][0]["status"]), (&json!("best_effort"), &json!("failed")));
     assert!(text(&failed["error_summary"]).contains("what the command did until then stays"), "{failed}");
     fs::remove_file(world.home.beside("broken")).unwrap();
 
     at_work(world, &with(&db, "force", json!(true)));
     let rows = manager.good("GetRestoreRuns", &json!({ "limit": 2 }));
+    into_a_folder(world, &full);
     assert_eq!(rows["rows"].as_array().unwrap().len(), 2);
     let rest = manager.good("GetRestoreRuns", &json!({ "limit": 2, "cursor": rows["next_cursor"] }));
     assert_eq!((&rest["rows"], &rest["next_cursor"]), (&json!([done]), &json!("")));
@@ -61,6 +75,9 @@ pub(crate) fn refused(world: &World) {
         ("safety", json!("maybe")),
         ("accept_incomplete", json!(0)),
         ("wait", json!([])),
+        ("target", json!("/srv/out")),
+        ("overwrite", json!(true)),
+        ("overwrite", json!("yes")),
     ] {
         let key = field.split('[').next().unwrap();
         manager.invalid("StartRestoreRun", &with(db, key, wrong), field);
@@ -106,11 +123,36 @@ fn at_work(world: &World, db: &Value) {
     assert_eq!((begun.status(), &begun.0["data"]["status"]), (202, &json!("running")), "{begun:?}");
     let busy = manager.refused("StartRestoreRun", db, "RESTORE_ALREADY_RUNNING");
     assert_eq!(busy["detail"]["active_restore_id"], begun.0["data"]["restore_id"]);
-    manager.refused("StartFullBackup", &json!({}), "RESTORE_ALREADY_RUNNING");
+    let busy = manager.refused("StartFullBackup", &json!({}), "RESTORE_ALREADY_RUNNING");
+    assert_eq!(busy["detail"]["active_restore_id"], begun.0["data"]["restore_id"]);
     manager.good("StartFullBackup", &json!({ "participants": ["web"] }));
+    assert!(!world.block_on(world.engine().drain(Duration::ZERO)), "a stop would not wait for the restore");
     let ended = world.count("RestoreCompleted") + 1;
     fs::write(world.home.beside("go"), "").unwrap();
     world.wait_for("RestoreCompleted", ended);
+    assert!(world.block_on(world.engine().drain(DEADLINE)), "nothing is at work any more");
+}
+
+/// Into a folder, for this machine alone: all of the run, or one participant.
+fn into_a_folder(world: &World, full: &Value) {
+    let mut local = world.local();
+    let out = world.home.beside("out");
+    let wish = json!({ "run_id": full["run_id"], "target": out });
+    let plan = local.good("StartRestoreRun", &with(&wish, "dry_run", json!(true)));
+    assert_eq!((&plan["restore_id"], &plan["target"]), (&json!(""), &json!(out)), "{plan}");
+    assert!(!out.exists() && plan["files"].as_u64().is_some_and(|files| files > 0), "{plan}");
+    let done = local.good("StartRestoreRun", &with(&wish, "participants", json!(["web"])));
+    assert_eq!(
+        (&done["status"], &done["target"], &done["participants"]),
+        (&json!("completed"), &json!(out), &json!([]))
+    );
+    assert!(out.join("site").is_dir(), "{done}");
+    assert_eq!(local.good("GetRestoreRun", &json!({ "restore_id": done["restore_id"] })), done);
+    let in_the_way = with(&wish, "participants", json!(["web"]));
+    local.refused("StartRestoreRun", &in_the_way, "BACKUP_RUN_NOT_RESTORABLE");
+    local.good("StartRestoreRun", &with(&in_the_way, "overwrite", json!(true)));
+    local.refused("StartRestoreRun", &with(&wish, "participants", json!(["web", "db"])), "RESTORE_NOT_SUPPORTED");
+    local.invalid("StartRestoreRun", &with(&wish, "target", json!("out")), "target");
 }
 
 /// What the command line has recorded that it does by itself.

@@ -7,7 +7,7 @@ use holdfast::model::access::Role;
 use holdfast::storage::Storage;
 use serde_json::json;
 
-use super::world::{Client, Mode, World};
+use super::world::{Client, Mode, World, with};
 use crate::support::text;
 
 const NO_RUN: &str = "20261121-031500-009999";
@@ -36,6 +36,36 @@ pub(crate) fn begun(world: &World) {
     world.notes(Mode::Good);
     world.wait_for_end(&first.0["data"]);
     world.wait_for_end(&queued);
+    for (field, other) in [("strict", json!(true)), ("compression", json!("none")), ("job", json!("weekly"))] {
+        operator.refused("StartFullBackup", &with(&key, field, other), "IDEMPOTENCY_KEY_REUSED");
+    }
+    named_by_hand(world);
+}
+
+/// Paths are taken over the Unix socket alone, and refused by name elsewhere: a full run in their place would be none of them.
+fn named_by_hand(world: &World) {
+    let site = world.home.beside("site");
+    let mut admin = world.remote(Some(Role::Admin));
+    admin.invalid("StartFullBackup", &json!({ "paths": [site] }), "paths");
+    admin.invalid("StartFullBackup", &json!({ "name": "by-hand", "exclude": ["*.log"] }), "name");
+    admin.invalid("StartFullBackup", &json!({ "exclude": ["*.log"] }), "exclude");
+    let mut local = world.local();
+    let wish = json!({ "paths": [site], "name": "by-hand", "exclude": ["*.log"], "idempotency_key": "by hand" });
+    let run = local.good("StartFullBackup", &wish);
+    assert_eq!(run["participants"][0]["name"], "by-hand", "{run}");
+    assert_eq!(local.good("StartFullBackup", &wish)["run_id"], run["run_id"]);
+    for (field, other) in [
+        ("paths", json!([world.home.beside("rows")])),
+        ("name", json!("other")),
+        ("exclude", json!([])),
+        ("allow_empty", json!(true)),
+        ("trigger", json!("cron")),
+    ] {
+        local.refused("StartFullBackup", &with(&wish, field, other), "IDEMPOTENCY_KEY_REUSED");
+    }
+    local.refused("StartFullBackup", &json!({ "idempotency_key": "by hand" }), "IDEMPOTENCY_KEY_REUSED");
+    local.invalid("StartFullBackup", &json!({ "name": "by-hand" }), "name");
+    local.invalid("StartFullBackup", &json!({ "paths": ["site"] }), "paths");
 }
 
 pub(crate) fn listed(world: &World) {
@@ -164,10 +194,10 @@ pub(crate) fn participants(world: &World) {
     let rows = |manager: &mut Client| manager.good("GetBackupParticipants", &json!({}))["rows"].clone();
     let before = rows(&mut manager);
     let names: Vec<_> = before.as_array().unwrap().iter().map(|row| text(&row["name"])).collect();
-    assert_eq!(names, ["db", "web", "notes"], "of the configuration, then of the application");
-    let supported: Vec<_> =
-        before.as_array().unwrap().iter().map(|row| row["restore_in_place_supported"].clone()).collect();
-    assert_eq!(supported, [true, false, false]);
+    assert_eq!(names[..3], ["db", "web", "notes"], "of the configuration, then of the application");
+    let supported: Vec<_> = before.as_array().unwrap().iter().map(|row| row["restore_supported"].clone()).collect();
+    assert_eq!(supported[..3], [true, false, false]);
+    assert!(before.as_array().unwrap().iter().all(|row| row["dry_run_supported"] == row["restore_supported"]));
     assert_eq!((&before[1]["last_run_status"], &before[2]["kind"]), (&json!("deleted"), &json!("module")), "{before}");
 
     manager.refused("ResetBackupParticipant", &json!({ "name": "notes" }), "PARTICIPANT_NOT_QUARANTINED");

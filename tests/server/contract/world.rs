@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
@@ -33,8 +33,16 @@ pub(crate) enum Mode {
 
 type Notes = Arc<(Mutex<Mode>, Condvar)>;
 
+/// The way clients that are not of this machine come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Lines,
+    Http,
+}
+
 pub(crate) struct World {
     pub(crate) home: Home,
+    pub(crate) by: By,
     engine: blocking::Holdfast,
     server: Server,
     tokens: Vec<(Role, String)>,
@@ -43,7 +51,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(by: By) -> Self {
         let home = Home::new();
         small_tree(&home.beside("site"));
         fs::write(home.beside("rows"), "one\ntwo\n").unwrap();
@@ -77,8 +85,8 @@ impl World {
             .participant_with(descriptor, write)
             .start_blocking()
             .unwrap();
-        let mut server =
-            ServerConfig { tcp: Some("127.0.0.1:0".parse().unwrap()), http: None, ..ServerConfig::default() };
+        let anywhere = Some("127.0.0.1:0".parse().unwrap());
+        let mut server = ServerConfig { tcp: anywhere, http: anywhere, ..ServerConfig::default() };
         server.limits.requests_per_second = 100_000.try_into().unwrap();
         server.limits.burst = 100_000.try_into().unwrap();
         server.limits.channels = 3;
@@ -88,7 +96,7 @@ impl World {
             let (token, _) = engine.block_on(engine.handle().create_token(name, role, None)).unwrap();
             (role, token.expose_secret().to_owned())
         });
-        Self { home, engine, server, tokens: tokens.into(), notes, seen: Arc::default() }
+        Self { home, by, engine, server, tokens: tokens.into(), notes, seen: Arc::default() }
     }
 
     pub(crate) fn engine(&self) -> &Holdfast {
@@ -132,12 +140,18 @@ impl World {
 
     /// How many events of this name are recorded.
     pub(crate) fn count(&self, event_type: &str) -> usize {
+        self.recorded(event_type).len()
+    }
+
+    /// The events of this name that are recorded.
+    pub(crate) fn recorded(&self, event_type: &str) -> Vec<Value> {
         let (mut events, head) = (self.engine().events(Position::START), self.engine().head());
         self.block_on(async {
-            let (mut found, mut at) = (0, Position::START);
+            let (mut found, mut at) = (Vec::new(), Position::START);
             while at < head {
                 let batch = events.next(1000).await.unwrap();
-                found += batch.iter().filter(|event| event.event_type == event_type).count();
+                let named = batch.iter().filter(|event| event.event_type == event_type);
+                found.extend(named.map(|event| serde_json::to_value(event).unwrap()));
                 at = batch.last().map_or(head, |last| last.position);
             }
             found
@@ -148,12 +162,21 @@ impl World {
         &self.tokens.iter().find(|(of, _)| *of == role).unwrap().1
     }
 
-    /// A client over TCP with a token of this role, or without one.
+    /// A client from elsewhere with a token of this role, or without one.
     pub(crate) fn remote(&self, role: Option<Role>) -> Client {
+        if self.by == By::Http {
+            let token = role.map(|role| self.token(role).to_owned());
+            return self.client(Way::Http(self.server.addresses().http.unwrap()), token);
+        }
         let stream = TcpStream::connect(self.server.addresses().tcp.unwrap()).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let read = stream.try_clone().unwrap();
-        self.client(Box::new(stream), Box::new(read), role.map(|role| self.token(role).to_owned()))
+        self.client(Way::lines(stream, read), role.map(|role| self.token(role).to_owned()))
+    }
+
+    /// A client from elsewhere with this token.
+    pub(crate) fn remote_with(&self, token: &str) -> Client {
+        Client { token: Some(token.to_owned()), ..self.remote(None) }
     }
 
     /// A client over the socket under the home.
@@ -161,11 +184,11 @@ impl World {
         let stream = UnixStream::connect(&self.server.addresses().socket).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let read = stream.try_clone().unwrap();
-        self.client(Box::new(stream), Box::new(read), None)
+        self.client(Way::lines(stream, read), None)
     }
 
-    fn client(&self, write: Box<dyn Write>, read: Box<dyn Read>, token: Option<String>) -> Client {
-        Client { write, read: BufReader::new(read), token, asked: 0, seen: self.seen.clone() }
+    fn client(&self, way: Way, token: Option<String>) -> Client {
+        Client { way, token, asked: 0, seen: self.seen.clone() }
     }
 
     /// Which command was answered how.
@@ -180,13 +203,49 @@ impl World {
     }
 }
 
-/// A connection of lines.
+/// How a client speaks.
+enum Way {
+    Lines(Box<dyn Write>, BufReader<Box<dyn Read>>),
+    /// A connection a request.
+    Http(SocketAddr),
+}
+
+impl Way {
+    fn lines(write: impl Write + 'static, read: impl Read + 'static) -> Self {
+        Self::Lines(Box::new(write), BufReader::new(Box::new(read)))
+    }
+}
+
+/// Somebody who asks.
 pub(crate) struct Client {
-    write: Box<dyn Write>,
-    read: BufReader<Box<dyn Read>>,
+    way: Way,
     token: Option<String>,
     asked: u64,
     seen: Arc<Mutex<BTreeSet<(String, String)>>>,
+}
+
+/// One request over HTTP, and its answer as the other doors would have sent it.
+fn over_http(address: SocketAddr, token: Option<&str>, command: &str, data: &Value) -> Answer {
+    let body = data.to_string();
+    let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let head = format!(
+        "POST /api/v1/{command} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n{bearer}\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{command}: {error}"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{command}: {answer:?}"));
+    let status: u64 = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{command}: {error}: {answer}"));
+    if status < 300 {
+        return Answer(json!({ "status": status, "data": body }));
+    }
+    body["status"] = json!(status);
+    Answer(body)
 }
 
 /// An answer as it came.
@@ -204,15 +263,19 @@ impl Client {
 
     pub(crate) fn ask_raw(&mut self, command: &str, data: &Value) -> Answer {
         self.asked += 1;
+        let (write, read) = match &mut self.way {
+            Way::Http(address) => return over_http(*address, self.token.as_deref(), command, data),
+            Way::Lines(write, read) => (write, read),
+        };
         let id = format!("q{}", self.asked);
         let mut request = json!({ "command": command, "extID": id, "data": data });
         if let Some(token) = &self.token {
             request["__token"] = json!(token);
         }
-        self.write.write_all(format!("{request}\r\n").as_bytes()).unwrap();
+        write.write_all(format!("{request}\r\n").as_bytes()).unwrap();
         loop {
             let mut line = String::new();
-            let read = self.read.read_line(&mut line).unwrap_or_else(|error| panic!("{command}: {error}"));
+            let read = read.read_line(&mut line).unwrap_or_else(|error| panic!("{command}: {error}"));
             assert!(read > 0, "{command}: the connection was closed");
             assert!(line.ends_with("\r\n"), "{line:?}");
             let message: Value = serde_json::from_str(&line).unwrap();

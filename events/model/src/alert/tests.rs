@@ -169,6 +169,14 @@ fn a_restore_that_failed_is_told_and_one_that_was_stopped_is_not() {
 }
 
 #[test]
+fn a_restore_that_was_stopped_half_way_is_told_as_what_it_is() {
+    let failure = Failure::new(FailureKind::Cancelled, CUT_SHORT, "what the command did until then stays");
+    let failed = RestoreEvent::Failed(RestoreFailedV1 { failure });
+    let told = Alert::of(&envelope(StreamId::restore(RestoreId(Uuid::from_u128(4))), failed), None).expect("told");
+    assert_eq!((told.alert, told.severity), (AlertCode::RestoreFailed, Severity::Critical));
+}
+
+#[test]
 fn a_repaired_log_and_guessed_tokens_are_told() {
     let repaired = SystemEvent::LogRepaired(LogRepairedV1 { what: "a torn tail".into() });
     let told = Alert::of(&envelope(StreamId::system(), repaired), None).expect("told");
@@ -182,6 +190,15 @@ fn a_repaired_log_and_guessed_tokens_are_told() {
     });
     let told = Alert::of(&envelope(StreamId::audit(), guesses), None).expect("told");
     assert_eq!(told.message, "40 tokens that are not known were shown, from 10 addresses");
+    let one = GuessesSummedV1 {
+        from: Timestamp(0),
+        to: Timestamp(1),
+        count: 1,
+        sources: vec![("192.0.2.1".into(), 1)],
+        more_sources: 0,
+    };
+    let one = Alert::of(&envelope(StreamId::audit(), AuditEvent::GuessesSummed(one)), None).expect("told");
+    assert_eq!(one.message, "1 token that is not known was shown, from 1 address");
     let json = serde_json::to_value(&told).expect("json");
     assert_eq!((&json["alert"], &json["severity"]), (&"TOKENS_GUESSED".into(), &"warning".into()));
     assert!(json.get("run_id").is_none());

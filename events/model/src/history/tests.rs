@@ -1,12 +1,14 @@
 use uuid::Uuid;
 
 use super::*;
+use crate::event::ParticipantEvent;
 use crate::failure::{Failure, FailureKind, Warnings};
 use crate::ids::{StreamId, Timestamp, Version};
-use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV1};
+use crate::participant::{WorkCompletedV1, WorkStartedV1};
+use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV2};
 use crate::run::{
-    RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1, RunPublishedV1, RunRequestedV2,
-    RunUnlockedV1, RunVerifiedV1, Trigger,
+    ParticipantPlannedV2, RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1, RunPublishedV1,
+    RunRequestedV2, RunUnlockedV1, RunVerifiedV1, Trigger,
 };
 use crate::system::HomeCreatedV1;
 
@@ -72,6 +74,29 @@ impl Log {
         self.run(counter, RunEvent::Requested(request))
     }
 
+    /// Of what was named for it alone: the run records its definition.
+    fn requested_ad_hoc(&mut self, counter: u32) -> &mut Self {
+        self.requested(counter);
+        self.run(
+            counter,
+            RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
+                participant: "src".parse().expect("a name"),
+                kind: "files".into(),
+                critical: true,
+                definition_sha256: crate::ids::Sha256([7; 32]),
+                definition_parts: 1,
+                depends_on: Vec::new(),
+                max_tries: 1,
+                retry_delay_ms: 0,
+            }),
+        )
+    }
+
+    fn verified(&mut self, counter: u32, ok: bool) -> &mut Self {
+        let verified = RunVerifiedV1 { ok, files: 1, bytes: 1, errors: Warnings::default() };
+        self.run(counter, RunEvent::Verified(verified))
+    }
+
     fn published(&mut self, counter: u32, outcome: Outcome) -> &mut Self {
         self.run(counter, RunEvent::Published(RunPublishedV1 { outcome, target: outcome.target() }))
     }
@@ -101,6 +126,51 @@ fn a_scoped_run_is_latest_only_where_there_is_no_full_one() {
     let mut log = Log::default();
     log.requested_some(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Failed);
     assert_eq!(log.latest(), (Some(1), vec![2]));
+}
+
+#[test]
+fn an_ad_hoc_run_is_latest_only_where_there_is_no_full_one_of_what_is_configured() {
+    let mut log = Log::default();
+    log.requested_ad_hoc(1).published(1, Outcome::Completed).requested_ad_hoc(2).published(2, Outcome::Completed);
+    assert_eq!(log.latest(), (Some(2), vec![]));
+    log.requested(3).published(3, Outcome::Completed).requested_ad_hoc(4).published(4, Outcome::Completed);
+    assert_eq!(log.latest(), (Some(3), vec![4]));
+}
+
+#[test]
+fn a_run_that_was_last_found_damaged_is_passed_over_until_it_is_found_good_again() {
+    let mut log = Log::default();
+    log.requested(1).published(1, Outcome::Completed).requested(2).published(2, Outcome::Completed);
+    log.verified(2, true).verified(2, false);
+    assert_eq!(log.latest(), (Some(1), vec![2]));
+    log.verified(1, false);
+    assert_eq!(log.latest(), (Some(2), vec![]), "there is no other");
+    assert!(log.history.latest().0.is_some_and(|entry| !entry.is_good()));
+    log.verified(2, true);
+    assert_eq!(log.latest(), (Some(2), vec![]));
+}
+
+#[test]
+fn a_participant_was_last_good_in_a_run_that_is_not_damaged() {
+    let mut log = Log::default();
+    let name: ParticipantName = "shop".parse().expect("a name");
+    for counter in [1, 2] {
+        let run_id = id(counter);
+        log.now = Timestamp(i64::from(counter));
+        let started = WorkStartedV1 { participant: name.clone(), run_id, attempt: 1, try_number: 1 };
+        log.requested(counter);
+        log.push(StreamId::participant(&name), ParticipantEvent::WorkStarted(started));
+        log.push(StreamId::participant(&name), ParticipantEvent::WorkCompleted(WorkCompletedV1 { run_id }));
+        log.published(counter, Outcome::Completed);
+    }
+    let last_good = |log: &Log| log.history.last_good(&name).map(|(run, at)| (run.counter(), at.0));
+    assert_eq!(last_good(&log), Some((2, 2)));
+    log.verified(2, false);
+    assert_eq!(last_good(&log), Some((1, 1)));
+    log.verified(1, false);
+    assert_eq!(last_good(&log), None);
+    log.verified(2, true);
+    assert_eq!(last_good(&log), Some((2, 2)));
 }
 
 #[test]
@@ -144,13 +214,16 @@ fn a_run_is_open_until_it_is_published_or_ended() {
 fn open_restores_are_listed_the_oldest_first() {
     let mut log = Log::default();
     for number in [3, 1, 2] {
-        let request = RestoreRequestedV1 {
+        let request = RestoreRequestedV2 {
             restore_id: restore_id(number),
             source_run: id(1),
             target: "/out".into(),
             staging: Vec::new(),
             selections: 0,
             overwrite: false,
+            force: false,
+            safety: crate::restore::Safety::None,
+            participants: Vec::new(),
         };
         log.push(StreamId::restore(restore_id(number)), RestoreEvent::Requested(request));
     }

@@ -67,7 +67,7 @@ fn it_works_for_one_run_and_is_free_again() {
         .when(done(1))
         .then_do([completed(1)], []);
     let free = free.state();
-    assert_eq!((free.at_work(), free.last_good()), (None, Some((run(1), Timestamp(0)))));
+    assert_eq!((free.at_work(), free.good_runs().next()), (None, Some((run(1), Timestamp(0)))));
     assert_eq!(free.standing(), Standing::Idle);
 }
 
@@ -174,7 +174,7 @@ fn what_does_not_return_is_stuck_and_nothing_is_begun_until_it_does() {
     let returned = ParticipantEvent::WorkReturned(WorkReturnedV1 { run_id: run(1) });
     for answer in [done(1), fail(1, &failure(FailureKind::Fatal))] {
         let back = state.clone().when(answer).then_do([returned.clone()], []);
-        assert_eq!((back.state().standing(), back.state().last_good()), (Standing::Idle, None));
+        assert_eq!((back.state().standing(), back.state().good_runs().next()), (Standing::Idle, None));
     }
     state.when(ParticipantCommand::Abandon).then([abandoned(1, 1)]).when(start(2, 1)).then([started(2, 1)]);
 }

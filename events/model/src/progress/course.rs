@@ -69,10 +69,10 @@ impl Course {
         if run.attempt() != self.attempt {
             *self = Self { attempt: run.attempt(), ..Self::new(self.check_rate) };
         }
+        self.keep_up(&mut shown);
         if !run.is_open() {
             return shown;
         }
-        self.keep_up(&mut shown);
         self.pace(&shown, live, at);
         self.changed_at = match &self.last {
             Some(last) if *last == shown => self.changed_at,
@@ -82,7 +82,7 @@ impl Course {
         shown.updated_at = shown.updated_at.max(self.changed_at.seconds());
         shown.bytes_per_second = self.pace.per_second().unwrap_or(0.0) as u64;
         let to_go = self.time_to_go(&shown, run, live).filter(|seconds| (0.0..LONGEST).contains(seconds));
-        shown.eta_seconds = to_go.unwrap_or(0.0).ceil() as u64;
+        shown.eta_seconds = to_go.map(|seconds| seconds.ceil() as u64);
         shown
     }
 

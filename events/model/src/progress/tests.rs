@@ -124,14 +124,14 @@ fn a_run_is_followed_from_the_queue_to_its_end() {
     assert_eq!((half.participants[0].percent, half.overall_percent), (50.0, 22.5));
     // What the other one has is not known before it begins.
     assert_eq!((half.bytes_done, half.bytes_total, half.participants[0].bytes_total), (50, 0, 100));
-    assert_eq!((half.bytes_per_second, half.eta_seconds), (0, 0));
+    assert_eq!((half.bytes_per_second, half.eta_seconds), (0, None));
     let one = film.completed("a");
     assert_eq!((one.participants_done, one.participants[0].artifacts, one.participants[0].percent), (1, 1, 100.0));
     assert_eq!((one.participants[0].files_done, one.participants[0].files_total), (4, 4));
     film.begun("b");
     film.completed("b");
     let check = film.classified(Outcome::Completed);
-    assert_eq!((check.phase, check.overall_percent, check.eta_seconds), (Phase::Validate, 90.0, 0));
+    assert_eq!((check.phase, check.overall_percent, check.eta_seconds), (Phase::Validate, 90.0, None));
     let (target, sums_sha256) = (Target::Completed, Sha256::default());
     let rename = film.show(&RunEvent::PublishRequested(RunPublishRequestedV1 { target, sums_sha256 }));
     assert_eq!((rename.phase, rename.overall_percent, rename.finished_at), (Phase::Finalize, 99.0, 0));
@@ -265,7 +265,7 @@ fn an_ended_run_tells_its_average() {
     film.show(&RunEvent::PublishRequested(RunPublishRequestedV1 { target, sums_sha256 }));
     let end = film.show(&RunEvent::Published(RunPublishedV1 { outcome: Outcome::Completed, target }));
     // Started in the 4th second, classified in the 11th.
-    assert_eq!((end.bytes_per_second, end.eta_seconds), (200 / 7, 0));
+    assert_eq!((end.bytes_per_second, end.eta_seconds), (200 / 7, Some(0)));
 }
 
 #[test]
@@ -286,4 +286,28 @@ fn no_run_at_work_shows_the_last_ones_id() {
     assert_eq!(Progress::of(&Run::default(), &BTreeMap::new(), true), Progress::idle(String::new()));
     let json = serde_json::to_value(&idle).expect("json");
     assert_eq!((&json["phase"], &json["active"]), (&"idle".into(), &false.into()));
+}
+
+#[test]
+fn a_run_that_is_not_good_ends_where_it_was_and_so_do_its_participants() {
+    let mut film = Film::new();
+    film.started();
+    film.begun("a");
+    film.progressed("a", 40, Some(100));
+    film.show(&RunEvent::ParticipantFailed(ParticipantFailedV2 {
+        participant: name("a"),
+        failure: Failure::new(FailureKind::Fatal, "CODE", "it did not work"),
+        output: String::new(),
+    }));
+    film.begun("b");
+    film.completed("b");
+    let seals = film.classified(Outcome::Failed);
+    assert_eq!((seals.phase, seals.overall_percent), (Phase::Validate, 63.0));
+    film.show(&RunEvent::PublishRequested(RunPublishRequestedV1 {
+        target: Target::Failed,
+        sums_sha256: Sha256::default(),
+    }));
+    let end = film.show(&RunEvent::Published(RunPublishedV1 { outcome: Outcome::Failed, target: Target::Failed }));
+    assert_eq!((end.phase, end.overall_percent), (Phase::Failed, 63.0));
+    assert_eq!((end.participants[0].percent, end.participants[1].percent), (40.0, 100.0));
 }

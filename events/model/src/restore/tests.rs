@@ -1,14 +1,17 @@
 use super::*;
 use crate::given::{Given, given};
 
-fn request() -> RestoreRequestedV1 {
-    RestoreRequestedV1 {
+fn request() -> RestoreRequestedV2 {
+    RestoreRequestedV2 {
         restore_id: RestoreId(uuid::Uuid::from_u128(1)),
         source_run: RunId::new(Timestamp(0), 1),
         target: "/srv/out".into(),
         staging: b"/srv/.out.staging".to_vec(),
         selections: 0,
         overwrite: false,
+        force: false,
+        safety: Safety::None,
+        participants: Vec::new(),
     }
 }
 
@@ -62,10 +65,10 @@ fn a_restore_that_was_not_asked_for_has_no_end() {
 
 #[test]
 fn the_longest_paths_fit_an_event_and_longer_ones_are_refused() {
-    let longest = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH], target: "ä".repeat(MAX_PATH), ..request() };
+    let longest = RestoreRequestedV2 { staging: vec![0xff; MAX_PATH], target: "ä".repeat(MAX_PATH), ..request() };
     let asked = given::<Restore>([]).when(RestoreCommand::Request(longest.clone()));
     assert!(asked.decision().as_ref().expect("granted").iter().all(|event| event.encode().is_ok()));
-    let longer = RestoreRequestedV1 { staging: vec![0xff; MAX_PATH + 1], ..longest };
+    let longer = RestoreRequestedV2 { staging: vec![0xff; MAX_PATH + 1], ..longest };
     given::<Restore>([]).when(RestoreCommand::Request(longer)).refused(RestoreRefusal::PathTooLong);
 }
 

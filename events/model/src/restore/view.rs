@@ -2,8 +2,45 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Restore, RestoreStatus};
-use crate::run::ParticipantView;
+use super::{Restore, RestoreStatus, RestoredParticipantV1};
+use crate::failure::Warnings;
+use crate::run::{ArtifactView, ParticipantStatus, ParticipantView};
+
+/// A participant of a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RestoredParticipant {
+    /// As in a run, but of the restore: its times, and how it ended.
+    #[serde(flatten)]
+    pub participant: ParticipantView,
+    /// Where its state before is kept; empty where that is nowhere.
+    pub safety_snapshot_path: String,
+    /// What is kept of it there.
+    pub safety_artifacts: Vec<ArtifactView>,
+}
+
+impl RestoredParticipant {
+    /// One that stands so, with times in Unix seconds, 0 where there is none yet.
+    #[must_use]
+    pub fn new(of: &RestoredParticipantV1, status: ParticipantStatus, started_at: i64, finished_at: i64) -> Self {
+        let participant = ParticipantView {
+            name: of.name.to_string(),
+            kind: of.kind.clone(),
+            critical: of.critical,
+            ok: status == ParticipantStatus::Completed,
+            status: status.as_str().into(),
+            started_at,
+            finished_at,
+            tries: 0,
+            error: String::new(),
+            output: String::new(),
+            warnings: Warnings::default(),
+            notes: Warnings::default(),
+            files: 0,
+            artifacts: Vec::new(),
+        };
+        Self { participant, safety_snapshot_path: String::new(), safety_artifacts: Vec::new() }
+    }
+}
 
 /// A restore. Times are Unix seconds, 0 where there is none yet; sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -16,7 +53,8 @@ pub struct RestoreView {
     pub dry_run: bool,
     /// Whether it was made without maintenance being on. One into a folder does not ask for it.
     pub force: bool,
-    /// What is kept of the state before it: `none`, since a folder is not replaced.
+    /// What was to be kept of the state before it: `required`, `best_effort` or `none`. Of one into a folder nothing is, since a folder is
+    /// not replaced.
     pub safety: String,
     /// Where that is; empty where there is none.
     pub pre_restore_path: String,
@@ -29,7 +67,7 @@ pub struct RestoreView {
     /// What went wrong, in one line.
     pub error_summary: String,
     /// Each participant; none where all went into one folder.
-    pub participants: Vec<ParticipantView>,
+    pub participants: Vec<RestoredParticipant>,
     /// The folder it goes into.
     pub target: String,
     /// Files restored.
@@ -51,8 +89,8 @@ impl Restore {
             restore_id: request.restore_id.to_string(),
             source_run_id: request.source_run.to_string(),
             dry_run: false,
-            force: false,
-            safety: "none".into(),
+            force: request.force,
+            safety: request.safety.as_str().into(),
             pre_restore_path: String::new(),
             status: match self.status {
                 RestoreStatus::Running if !owned => RestoreStatus::Interrupted,
@@ -61,11 +99,31 @@ impl Restore {
             started_at: self.started_at.seconds(),
             finished_at: self.finished_at.map_or(0, |at| at.seconds()),
             error_summary: self.error_summary.clone(),
-            participants: Vec::new(),
+            participants: self.participants(),
             target: request.target.clone(),
             files,
             bytes,
             warnings,
         })
+    }
+
+    /// All of a restore in place end as it does: there is one at a time.
+    fn participants(&self) -> Vec<RestoredParticipant> {
+        let Some(request) = &self.request else { return Vec::new() };
+        let status = match self.status {
+            RestoreStatus::Unknown => ParticipantStatus::Pending,
+            RestoreStatus::Running | RestoreStatus::Interrupted => ParticipantStatus::Running,
+            RestoreStatus::Completed => ParticipantStatus::Completed,
+            RestoreStatus::Failed => ParticipantStatus::Failed,
+            RestoreStatus::Cancelled => ParticipantStatus::Cancelled,
+        };
+        let (from, to) = (self.started_at.seconds(), self.finished_at.map_or(0, |at| at.seconds()));
+        let row = |one| {
+            let mut row = RestoredParticipant::new(one, status, from, to);
+            row.participant.tries = 1;
+            row.participant.error.clone_from(&self.error_summary);
+            row
+        };
+        request.participants.iter().map(row).collect()
     }
 }

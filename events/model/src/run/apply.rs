@@ -1,8 +1,8 @@
 //! Folding a run's facts into its state.
 
 use super::{
-    ArtifactStoredV1, Check, LastVerified, ParticipantStatus, Retained, Run, RunEffect, RunParticipant, Stage, Target,
-    Try,
+    ArtifactStoredV1, Check, LastVerified, Outcome, ParticipantStatus, Retained, Run, RunEffect, RunParticipant, Stage,
+    Target, Try,
 };
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::RunEvent;
@@ -70,6 +70,7 @@ impl Aggregate for Run {
             RunEvent::Interrupted(_) => self.check = Check { began: Some(now), took_us: None },
             RunEvent::Resumed(resumed) => {
                 self.stage = Stage::Preparing;
+                self.was_good = false;
                 self.attempt = resumed.attempt;
             }
             RunEvent::ParticipantReset(reset) => self.with(&reset.participant, |participant| {
@@ -107,6 +108,7 @@ impl Aggregate for Run {
             RunEvent::ArtifactStored(artifact) => self.store(artifact),
             RunEvent::ParticipantCompleted(completed) => self.with(&completed.participant, |participant| {
                 participant.end(ParticipantStatus::Completed, now);
+                participant.furthest = 10_000;
                 participant.failure = None;
                 participant.output.clear();
                 participant.files = completed.files;
@@ -143,6 +145,7 @@ impl Aggregate for Run {
             RunEvent::CancelRequested(cancel) => self.cancel = Some(cancel.reason.clone()),
             RunEvent::Classified(classified) => {
                 self.stage = Stage::Sealing;
+                self.was_good |= matches!(classified.outcome, Outcome::Completed | Outcome::Partial);
                 self.check = Check { began: Some(now), took_us: None };
                 self.outcome = Some(classified.outcome);
                 self.error_summary.clone_from(&classified.error_summary);

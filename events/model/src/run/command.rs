@@ -125,6 +125,8 @@ pub enum RunCommand {
         broken: Vec<(ParticipantName, String)>,
         /// When the process that found it so took over: the gap ends there, however long the run waits for its turn.
         taken_over: Timestamp,
+        /// Whether the process before was stopped in good order.
+        stopped: bool,
     },
     /// Sizes and hashes were taken again.
     Verified(RunVerifiedV1),

@@ -64,7 +64,9 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
                 .collect())
         }
 
-        (RunCommand::Recover { found, broken, taken_over }, _) => Ok(run.recover(found, &broken, taken_over)),
+        (RunCommand::Recover { found, broken, taken_over, stopped }, _) => {
+            Ok(run.recover(found, &broken, taken_over, stopped))
+        }
 
         (_, Stage::Ended) if run.retained == Retained::Deleted => Err(Refusal::Deleted),
         (RunCommand::Verified(_), Stage::Ended) if run.retained == Retained::Deleting => Err(Refusal::Deleted),

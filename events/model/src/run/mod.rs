@@ -191,6 +191,7 @@ pub struct Run {
     last_verified: Option<LastVerified>,
     sums_sha256: Option<Sha256>,
     check: Check,
+    was_good: bool,
     lock: Option<String>,
 }
 
@@ -242,6 +243,12 @@ impl Run {
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
+    }
+
+    /// Whether all that was asked for had been written well in this attempt, whatever was found of it since.
+    #[must_use]
+    pub fn was_good(&self) -> bool {
+        self.was_good
     }
 
     /// What went wrong, in one line.

@@ -12,8 +12,14 @@ use crate::failure::{Failure, FailureKind, cut};
 use crate::ids::{ParticipantName, Timestamp};
 
 impl Run {
-    /// `now` is when the process took over that goes on with the run.
-    pub(super) fn recover(&self, found: Found, broken: &[(ParticipantName, String)], now: Timestamp) -> Vec<RunEvent> {
+    /// `now` is when the process took over that goes on with the run; `stopped` says that the one before was stopped in good order.
+    pub(super) fn recover(
+        &self,
+        found: Found,
+        broken: &[(ParticipantName, String)],
+        now: Timestamp,
+        stopped: bool,
+    ) -> Vec<RunEvent> {
         let interrupted = |reason: &str| RunEvent::Interrupted(RunInterruptedV1 { reason: reason.into() });
         match self.stage {
             Stage::Unknown => Vec::new(),
@@ -28,7 +34,7 @@ impl Run {
             // Damage found after the rename leads from publishing back to sealing: then it is already in its place.
             Stage::Sealing => vec![interrupted("it was being sealed")],
             Stage::Publishing => vec![interrupted("it was being published")],
-            Stage::Preparing | Stage::Working => self.recover_work(found, broken, now),
+            Stage::Preparing | Stage::Working => self.recover_work(found, broken, now, stopped),
         }
     }
 
@@ -46,10 +52,18 @@ impl Run {
         }
     }
 
-    fn recover_work(&self, found: Found, broken: &[(ParticipantName, String)], now: Timestamp) -> Vec<RunEvent> {
-        let mut events = vec![RunEvent::Interrupted(RunInterruptedV1 {
-            reason: format!("the process that worked on attempt {} is gone", self.attempt),
-        })];
+    fn recover_work(
+        &self,
+        found: Found,
+        broken: &[(ParticipantName, String)],
+        now: Timestamp,
+        stopped: bool,
+    ) -> Vec<RunEvent> {
+        let reason = match stopped {
+            true => format!("the program was stopped while attempt {} was at work", self.attempt),
+            false => format!("the process that worked on attempt {} is gone", self.attempt),
+        };
+        let mut events = vec![RunEvent::Interrupted(RunInterruptedV1 { reason })];
         let max_attempts = self.request.as_ref().map_or(0, |request| request.max_attempts);
         let hopeless = if self.cancel.is_some() {
             Some(("CANCELLED", "interrupted after it was asked to stop".to_owned()))

@@ -16,9 +16,7 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
             (Level::Debug, format!("what {} takes is recorded: {}", part.participant, size(part.text.len() as u64)))
         }
         RunEvent::Started(started) => (Level::Info, format!("attempt {} begins", started.attempt)),
-        RunEvent::Interrupted(interrupted) => {
-            (Level::Warning, format!("the process that worked on it is gone: {}", interrupted.reason))
-        }
+        RunEvent::Interrupted(interrupted) => (Level::Warning, format!("it was interrupted: {}", interrupted.reason)),
         RunEvent::Resumed(resumed) => (Level::Info, format!("it goes on with attempt {}", resumed.attempt)),
         RunEvent::ParticipantReset(reset) => {
             let text = format!("{} runs again, what it had made does not count: {}", reset.participant, reset.reason);

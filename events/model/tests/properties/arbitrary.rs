@@ -254,7 +254,17 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(ParticipantEvent::Quarantined, any::<u32>(), |failures| p::ParticipantQuarantinedV1 { failures }),
         event!(ParticipantEvent::QuarantineLifted, text(), |reason| p::QuarantineLiftedV1 { reason }),
         event!(RestoreEvent::Requested, restore, |(id, source_run, target, staging, (selections, overwrite))| {
-            re::RestoreRequestedV1 { restore_id: RestoreId(id), source_run, target, staging, selections, overwrite }
+            re::RestoreRequestedV2 {
+                restore_id: RestoreId(id),
+                source_run,
+                target,
+                staging,
+                selections,
+                overwrite,
+                force: !overwrite,
+                safety: if overwrite { re::Safety::BestEffort } else { re::Safety::Required },
+                participants: Vec::new(),
+            }
         }),
         event!(RestoreEvent::Completed, any::<(u64, u64, u64)>(), |(files, bytes, warnings)| {
             re::RestoreCompletedV1 { files, bytes, warnings }
@@ -267,6 +277,7 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
             s::EngineStartedV1 { pid, purpose, app_version }
         }),
         event!(SystemEvent::LogRepaired, text(), |what| s::LogRepairedV1 { what }),
+        event!(SystemEvent::EngineStopped, any::<u32>(), |pid| s::EngineStoppedV1 { pid }),
     ]
 }
 
@@ -307,7 +318,8 @@ fn control_kinds() -> Vec<BoxedStrategy<Event>> {
     let name = "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"));
     let token = (uuid(), name, role(), digest(), option::of(time()));
     let outcome = select(vec![Accepted, Done, Refused, Failed]);
-    let command = ((short(), short(), short(), short()), outcome, short(), vec((short(), short()), 0..au::MAX_FIELDS));
+    let texts = (short(), short(), short(), short());
+    let command = ((texts, option::of(uuid())), outcome, short(), vec((short(), short()), 0..au::MAX_FIELDS));
     let refusals = (short(), short(), short(), (time(), time()), any::<u64>());
     let guesses = (time(), time(), any::<(u64, u64)>(), vec((short(), any::<u64>()), 0..au::MAX_SOURCES));
     vec![
@@ -318,8 +330,13 @@ fn control_kinds() -> Vec<BoxedStrategy<Event>> {
             ac::TokenCreatedV1 { token_id, name, role, hash, expires_at }
         }),
         event!(AccessEvent::TokenRevoked, uuid(), |token_id| ac::TokenRevokedV1 { token_id }),
-        event!(AuditEvent::CommandRecorded, command, |((command, role, door, source), outcome, code, fields)| {
-            au::CommandRecordedV1 { command, role, door, source, outcome, code, fields }
+        event!(AuditEvent::CommandRecorded, command, |(
+            ((command, role, door, source), token_id),
+            outcome,
+            code,
+            fields,
+        )| {
+            au::CommandRecordedV2 { command, role, token_id, door, source, outcome, code, fields }
         }),
         event!(AuditEvent::RefusalsSummed, refusals, |(command, role, source, (from, to), count)| {
             au::RefusalsSummedV1 { command, role, source, from, to, count }
@@ -421,13 +438,16 @@ pub(crate) fn largest() -> Vec<Event> {
         RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
         RunEvent::Verified(r::RunVerifiedV1 { ok: false, files: u64::MAX, bytes: u64::MAX, errors: warnings }).into(),
         ParticipantEvent::WorkFailed(p::WorkFailedV1 { run_id, failure: failure.clone() }).into(),
-        RestoreEvent::Requested(re::RestoreRequestedV1 {
+        RestoreEvent::Requested(re::RestoreRequestedV2 {
             restore_id: RestoreId(Uuid::max()),
             source_run: run_id,
             target: "t".repeat(1024),
             staging: vec![0xff; re::MAX_PATH],
             selections: u32::MAX,
             overwrite: true,
+            force: true,
+            safety: re::Safety::None,
+            participants: Vec::new(),
         })
         .into(),
         RestoreEvent::Failed(re::RestoreFailedV1 { failure }).into(),

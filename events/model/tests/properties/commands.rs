@@ -114,7 +114,7 @@ fn command() -> impl Strategy<Value = RunCommand> {
         1 => careless().prop_map(RunCommand::DirectoryLost),
         6 => Just(RunCommand::Published),
         4 => (found, vec((name(), text()), 0..3)).prop_map(|(found, broken)| {
-            RunCommand::Recover { found, broken, taken_over: Timestamp(0) }
+            RunCommand::Recover { found, broken, taken_over: Timestamp(0), stopped: false}
         }),
         2 => verified().prop_map(RunCommand::Verified),
         1 => text().prop_map(|reason| RunCommand::Lock { reason }),

@@ -175,13 +175,16 @@ fn participant_samples() -> Vec<ParticipantEvent> {
 
 fn restore_samples() -> Vec<RestoreEvent> {
     vec![
-        RestoreEvent::Requested(re::RestoreRequestedV1 {
+        RestoreEvent::Requested(re::RestoreRequestedV2 {
             restore_id: RestoreId(uuid(1)),
             source_run: run_id(),
             target: "/srv/out".into(),
             staging: b"/srv/.out\xff".to_vec(),
             selections: 2,
             overwrite: true,
+            force: false,
+            safety: re::Safety::None,
+            participants: Vec::new(),
         }),
         RestoreEvent::Completed(re::RestoreCompletedV1 { files: 252, bytes: 70_000, warnings: 1 }),
         RestoreEvent::Failed(re::RestoreFailedV1 { failure: failure() }),
@@ -197,6 +200,7 @@ fn system_samples() -> Vec<SystemEvent> {
             app_version: "0.1.0".into(),
         }),
         SystemEvent::LogRepaired(s::LogRepairedV1 { what: "a torn commit of 40 bytes was dropped".into() }),
+        SystemEvent::EngineStopped(s::EngineStoppedV1 { pid: 4711 }),
     ]
 }
 
@@ -236,9 +240,10 @@ fn people_samples() -> Vec<Event> {
         })
         .into(),
         AccessEvent::TokenRevoked(ac::TokenRevokedV1 { token_id: uuid(6) }).into(),
-        AuditEvent::CommandRecorded(au::CommandRecordedV1 {
+        AuditEvent::CommandRecorded(au::CommandRecordedV2 {
             command: "DeleteBackupRun".into(),
             role: "manager".into(),
+            token_id: None,
             door: "http".into(),
             source: "[::1]:50412".into(),
             outcome: au::CommandOutcome::Refused,

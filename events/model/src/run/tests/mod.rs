@@ -208,7 +208,7 @@ fn recover(found: Found) -> RunCommand {
 
 /// By a process that took over so many seconds after the last event.
 fn recover_after(seconds: i64, found: Found) -> RunCommand {
-    RunCommand::Recover { found, broken: Vec::new(), taken_over: Timestamp(seconds * 1_000_000) }
+    RunCommand::Recover { found, broken: Vec::new(), taken_over: Timestamp(seconds * 1_000_000), stopped: false }
 }
 
 fn progress(participant: &str, done: u64, total: u64) -> ParticipantProgressedV1 {

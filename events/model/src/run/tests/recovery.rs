@@ -40,12 +40,14 @@ fn what_completed_is_kept_and_what_was_at_work_runs_again() {
 #[test]
 fn what_completed_but_is_not_as_recorded_runs_again() {
     let broken = vec![(name("db"), "db.lz4 is 3 bytes short".to_owned()), (name("nobody"), "?".to_owned())];
-    let run = half_done().when(RunCommand::Recover { found: Found::Running, broken, taken_over: Timestamp(0) }).then([
-        interrupted(GONE),
-        resumed(2),
-        reset("db", "db.lz4 is 3 bytes short"),
-        reset("site", "it was at work when the process died"),
-    ]);
+    let run = half_done()
+        .when(RunCommand::Recover { found: Found::Running, broken, taken_over: Timestamp(0), stopped: false })
+        .then([
+            interrupted(GONE),
+            resumed(2),
+            reset("db", "db.lz4 is 3 bytes short"),
+            reset("site", "it was at work when the process died"),
+        ]);
     let db = &run.state().participants()[0];
     assert_eq!((db.status, db.tries, db.files, db.artifacts.len()), (ParticipantStatus::Pending, 0, 0, 0));
 }
@@ -183,8 +185,12 @@ fn in_every_case_the_run_goes_on_or_has_ended_with_a_reason() {
                             if asked && matches!(run.state().stage(), Stage::Preparing | Stage::Working) {
                                 run = run.when(cancel()).granted();
                             }
-                            let command =
-                                RunCommand::Recover { found, broken: broken.clone(), taken_over: Timestamp(0) };
+                            let command = RunCommand::Recover {
+                                found,
+                                broken: broken.clone(),
+                                taken_over: Timestamp(0),
+                                stopped: false,
+                            };
                             check_recovered(&run.seconds_later(later).when(command).granted());
                             cases += 1;
                         }
@@ -225,4 +231,14 @@ fn a_run_that_waits_behind_another_one_is_not_too_late_for_that() {
         resumed(2),
         reset("site", "it was at work when the process died"),
     ]);
+}
+
+#[test]
+fn a_run_that_was_open_when_the_program_was_stopped_says_so() {
+    let stopped =
+        RunCommand::Recover { found: Found::Running, broken: Vec::new(), taken_over: Timestamp(0), stopped: true };
+    let run = half_done().when(stopped);
+    let events = run.decision().clone().expect("granted");
+    let reason = "the program was stopped while attempt 1 was at work";
+    assert_eq!(events.first(), Some(&interrupted(reason)));
 }

@@ -207,6 +207,7 @@ fn texts_from_outside_are_cut_to_what_an_event_holds() {
             found: Found::Running,
             broken: vec![(name("db"), long)],
             taken_over: Timestamp(0),
+            stopped: false,
         }),
     ];
     for then in decisions {
