@@ -17,5 +17,8 @@ mod hostile;
 mod progress;
 mod records;
 mod serve;
+mod standing;
+mod stopping;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;

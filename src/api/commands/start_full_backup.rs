@@ -140,7 +140,10 @@ impl Command for StartFullBackup {
 
     async fn run(self, call: &Call) -> Result<Reply<RunView>, ApiError> {
         if self.files.is_some() && !call.caller.door.is_local() {
-            return Err(ApiError::field("files", "it is taken from this machine only"));
+            return Err(ApiError::field(
+                "files",
+                "it is taken on the Unix socket under the home only: `holdfast backup PATH…` asks for it there",
+            ));
         }
         if self.consistency == Consistency::Barrier {
             let unable = self.unable(call).join(", ");
