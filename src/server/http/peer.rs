@@ -68,6 +68,29 @@ impl Traffic {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether patience with it is over.
+    fn look(&self, now: Instant) -> Look {
+        let state = self.state();
+        let until = match (state.at_work, state.sending) {
+            (0, 0) => state.moved + state.patience,
+            (0, _) => state.moved + state.slow_consumer,
+            _ => now + state.slow_consumer,
+        };
+        match now < until {
+            // An answer may be on its way before that.
+            true => Look::Again(until.min(now + state.slow_consumer)),
+            false => Look::Over { slow: state.sending > 0 },
+        }
+    }
+}
+
+/// What a look at a connection says.
+enum Look {
+    /// Look again then.
+    Again(Instant),
+    /// It is to end; `slow` where its client did not take an answer.
+    Over { slow: bool },
 }
 
 impl Peer {
@@ -189,28 +212,17 @@ impl Drop for InFlight {
 
 /// Shuts a connection down once nothing was at work on it, or nothing of an answer taken, for long enough.
 async fn end_when_quiet(traffic: Weak<Traffic>, socket: OwnedFd, gauges: Arc<Gauges>) {
-    loop {
-        let Some(known) = traffic.upgrade() else { return };
-        let now = Instant::now();
-        let state = known.state();
-        let until = match (state.at_work, state.sending) {
-            (0, 0) => state.moved + state.patience,
-            (0, _) => state.moved + state.slow_consumer,
-            _ => now + state.slow_consumer,
-        };
-        let slow = state.sending > 0;
-        // An answer may be on its way before that.
-        let look = until.min(now + state.slow_consumer);
-        drop(state);
-        if now >= until {
-            if slow {
-                gauges.was_slow();
+    while let Some(look) = traffic.upgrade().map(|traffic| traffic.look(Instant::now())) {
+        match look {
+            Look::Again(at) => sleep_until(at).await,
+            Look::Over { slow } => {
+                if slow {
+                    gauges.was_slow();
+                }
+                // Its worker sees the end, and does what it does at one.
+                let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
+                return;
             }
-            // Its worker sees the end, and does what it does at one.
-            let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
-            return;
         }
-        drop(known);
-        sleep_until(look).await;
     }
 }
