@@ -132,7 +132,7 @@ codes! {
     BackupRunFailed "BACKUP_RUN_FAILED" 500;
     /// The program did something it should not have; it goes on.
     Internal "INTERNAL" 500;
-    /// The server is about to stop, and takes no new work.
+    /// The server is about to stop, and takes no new work; `detail` names what was begun and is not waited for.
     Draining "SERVER_DRAINING" 503;
     /// Nothing can be recorded any more, so nothing is done: the disk, or the log, needs somebody.
     LogLost "LOG_LOST" 503;

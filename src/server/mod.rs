@@ -15,6 +15,7 @@ mod lines;
 mod lobby;
 mod metrics;
 mod outbox;
+mod pace;
 mod places;
 mod session;
 mod tcp;

@@ -10,8 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use holdfast_model::ids::Position;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
@@ -19,6 +17,7 @@ use uuid::Uuid;
 use super::feed::Subscription;
 use super::lobby::{Entered, Lobby, Working};
 use super::outbox::{Closed, Outbox, Queue, Reason};
+use super::pace::Pace;
 use super::places::{Place, Stranger};
 use crate::api::envelope::{self, Request};
 use crate::api::{ApiError, Caller, Channel, Door, ErrorCode, Principal, RawReply, Session, SessionFuture};
@@ -491,27 +490,5 @@ impl Drop for Flight {
     fn drop(&mut self) {
         self.land();
         self.connection.in_flight.send_modify(|in_flight| *in_flight -= 1);
-    }
-}
-
-/// How many requests a connection may make in a second.
-pub(super) struct Pace(DefaultDirectRateLimiter);
-
-impl Pace {
-    pub(super) fn new(limits: &ServerLimits) -> Self {
-        let quota = Quota::per_second(limits.requests_per_second).allow_burst(limits.burst);
-        Self(RateLimiter::direct(quota))
-    }
-
-    /// Counts a request.
-    ///
-    /// # Errors
-    /// [`ErrorCode::RateLimited`] where it is one too many.
-    pub(super) fn check(&self) -> Result<(), ApiError> {
-        self.0.check().map_err(|not_until| {
-            let wait = not_until.wait_time_from(DefaultClock::default().now());
-            ApiError::new(ErrorCode::RateLimited, "these are more requests a second than a connection may make")
-                .retry_after(wait.max(Duration::from_millis(1)))
-        })
     }
 }

@@ -111,6 +111,27 @@ fn who_did_what_is_in_the_log_and_no_secret_is() {
 }
 
 #[test]
+fn strangers_write_nothing_into_the_log_of_the_process() {
+    let home = Home::new();
+    let server = Server::start(&home, "");
+    let mut stranger = Lines::connect(server.tcp, None);
+    for number in 0..20 {
+        assert_eq!(stranger.ask("StartFullBackup", json!({}))["error"], "UNAUTHENTICATED");
+        assert!(stranger.ask("Auth", json!({ "token": format!("hf_{number}") }))["error"].is_string());
+        assert_eq!(stranger.ask("NoSuchCommand", json!({}))["error"], "UNKNOWN_COMMAND");
+    }
+    // Of somebody known each refusal is told, up to as many as are recorded.
+    let mut known = server.client();
+    for _ in 0..20 {
+        assert_eq!(known.ask("CreateToken", json!({}))["error"], "FORBIDDEN");
+    }
+    let log = server.stop().err();
+    let refused: Vec<_> = log.lines().filter(|line| line.contains("refused")).collect();
+    assert_eq!(refused.len(), 10, "{log}");
+    assert!(refused.iter().all(|line| line.contains("CreateToken")), "{log}");
+}
+
+#[test]
 fn tokens_and_the_audit_are_not_in_the_events_of_those_who_do_not_manage_them() {
     let home = Home::new();
     let server = Server::start(&home, "");

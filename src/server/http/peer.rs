@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::api::{ApiError, Door, ErrorCode};
 use crate::server::Gauges;
 use crate::server::lobby::Lobby;
+use crate::server::pace::Pace;
 use crate::server::places::Stranger;
-use crate::server::session::Pace;
 
 /// How long there may be no request at work, at most.
 const QUIET: Duration = Duration::from_secs(120);
