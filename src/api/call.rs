@@ -1,7 +1,7 @@
 //! One request on its way: who asks, for what, and what it may use.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use holdfast_model::audit::CommandOutcome;
 use uuid::Uuid;
@@ -29,6 +29,8 @@ pub struct Call {
     pub(super) entry: &'static Entry,
     pub(super) recorded: AtomicBool,
     pub(super) fields: Vec<(&'static str, String)>,
+    /// What has come to be known by the time the command was granted.
+    pub(super) begun: OnceLock<Vec<(&'static str, String)>>,
 }
 
 impl Call {
@@ -41,6 +43,7 @@ impl Call {
         if self.recorded.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let _ = self.begun.set(fields.to_vec());
         let fields: Vec<_> = self.fields.iter().chain(fields).cloned().collect();
         record::command(self, CommandOutcome::Accepted, "", &fields).await
     }

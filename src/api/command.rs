@@ -9,7 +9,6 @@ use holdfast_model::access::Role;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::call::Call;
@@ -199,26 +198,59 @@ fn from_text<T: DeserializeOwned>(data: &str) -> Result<T, ApiError> {
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// Reads data in which whole numbers are written as others are: JSON knows one kind of numbers, and by the schemas `5.0` is an integer
-/// (JSON Schema 2020-12, validation, 6.1.1). `None` where there are none, or where that was not what was wrong.
+/// (JSON Schema 2020-12, validation, 6.1.1). `None` where there are none, or where that was not what was wrong: nothing but the form of the
+/// numbers is changed, so all else that is refused is refused again.
 fn with_whole_numbers<T: DeserializeOwned>(data: &str) -> Option<T> {
-    let mut value = serde_json::from_str(data).ok()?;
-    make_whole(&mut value).then(|| serde_json::from_value(value).ok()).flatten()
+    from_text(&whole_numbers(data)?).ok()
 }
 
-/// Whether there was one.
-fn make_whole(value: &mut Value) -> bool {
-    match value {
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= WHOLE => {
-                *value = Value::from(float as i64);
-                true
+/// The same text with each whole number in the form of one; `None` where all are.
+fn whole_numbers(data: &str) -> Option<String> {
+    let mut text = String::with_capacity(data.len());
+    let (mut rest, mut found) = (data, false);
+    while let Some(at) = rest.find(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+        let (before, from) = rest.split_at(at);
+        text.push_str(before);
+        let end = match from.strip_prefix('"') {
+            Some(string) => 1 + end_of_string(string),
+            None => from
+                .find(|c: char| !c.is_ascii_digit() && !matches!(c, '+' | '-' | '.' | 'e' | 'E'))
+                .unwrap_or(from.len()),
+        };
+        let (token, after) = from.split_at(end);
+        match whole(token) {
+            Some(number) => {
+                found = true;
+                text.push_str(&number.to_string());
             }
-            _ => false,
-        },
-        Value::Array(values) => values.iter_mut().fold(false, |found, value| make_whole(value) | found),
-        Value::Object(fields) => fields.values_mut().fold(false, |found, value| make_whole(value) | found),
-        _ => false,
+            None => text.push_str(token),
+        }
+        rest = after;
     }
+    text.push_str(rest);
+    found.then_some(text)
+}
+
+/// The bytes up to and with the end of a string.
+fn end_of_string(string: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in string.bytes().enumerate() {
+        match byte {
+            b'"' if !escaped => return at + 1,
+            b'\\' if !escaped => escaped = true,
+            _ => escaped = false,
+        }
+    }
+    string.len()
+}
+
+/// The number, where it is whole and not written as such.
+fn whole(token: &str) -> Option<i64> {
+    if !token.contains(['.', 'e', 'E']) || token.starts_with('"') {
+        return None;
+    }
+    let float: f64 = token.parse().ok()?;
+    (float.fract() == 0.0 && float.abs() <= WHOLE).then_some(float as i64)
 }
 
 /// What a value must be, in words: what serde says names types of Rust, quotes what was sent, and tells a place in it.
@@ -243,10 +275,10 @@ fn rule(reason: &serde_json::Error) -> String {
     match expected {
         None => text.to_owned(),
         Some("a boolean") => "must be true or false".to_owned(),
-        Some("u8") => whole(u8::MAX),
-        Some("u16") => whole(u16::MAX),
-        Some("u32") => whole(u32::MAX),
-        Some("u64" | "usize") => whole(u64::MAX),
+        Some("u8") => up_to(u8::MAX),
+        Some("u16") => up_to(u16::MAX),
+        Some("u32") => up_to(u32::MAX),
+        Some("u64" | "usize") => up_to(u64::MAX),
         Some("i64") => "must be a whole number".to_owned(),
         Some("f64") => "must be a number".to_owned(),
         Some("a string" | "path string" | "a formatted UUID string") => "must be a string".to_owned(),
@@ -260,7 +292,7 @@ fn rule(reason: &serde_json::Error) -> String {
     }
 }
 
-fn whole(most: impl std::fmt::Display) -> String {
+fn up_to(most: impl std::fmt::Display) -> String {
     format!("must be a whole number from 0 to {most}")
 }
 
@@ -334,6 +366,24 @@ mod tests {
         ] {
             assert_eq!(told(command, data), message, "{command} {data}");
         }
+    }
+
+    #[test]
+    fn a_number_that_is_taken_lets_nothing_else_through() {
+        for data in [
+            r#"{"enabled":false,"enabled":true,"x":1.0}"#,
+            r#"{"enabled":"yes","x":1.0}"#,
+            r#"{"enabled":true,"x":1.0,}"#,
+            r#"{"enabled":true,"x":1.0} 2.0"#,
+            r#"{"x":1.0}"#,
+        ] {
+            refused("SetMaintenance", data);
+        }
+        refused("GetBackupRuns", r#"{"limit":5.0,"limit":6.0}"#);
+        // What looks like a number in a text is none.
+        assert_eq!(super::whole_numbers(r#"{"a":"1.0 \" 2.0","1.0":3}"#), None);
+        let mixed = r#"{"a":[1.0,"\\",-2e1,0.5],"b":1e400,"c":5.0}"#;
+        assert_eq!(super::whole_numbers(mixed).as_deref(), Some(r#"{"a":[1,"\\",-20,0.5],"b":1e400,"c":5}"#));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the commands of one engine share, whichever door they come by.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
 use super::record::Counts;
+use crate::config::ServerLimits;
 
 /// Settings of the commands. They may change while the engine runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Settings {
     pub guesses_per_minute: u32,
     /// How long what is at work has to end by itself when the server is told to stop and nothing is said of it.
     pub grace: Duration,
+    /// What a connection may ask at most, as clients are told it.
+    pub limits: ServerLimits,
 }
 
 impl Default for Settings {
@@ -34,6 +38,7 @@ impl Default for Settings {
             queueing: false,
             guesses_per_minute: 10,
             grace: Duration::from_secs(10),
+            limits: ServerLimits::default(),
         }
     }
 }
@@ -90,6 +95,12 @@ impl Desk {
         self.counts.wrong_tokens()
     }
 
+    /// Begins nothing new as long as what is given is there.
+    pub(crate) fn refuse_work(self: &Arc<Self>) -> Refusing {
+        self.life.refusing.fetch_add(1, Ordering::AcqRel);
+        Refusing(self.clone())
+    }
+
     /// How long it stays.
     #[must_use]
     pub fn life(&self) -> &Life {
@@ -101,19 +112,30 @@ impl Desk {
 #[derive(Debug, Default)]
 pub struct Life {
     stop: watch::Sender<Option<Duration>>,
-    server: std::sync::atomic::AtomicBool,
+    server: AtomicBool,
+    /// Servers that have begun to stop, and are not gone yet.
+    refusing: AtomicUsize,
+}
+
+/// As long as it is there, nothing new is begun.
+pub(crate) struct Refusing(Arc<Desk>);
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        self.0.life.refusing.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Life {
     /// Says that it is a server that can be told to stop.
     pub fn is_a_server(&self) {
-        self.server.store(true, std::sync::atomic::Ordering::Release);
+        self.server.store(true, Ordering::Release);
     }
 
     /// Whether it is a server that can be told to stop.
     #[must_use]
     pub fn can_stop(&self) -> bool {
-        self.server.load(std::sync::atomic::Ordering::Acquire)
+        self.server.load(Ordering::Acquire)
     }
 
     /// Asks it to stop, with so much time for what is at work. False where what answers is no server.
@@ -136,10 +158,15 @@ impl Life {
         });
     }
 
+    /// A server begins: what an earlier one was asked for is over.
+    pub(crate) fn begin(&self) {
+        self.stop.send_replace(None);
+    }
+
     /// Whether it is about to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.stop.borrow().is_some()
+        self.stop.borrow().is_some() || self.refusing.load(Ordering::Acquire) > 0
     }
 
     /// Hears that it is to stop, and how much time there is.

@@ -1,7 +1,7 @@
 //! In front of every command, whichever door it came by: which one it is, who may, whether its data is valid, and what is recorded.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use holdfast_model::audit::CommandOutcome;
 use holdfast_model::codec::Origin;
@@ -53,15 +53,28 @@ impl Dispatcher {
         name: &str,
         data: &str,
     ) -> Result<RawReply, ApiError> {
+        self.call_until(caller, session, name, data, std::future::pending()).await
+    }
+
+    /// The same, waited for until `over` at most. The answer then says what was begun.
+    pub(crate) async fn call_until(
+        &self,
+        caller: Caller,
+        session: Option<Arc<dyn Session>>,
+        name: &str,
+        data: &str,
+        over: impl Future<Output = ()>,
+    ) -> Result<RawReply, ApiError> {
         let Some(entry) = table::find(name) else {
             let known = "GET /openapi.json, or /asyncapi.json, lists them";
-            let name: String = name.chars().take(64).collect();
-            return Err(ApiError::new(ErrorCode::UnknownCommand, format!("there is no command {name:?}: {known}")));
+            let cut: String = name.chars().take(64).collect();
+            let error = ApiError::new(ErrorCode::UnknownCommand, format!("there is no command {cut:?}: {known}"));
+            self.refused(&caller, name, &error).await;
+            return Err(error);
         };
         let desk = self.engine.desk().clone();
         let correlation_id = Uuid::now_v7();
-        let principal = caller.principal.as_ref().map_or("", |principal| &principal.name).to_owned();
-        let engine = self.engine.acting_for(Origin { principal, correlation_id });
+        let engine = acting_for(&self.engine, &caller, correlation_id);
         let mut call = Call {
             engine,
             caller,
@@ -71,13 +84,13 @@ impl Dispatcher {
             entry,
             recorded: AtomicBool::new(false),
             fields: Vec::new(),
+            begun: OnceLock::new(),
         };
         let prepared = allowed(entry, &call).and_then(|()| (entry.prepare)(data));
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
-                record::refusal(&call, &error).await?;
-                tell(&call, Some(&error));
+                refuse(&call, &error, &[]).await;
                 return Err(error);
             }
         };
@@ -85,7 +98,12 @@ impl Dispatcher {
         let call = Arc::new(call);
         let work = (prepared.run)(call.clone());
         // On the data plane: a client that goes away does not stop it in the middle, and a panic stays in it.
-        let result = self.engine.data_plane().spawn(finish(call, work)).await;
+        let working = self.engine.data_plane().spawn(finish(call.clone(), work));
+        let result = tokio::select! {
+            biased;
+            result = working => result,
+            () = over => return Err(not_waited_for(&call)),
+        };
         result.unwrap_or_else(|panic| {
             tracing::error!(command = entry.name, %correlation_id, %panic, "a command panicked");
             Err(ApiError::new(
@@ -93,6 +111,15 @@ impl Dispatcher {
                 format!("the command failed in a way it should not have ({correlation_id})"),
             ))
         })
+    }
+
+    /// Records that somebody known was refused something before it came to a command, or that there is no such command.
+    pub(crate) async fn refused(&self, caller: &Caller, name: &str, error: &ApiError) {
+        let correlation_id = Uuid::now_v7();
+        let engine = acting_for(&self.engine, caller, correlation_id);
+        let loud = record::refusal(&engine, caller, name, error, &[]).await;
+        let name = table::find(name).map_or("unknown", |entry| entry.name);
+        tell_refusal(name, caller, correlation_id, error, loud);
     }
 
     /// Does a command for the application that embeds the engine.
@@ -112,6 +139,23 @@ impl Dispatcher {
     }
 }
 
+/// The engine, acting for a caller: what comes of it is theirs in the log.
+fn acting_for(engine: &Holdfast, caller: &Caller, correlation_id: Uuid) -> Holdfast {
+    let principal = caller.principal.as_ref().map_or("", |principal| &principal.name).to_owned();
+    engine.acting_for(Origin { principal, correlation_id })
+}
+
+/// The answer to a command whose end is not waited for, because the server stops.
+fn not_waited_for(call: &Call) -> ApiError {
+    let Some(begun) = call.begun.get() else {
+        let text = "the server stops before this is answered: ask after its next start what has become of it";
+        return ApiError::new(ErrorCode::Draining, text);
+    };
+    let text = "the server stops before this has ended: what is still open then goes on at its next start";
+    let detail = begun.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
+    ApiError::new(ErrorCode::Draining, text).with_detail(serde_json::Value::Object(detail))
+}
+
 /// Whether the caller may, by this door, and now.
 fn allowed(entry: &Entry, call: &Call) -> Result<(), ApiError> {
     let caller = &call.caller;
@@ -121,7 +165,9 @@ fn allowed(entry: &Entry, call: &Call) -> Result<(), ApiError> {
             return Err(ApiError::new(ErrorCode::ConnectionRequired, text));
         }
         Reach::Local if !caller.door.is_local() => {
-            return Err(ApiError::new(ErrorCode::Forbidden, format!("{} is for this machine only", entry.name)));
+            let text =
+                format!("{} is taken on the Unix socket under the home only: {}", entry.name, instead(entry.name));
+            return Err(ApiError::new(ErrorCode::Forbidden, text));
         }
         _ => {}
     }
@@ -146,27 +192,56 @@ fn allowed(entry: &Entry, call: &Call) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// What does the same, for a command that is taken from this machine only.
+fn instead(name: &str) -> &'static str {
+    match name {
+        "CreateToken" => "`holdfast token create` asks for it there",
+        "ListTokens" => "`holdfast token list` asks for it there",
+        "RevokeToken" => "`holdfast token revoke` asks for it there",
+        "RecordValidation" => "`holdfast verify` asks for it there",
+        "BeginRestore" | "EndRestore" => "`holdfast restore` asks for it there",
+        _ => "the commands of `holdfast` ask for it there",
+    }
+}
+
 /// Waits for the command's end, and tells of it.
 async fn finish(call: Arc<Call>, work: super::command::Running) -> Result<RawReply, ApiError> {
     let result = settle(&call, work).await;
-    tell(&call, result.as_ref().err());
+    let Call { caller, correlation_id, entry, .. } = &*call;
+    match &result {
+        // That is told where it is recorded.
+        Err(error) if error.code.status() < 500 => {}
+        Err(error) => tell_refusal(entry.name, caller, *correlation_id, error, caller.principal.is_some()),
+        Ok(_) => tell_done(entry, caller, *correlation_id),
+    }
     result
 }
 
-/// A line of the process's log for a command that has ended: names and the outcome, nothing of what was asked or answered.
-fn tell(call: &Call, error: Option<&ApiError>) {
-    let Call { caller, correlation_id, entry, .. } = call;
+/// Records that a command was refused, and tells of it.
+async fn refuse(call: &Call, error: &ApiError, fields: &[(&'static str, String)]) {
+    let Call { engine, caller, correlation_id, entry, .. } = call;
+    let loud = record::refusal(engine, caller, entry.name, error, fields).await;
+    tell_refusal(entry.name, caller, *correlation_id, error, loud);
+}
+
+/// A line of the process's log for a command that was refused or failed: names and the outcome, nothing of what was asked. What strangers
+/// and floods cause is told only where it is looked for, so that they do not fill the log.
+fn tell_refusal(command: &str, caller: &Caller, correlation_id: Uuid, error: &ApiError, loud: bool) {
+    let principal = caller.principal.as_ref().map_or("", |principal| principal.name.as_str());
+    let (source, door, code) = (caller.source.as_str(), caller.door.as_str(), error.code.as_str());
+    match loud {
+        true => tracing::warn!(command, principal, source, door, %correlation_id, code, "command refused"),
+        false => tracing::debug!(command, principal, source, door, %correlation_id, code, "command refused"),
+    }
+}
+
+/// The same for one that was done.
+fn tell_done(entry: &Entry, caller: &Caller, correlation_id: Uuid) {
     let principal = caller.principal.as_ref().map_or("", |principal| principal.name.as_str());
     let (command, source, door) = (entry.name, caller.source.as_str(), caller.door.as_str());
-    match error {
-        Some(error) => {
-            let code = error.code.as_str();
-            tracing::warn!(command, principal, source, door, %correlation_id, code, "command refused");
-        }
-        None if entry.kind == Kind::Read => {
-            tracing::debug!(command, principal, source, door, %correlation_id, "command done");
-        }
-        None => tracing::info!(command, principal, source, door, %correlation_id, "command done"),
+    match entry.kind {
+        Kind::Read => tracing::debug!(command, principal, source, door, %correlation_id, "command done"),
+        _ => tracing::info!(command, principal, source, door, %correlation_id, "command done"),
     }
 }
 
@@ -180,14 +255,20 @@ async fn settle(call: &Call, work: super::command::Running) -> Result<RawReply, 
         let text = format!("the answer has more than {limit} bytes: ask for less at a time, by `limit` and `cursor`");
         result = Err(ApiError::new(ErrorCode::AnswerTooLarge, text));
     }
-    if call.entry.kind == Kind::Read || call.recorded.load(Ordering::Acquire) {
-        return result;
-    }
+    let recorded = call.recorded.load(Ordering::Acquire);
     let (outcome, code) = match &result {
+        Err(error) if error.code.status() < 500 => {
+            if !recorded {
+                refuse(call, error, &call.fields).await;
+            }
+            return result;
+        }
         Ok(_) => (CommandOutcome::Done, ""),
-        Err(error) if error.code.status() < 500 => (CommandOutcome::Refused, error.code.as_str()),
         Err(error) => (CommandOutcome::Failed, error.code.as_str()),
     };
+    if call.entry.kind == Kind::Read || recorded {
+        return result;
+    }
     // What could not be recorded is not answered as done.
     record::command(call, outcome, code, &call.fields).await?;
     result

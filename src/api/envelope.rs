@@ -51,6 +51,18 @@ impl Request {
     }
 }
 
+/// The token of a WebSocket's message that only says who is there, which is no request: it names no command.
+#[must_use]
+pub fn authorization(message: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Authorization {
+        authorization: String,
+        command: Option<IgnoredAny>,
+    }
+    let read: Authorization = serde_json::from_slice(message).ok()?;
+    read.command.is_none().then_some(read.authorization)
+}
+
 fn unread(ext_id: Option<String>, error: ApiError) -> Box<Unread> {
     Box::new((ext_id, error))
 }

@@ -134,7 +134,7 @@ codes! {
     RestoreFailed "RESTORE_FAILED" 500;
     /// The program did something it should not have; it goes on.
     Internal "INTERNAL" 500;
-    /// The server is about to stop, and takes no new work.
+    /// The server is about to stop, and takes no new work; `detail` names what was begun and is not waited for.
     Draining "SERVER_DRAINING" 503;
     /// There is no room on the home's disk, or it does not take what is written: nothing was done, and may be once somebody has seen to it.
     StorageUnavailable "STORAGE_UNAVAILABLE" 503;

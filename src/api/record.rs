@@ -1,7 +1,7 @@
 //! Who did what: commands as events of the stream `audit`.
 //!
-//! What changes something is recorded with its outcome before it is answered. So is each refusal of somebody known, up to a rate; above
-//! it, and for strangers with wrong tokens, a minute's count is one event: nobody without a token makes the log grow.
+//! What changes something is recorded with its outcome before it is answered. So is each refusal of somebody known, whatever was refused
+//! and wherever on the way, up to a rate; above it, and for strangers with wrong tokens, a minute's count is one event: nobody without a token makes the log grow.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -14,7 +14,9 @@ use holdfast_model::ids::Timestamp;
 use uuid::Uuid;
 
 use super::call::Call;
+use super::caller::Caller;
 use super::error::ApiError;
+use super::table;
 use crate::engine::Holdfast;
 
 /// How long what is not recorded one by one is counted before its sum is.
@@ -23,6 +25,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const REFUSALS: u64 = 10;
 /// Sources of wrong tokens that are told apart in a minute; those above it are refused as if they had tried too often.
 const SOURCES: usize = 10_000;
+/// The name under which a command is recorded that there is none of: what a client makes up is not kept.
+const UNKNOWN: &str = "unknown";
 /// Sources that are named in a sum.
 const NAMED: usize = 10;
 
@@ -33,28 +37,51 @@ pub(super) async fn command(
     code: &str,
     fields: &[(&'static str, String)],
 ) -> Result<(), ApiError> {
+    record(&call.engine, &call.caller, call.entry.name, outcome, code, fields).await
+}
+
+/// Records that somebody known was refused a command, which the name may be none of. Says whether it was by itself, and not only counted.
+pub(super) async fn refusal(
+    engine: &Holdfast,
+    caller: &Caller,
+    name: &str,
+    error: &ApiError,
+    fields: &[(&'static str, String)],
+) -> bool {
+    let Some(principal) = &caller.principal else { return false };
+    let name = table::find(name).map_or(UNKNOWN, |entry| entry.name);
+    let counts = &engine.desk().counts;
+    if !counts.refused(engine, &principal.name, principal.role.as_str(), &caller.source, name) {
+        return false;
+    }
+    let recorded = record(engine, caller, name, CommandOutcome::Refused, error.code.as_str(), fields).await;
+    if let Err(error) = recorded {
+        // Nothing was done that would have to be known.
+        tracing::error!(%error, command = name, "a refusal cannot be recorded");
+    }
+    true
+}
+
+async fn record(
+    engine: &Holdfast,
+    caller: &Caller,
+    name: &str,
+    outcome: CommandOutcome,
+    code: &str,
+    fields: &[(&'static str, String)],
+) -> Result<(), ApiError> {
     let record = CommandRecordedV2 {
-        command: call.entry.name.to_owned(),
-        role: call.caller.principal.as_ref().map_or("", |principal| principal.role.as_str()).to_owned(),
-        token_id: call.caller.principal.as_ref().and_then(|principal| principal.token_id),
-        door: call.caller.door.as_str().to_owned(),
-        source: call.caller.source.clone(),
+        command: name.to_owned(),
+        role: caller.principal.as_ref().map_or("", |principal| principal.role.as_str()).to_owned(),
+        token_id: caller.principal.as_ref().and_then(|principal| principal.token_id),
+        door: caller.door.as_str().to_owned(),
+        source: caller.source.clone(),
         outcome,
         code: code.to_owned(),
         fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
     };
-    let recorded = call.engine.record_audit(AuditCommand::Command(record)).await;
-    recorded.map_err(|error| ApiError::from(error).told_to(call.caller.door))
-}
-
-/// Records that a command was refused before it was tried, where somebody known asked for it.
-pub(super) async fn refusal(call: &Call, error: &ApiError) -> Result<(), ApiError> {
-    let Some(principal) = &call.caller.principal else { return Ok(()) };
-    let role = principal.role.as_str();
-    if !call.desk.counts.refused(&call.engine, &principal.name, role, &call.caller.source, call.entry.name) {
-        return Ok(());
-    }
-    command(call, CommandOutcome::Refused, error.code.as_str(), &[]).await
+    let recorded = engine.record_audit(AuditCommand::Command(record)).await;
+    recorded.map_err(|error| ApiError::from(error).told_to(caller.door))
 }
 
 /// What is counted in the current minute.

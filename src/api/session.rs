@@ -17,15 +17,15 @@ pub trait Session: Send + Sync {
     /// Who it speaks for from now on.
     fn authenticate(&self, principal: Principal);
 
-    /// Sends what happens on these channels, from after `since` on, as far as `principal` may see it. Says up to where what was there has been looked at.
+    /// Sends what happens on these channels, each from after its position on or from now on, as far as `principal` may see it. Says up to
+    /// where what was there has been looked at.
     ///
     /// # Errors
-    /// Where there are too many, or the log cannot be read.
+    /// Where there are too many, and then nothing has changed, or the log cannot be read.
     fn subscribe<'a>(
         &'a self,
         principal: &'a Principal,
-        channels: &'a [Channel],
-        since: Option<Position>,
+        channels: &'a [(Channel, Option<Position>)],
     ) -> SessionFuture<'a, Result<Position, ApiError>>;
 
     /// Sends no more of these; of none of them where the list is empty. The channels that are left.

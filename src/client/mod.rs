@@ -129,7 +129,7 @@ impl Client {
     /// [`ClientError`].
     pub async fn subscribe(&self, channels: &[Channel], since: Option<u64>) -> Result<(), ClientError> {
         let channels = channels.iter().map(ToString::to_string).collect();
-        let subscribe = Subscribe { channels, since_seq: since, epoch: None };
+        let subscribe = Subscribe { channels, since_seq: since.map(Into::into), epoch: None };
         self.call(Subscribe::NAME, &subscribe).await.map(drop)
     }
 

@@ -34,7 +34,7 @@ pub struct ServerLimits {
     pub ws_pong: Duration,
     /// How long a TCP client that is not known may stay silent.
     pub tcp_idle: Duration,
-    /// Connections of clients that are not known, per source address.
+    /// Connections of clients that are not known, per source address, by all doors together.
     pub unauthenticated_per_address: usize,
     /// Bytes that wait for a client to read them.
     pub outbox_bytes: usize,
@@ -42,7 +42,7 @@ pub struct ServerLimits {
     pub outbox_messages: usize,
     /// How long a client may stay behind before it is closed.
     pub slow_consumer: Duration,
-    /// Connections at a time.
+    /// Connections at a time. Clients that are not known have half of them at most.
     pub connections: usize,
     /// Requests of a connection that wait for their answers.
     pub in_flight: usize,

@@ -1,6 +1,7 @@
 //! Subscriptions: one task each, which takes the next thing that happened on its channel when its client has room for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use holdfast_model::access::Role;
@@ -16,6 +17,7 @@ use crate::engine::{EngineError, Holdfast};
 pub(super) struct Subscription {
     task: AbortHandle,
     begin: Arc<Notify>,
+    begun: AtomicBool,
     last: watch::Sender<Position>,
 }
 
@@ -32,25 +34,31 @@ impl Subscription {
         let feed = Feed::open(engine, channel, since).seen_by(role);
         let from = feed.from();
         let begin = Arc::new(Notify::new());
-        let begun = begin.clone();
+        let may_begin = begin.clone();
         let (last, told_last) = watch::channel(Position(u64::MAX));
         let epoch = engine.desk().epoch().to_owned();
         let task = async move {
-            begun.notified().await;
+            may_begin.notified().await;
             pump(feed, &epoch, &outbox, told_last).await;
         };
-        (from, Self { task: engine.data_plane().spawn(task).abort_handle(), begin, last })
+        (
+            from,
+            Self { task: engine.data_plane().spawn(task).abort_handle(), begin, begun: AtomicBool::new(false), last },
+        )
     }
 
     /// The client has been told that there is a subscription.
     pub(super) fn begin(&self) {
-        self.begin.notify_one();
+        if !self.begun.swap(true, Ordering::AcqRel) {
+            self.begin.notify_one();
+        }
     }
 
-    /// Tells the client what the log holds up to `last`, and then no more. What is given is closed when that is done.
-    pub(super) fn end_after(&self, last: Position) -> watch::Sender<Position> {
+    /// Tells the client what the log holds up to `last`, and then no more. What is given is closed when that is done; nothing is where the
+    /// client has not even been told that there is a subscription.
+    pub(super) fn end_after(&self, last: Position) -> Option<watch::Sender<Position>> {
         self.last.send_replace(last);
-        self.last.clone()
+        self.begun.load(Ordering::Acquire).then(|| self.last.clone())
     }
 }
 

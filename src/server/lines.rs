@@ -96,7 +96,7 @@ where
     connection.outbox().close(reason);
     // What is queued is written, as far as the client takes it.
     let _ = timeout(patience, &mut writing).await;
-    if reason == Reason::TooLarge {
+    if matches!(reason, Reason::TooLarge | Reason::TokenEnded) {
         linger(&mut from).await;
     }
 }

@@ -1,24 +1,21 @@
-//! Where all doors lead: what they share, who is in, and how many may be.
+//! Where all doors lead: what they share, who is in, and whose turn it is.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_model::ids::Position;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
 use super::gauges::Gauges;
 use super::outbox::Reason;
+use super::places::Places;
 use super::session::Connection;
-use crate::api::{ApiError, Caller, Dispatcher, Door, ErrorCode, Kind, RawReply, Session, find};
+use crate::api::{ApiError, Caller, Dispatcher, ErrorCode, Kind, RawReply, Reach, Session, find};
 use crate::config::ServerConfig;
-
-/// When it is worth another try for whom there was no place.
-const COME_BACK: Duration = Duration::from_secs(1);
 
 /// Questions that are answered at a time, for each processor. The others wait in the order they came, and of each connection only a few do
 /// ([`Connection`]): one that asks without end takes its turns with those that ask now and then.
@@ -28,46 +25,31 @@ const READS_PER_PROCESSOR: usize = 2;
 pub(super) struct Lobby {
     pub(super) dispatcher: Dispatcher,
     pub(super) gauges: Arc<Gauges>,
+    pub(super) places: Arc<Places>,
     settings: RwLock<Arc<ServerConfig>>,
     connections: Mutex<BTreeMap<u64, Weak<Connection>>>,
     next: AtomicU64,
-    places: Mutex<Places>,
     /// Requests at work, by whichever door.
     at_work: watch::Sender<usize>,
-    draining: AtomicBool,
-    reads: Semaphore,
-}
-
-/// Who takes up how many places.
-#[derive(Default)]
-struct Places {
-    /// Connections over TCP and WebSocket.
-    network: usize,
-    /// Connections over the Unix socket. They have places of their own, so that strangers cannot keep the operator out.
-    local: usize,
-    /// Those of `network` over TCP that nobody knows yet, by address.
-    unknown: BTreeMap<IpAddr, usize>,
-}
-
-impl Places {
-    fn of(&mut self, door: Door) -> &mut usize {
-        if door.is_local() { &mut self.local } else { &mut self.network }
-    }
+    /// Whether nothing is waited for any more.
+    over: watch::Sender<bool>,
+    reads: Arc<Semaphore>,
 }
 
 impl Lobby {
     pub(super) fn new(dispatcher: Dispatcher, settings: ServerConfig) -> Arc<Self> {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let gauges = Arc::new(Gauges::new(dispatcher.engine().now()));
         Arc::new(Self {
-            gauges: Arc::new(Gauges::new(dispatcher.engine().now())),
+            places: Places::new(gauges.clone()),
+            gauges,
             dispatcher,
             settings: RwLock::new(Arc::new(settings)),
             connections: Mutex::default(),
             next: AtomicU64::new(0),
-            places: Mutex::default(),
             at_work: watch::Sender::new(0),
-            draining: AtomicBool::new(false),
-            reads: Semaphore::new(READS_PER_PROCESSOR * processors),
+            over: watch::Sender::new(false),
+            reads: Arc::new(Semaphore::new(READS_PER_PROCESSOR * processors)),
         })
     }
 
@@ -79,41 +61,6 @@ impl Lobby {
     /// Other settings from now on. Those of a connection's queue and rate stay for connections that are open.
     pub(super) fn set(&self, settings: ServerConfig) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
-    }
-
-    /// A place for a connection that stays.
-    ///
-    /// # Errors
-    /// [`ErrorCode::TooManyConnections`].
-    pub(super) fn admit(self: &Arc<Self>, door: Door, address: Option<IpAddr>) -> Result<Place, ApiError> {
-        let limits = &self.settings().limits;
-        let mut places = self.places();
-        if *places.of(door) >= limits.connections {
-            return Err(self.full(format!("there are {} connections, and no more may be", limits.connections)));
-        }
-        let address = address.map(|address| address.to_canonical()).filter(|_| door == Door::Tcp);
-        if let Some(address) = address {
-            let unknown = places.unknown.entry(address).or_default();
-            if *unknown >= limits.unauthenticated_per_address {
-                let most = limits.unauthenticated_per_address;
-                let text = format!("{most} connections from {address} have not shown a token yet: use `Auth` on them");
-                return Err(self.full(text));
-            }
-            *unknown += 1;
-        }
-        *places.of(door) += 1;
-        drop(places);
-        self.gauges.came(door);
-        Ok(Place { lobby: self.clone(), door, unknown: Mutex::new(address) })
-    }
-
-    fn full(&self, text: String) -> ApiError {
-        self.gauges.turned_away();
-        ApiError::new(ErrorCode::TooManyConnections, text).retry_after(COME_BACK)
-    }
-
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Connection>>> {
@@ -143,34 +90,52 @@ impl Lobby {
         let _ = tokio::time::timeout(within, at_work.wait_for(|at_work| *at_work == 0)).await;
     }
 
-    /// From now on commands that begin work are refused.
-    pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+    /// Nothing is waited for any more: commands whose end is far are answered with what they began.
+    pub(super) fn end_waiting(&self) {
+        self.over.send_replace(true);
     }
 
-    /// Does a command, unless the server is about to stop.
+    /// Does a command. With the answer comes the connection's own turn where it took one: it holds it until the answer has found room.
     pub(super) async fn call(
         &self,
         caller: Caller,
         session: Option<Arc<dyn Session>>,
         command: &str,
         data: &str,
-    ) -> Result<RawReply, ApiError> {
-        let kind = find(command).map(|entry| entry.kind);
-        if self.draining.load(Ordering::Acquire) && kind == Some(Kind::Work) {
-            return Err(ApiError::new(ErrorCode::Draining, "the server is about to stop: ask again after its start"));
-        }
-        let _turn = match kind {
-            // It is never closed.
-            Some(Kind::Read) => self.reads.acquire().await.ok(),
-            _ => None,
+        own_turns: Option<&Arc<Semaphore>>,
+    ) -> (Result<RawReply, ApiError>, Option<OwnedSemaphorePermit>) {
+        let mut over = self.over.subscribe();
+        let over = async move {
+            // The sender lives as long as anybody asks.
+            let _ = over.wait_for(|over| *over).await;
         };
-        self.dispatcher.call(caller, session, command, data).await
+        if !takes_turns(command) {
+            return (self.dispatcher.call_until(caller, session, command, data, over).await, None);
+        }
+        // Neither is ever closed.
+        let own = match own_turns {
+            Some(turns) => turns.clone().acquire_owned().await.ok(),
+            None => None,
+        };
+        let all = match caller.door.is_local() {
+            false => self.reads.clone().acquire_owned().await.ok(),
+            true => None,
+        };
+        // The turns go with the work, which goes on where whoever asked does not wait for it.
+        let (dispatcher, command, data) = (self.dispatcher.clone(), command.to_owned(), data.to_owned());
+        let work = self.dispatcher.engine().data_plane().spawn(async move {
+            let result = dispatcher.call_until(caller, session, &command, &data, over).await;
+            drop(all);
+            (result, own)
+        });
+        let ended = |_| (Err(ApiError::new(ErrorCode::Internal, "the command ended without an answer")), None);
+        work.await.unwrap_or_else(ended)
     }
 
-    /// Sends something to everybody who has room for it before the deadline.
+    /// Sends something to everybody who has said something, and has room for it before the deadline.
     pub(super) async fn tell(&self, message: &'static [u8], within: Duration) {
-        let told = self.all().into_iter().map(|connection| async move {
+        // Nothing is said to who has said nothing.
+        let told = self.all().into_iter().filter(|connection| connection.has_spoken()).map(|connection| async move {
             let _ = connection.outbox().send(Bytes::from_static(message)).await;
         });
         let _ = tokio::time::timeout(within, futures_util::future::join_all(told)).await;
@@ -192,14 +157,23 @@ impl Lobby {
         }
     }
 
-    /// Takes from connections what tokens gave them that have been revoked or have expired.
-    pub(super) async fn forget_dead_tokens(&self) -> Result<(), ApiError> {
+    /// Ends connections that rest on tokens that have been revoked or have expired.
+    pub(super) async fn end_dead_tokens(&self) -> Result<(), ApiError> {
+        let resting: Vec<_> = self.all().into_iter().map(|connection| (connection.tokens(), connection)).collect();
+        let tokens: BTreeSet<Uuid> = resting.iter().flat_map(|(tokens, _)| tokens).copied().collect();
+        if tokens.is_empty() {
+            return Ok(());
+        }
         let engine = self.dispatcher.engine();
-        for connection in self.all() {
-            for token in connection.tokens() {
-                if !is_live(engine, token).await? {
-                    connection.forget(token);
-                }
+        let now = engine.now();
+        let is_dead = |token: &Uuid, known: &holdfast_model::access::Access| {
+            !known.token(*token).is_some_and(|token| token.is_live(now))
+        };
+        let dead: BTreeSet<Uuid> =
+            engine.read(|known| tokens.iter().filter(|token| is_dead(token, &known.access)).copied().collect()).await?;
+        for (tokens, connection) in resting {
+            if !tokens.is_disjoint(&dead) {
+                connection.token_has_ended();
             }
         }
         Ok(())
@@ -211,42 +185,11 @@ impl Lobby {
     }
 }
 
-/// Whether a token is good now.
-pub(super) async fn is_live(engine: &crate::engine::Holdfast, token: Uuid) -> Result<bool, ApiError> {
-    let now = engine.now();
-    Ok(engine.read(|known| known.access.token(token).is_some_and(|token| token.is_live(now))).await?)
-}
-
-/// A connection's place; free again when it is dropped.
-pub(super) struct Place {
-    lobby: Arc<Lobby>,
-    door: Door,
-    unknown: Mutex<Option<IpAddr>>,
-}
-
-impl Place {
-    /// Says that it is known who has it.
-    pub(super) fn known(&self) {
-        let address = self.unknown.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(address) = address else { return };
-        let mut places = self.lobby.places();
-        if let Some(unknown) = places.unknown.get_mut(&address) {
-            *unknown -= 1;
-            if *unknown == 0 {
-                places.unknown.remove(&address);
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.known();
-        let mut places = self.lobby.places();
-        *places.of(self.door) -= 1;
-        drop(places);
-        self.lobby.gauges.left(self.door);
-    }
+/// Whether a command is one of those that wait for their turn. What needs nobody known is soon done, and a connection that begins must not
+/// wait for what others read.
+fn takes_turns(command: &str) -> bool {
+    find(command)
+        .is_some_and(|entry| entry.kind == Kind::Read && entry.role.is_some() && entry.reach != Reach::Connections)
 }
 
 /// A connection that is known to its lobby.

@@ -1,9 +1,10 @@
-//! `/metrics`: figures in the text form of OpenMetrics 1.0, which Prometheus reads.
+//! `/metrics`: figures in the text form of Prometheus (0.0.4), or in that of OpenMetrics 1.0 for who asks for it.
 //!
 //! All names begin with `holdfast_`, all units are base units. What is counted from the event log goes on counting across restarts; what
 //! the doors count begins with the server. Labels are bounded: commands are those of the dispatcher's list, participants those that are
 //! registered, jobs those of the newest thousand.
 
+mod classic;
 mod page;
 
 use std::fmt::Error;
@@ -16,8 +17,38 @@ use self::page::Page;
 use super::Gauges;
 use crate::engine::{Figures, ParticipantFigures};
 
-/// The content type of the page.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// A form of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The text form of Prometheus, which everything reads.
+    Classic,
+    /// OpenMetrics.
+    OpenMetrics,
+}
+
+impl Form {
+    /// What is wanted by the header `Accept` (RFC 9110, section 12.5.1): the classic one, unless OpenMetrics is named and wanted as much.
+    pub(super) fn wanted(accept: &str) -> Self {
+        let weight = |range: &str| {
+            let weights = range.split(';').skip(1).filter_map(|parameter| parameter.trim().strip_prefix("q="));
+            weights.filter_map(|weight| weight.trim().parse::<f32>().ok()).last().unwrap_or(1.0)
+        };
+        let of = |name: &str| {
+            let named = |range: &&str| range.split(';').next().is_some_and(|it| it.trim().eq_ignore_ascii_case(name));
+            accept.split(',').filter(named).map(weight).fold(0.0, f32::max)
+        };
+        let open = of("application/openmetrics-text");
+        if open > 0.0 && open >= of("text/plain") { Self::OpenMetrics } else { Self::Classic }
+    }
+
+    /// Its content type.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 /// All figures that are shown.
 #[derive(Debug)]
@@ -32,12 +63,15 @@ impl Metrics {
     ///
     /// # Errors
     /// Where a figure has no text form.
-    pub(super) fn text(self) -> Result<String, Error> {
+    pub(super) fn text(self, form: Form) -> Result<String, Error> {
         let mut registry = prometheus_client::registry::Registry::with_prefix("holdfast");
         registry.register_collector(Box::new(self));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
-        Ok(text)
+        Ok(match form {
+            Form::Classic => classic::of(&text),
+            Form::OpenMetrics => text,
+        })
     }
 
     fn runs(&self, page: &mut Page<'_, '_>) -> Result<(), Error> {
@@ -167,5 +201,25 @@ impl prometheus_client::collector::Collector for Metrics {
         self.participants(&mut page)?;
         self.engine(&mut page)?;
         self.doors(&mut page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Form;
+
+    #[test]
+    fn open_metrics_is_for_who_asks_for_it() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+                          text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for accept in
+            [prometheus, "application/openmetrics-text", "text/plain, Application/OpenMetrics-Text; version=1.0.0"]
+        {
+            assert_eq!(Form::wanted(accept), Form::OpenMetrics, "{accept}");
+        }
+        let rather_not = "application/openmetrics-text;q=0.1, text/plain;q=0.9";
+        for accept in ["", "*/*", "text/plain", rather_not, "application/openmetrics-text;q=0", "text/html,*/*;q=0.1"] {
+            assert_eq!(Form::wanted(accept), Form::Classic, "{accept}");
+        }
     }
 }

@@ -15,6 +15,8 @@ mod lines;
 mod lobby;
 mod metrics;
 mod outbox;
+mod pace;
+mod places;
 mod session;
 mod tcp;
 pub(crate) mod tls;
@@ -23,7 +25,7 @@ pub(crate) mod unix;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -33,11 +35,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::gauges::Gauges;
+pub use self::http::incoming::{Frame, FrameFault, Frames};
 pub use self::lines::{LineTooLong, Lines};
 use self::lobby::Lobby;
 use self::outbox::Reason;
 use self::tls::{ReloadableCertificate, TlsError};
-use crate::api::{Dispatcher, Settings};
+use crate::api::{Dispatcher, Refusing, Settings};
 use crate::config::{ServerConfig, ServerLimits};
 use crate::engine::Holdfast;
 
@@ -47,8 +50,10 @@ const DRAINING: &[u8] = br#"{"event":"server.draining"}"#;
 const TELLING: Duration = Duration::from_secs(1);
 /// How long connections have to end by themselves once they were told to.
 const CLOSING: Duration = Duration::from_secs(3);
-/// How often it is looked whether the tokens that connections rest on are still good.
-const TOKENS: Duration = Duration::from_secs(5);
+/// How often it is looked whether a token that a connection rests on has expired.
+const TOKENS: Duration = Duration::from_secs(1);
+/// The tokens are looked at so often at most, however much is recorded.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Why a server does not start, or does not take other settings.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +162,8 @@ pub struct Server {
     doors: JoinSet<()>,
     http: Option<(ServerHandle, JoinHandle<()>)>,
     tokens: JoinHandle<()>,
+    /// There once it has begun to stop.
+    refusing: OnceLock<Refusing>,
 }
 
 impl Server {
@@ -209,7 +216,8 @@ impl Server {
         doors.spawn(socket.serve(lobby.clone(), stop.subscribe()));
         let tokens = engine.data_plane().spawn(watch_tokens(lobby.clone()));
         settle(engine, &config.limits);
-        Ok(Self { lobby, addresses, certificate, stop, doors, http, tokens })
+        engine.desk().life().begin();
+        Ok(Self { lobby, addresses, certificate, stop, doors, http, tokens, refusing: OnceLock::new() })
     }
 
     /// Where it listens.
@@ -237,19 +245,25 @@ impl Server {
         self.lobby.idle(within).await;
     }
 
-    /// Begins to stop: nobody new comes in; who is in is told, and can begin no more work. They stay until [`Server::stop`].
+    /// Begins to stop: no more work is begun, and who is in is told so. The doors stay open until [`Server::stop`], for who wants to look, to
+    /// cancel, or to have it stop sooner.
     pub async fn drain(&self) {
-        self.lobby.drain();
-        if !self.stop.send_replace(true) {
+        if self.refusing.set(self.lobby.dispatcher.engine().desk().refuse_work()).is_ok() {
             self.lobby.tell(DRAINING, TELLING).await;
         }
     }
 
-    /// Closes the doors, after what [`Server::drain`] does; requests in flight have `grace` to be answered, and subscribers are sent what
-    /// has happened by then. Work that was begun goes on in the engine.
+    /// Closes the doors, after what [`Server::drain`] does; requests in flight have `grace` to be answered. Those that wait for longer are
+    /// answered with what they began, and subscribers are sent what has happened by then. Work that was begun goes on in the engine.
     pub async fn stop(mut self, grace: Duration) {
         self.drain().await;
         self.lobby.idle(grace).await;
+        self.stop.send_replace(true);
+        if let Some((handle, _)) = &self.http {
+            handle.pause().await;
+        }
+        self.lobby.end_waiting();
+        self.lobby.idle(CLOSING).await;
         self.lobby.end_subscriptions(CLOSING).await;
         self.lobby.close(Reason::GoingAway);
         let ended = async { while self.doors.join_next().await.is_some() {} };
@@ -287,16 +301,26 @@ fn settle(engine: &Holdfast, limits: &ServerLimits) {
         page_max: limits.page_max,
         answer_bytes: limits.answer,
         guesses_per_minute: limits.guesses_per_minute.get(),
+        limits: limits.clone(),
         ..(*before).clone()
     });
     engine.tell_progress_per_second(limits.progress_per_second.get());
 }
 
-/// Takes from connections what revoked tokens gave them.
+/// Ends connections that rest on tokens that are no longer good: at once where one was revoked, soon where one has expired.
 async fn watch_tokens(lobby: Arc<Lobby>) {
+    let mut folded = lobby.dispatcher.engine().watch_folded();
     loop {
-        tokio::time::sleep(TOKENS).await;
-        if let Err(error) = lobby.forget_dead_tokens().await {
+        tokio::select! {
+            changed = folded.changed() => match changed {
+                Ok(()) => tokio::time::sleep(PAUSE).await,
+                // The engine has stopped.
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(TOKENS) => {}
+        }
+        folded.mark_unchanged();
+        if let Err(error) = lobby.end_dead_tokens().await {
             tracing::debug!(%error, "it could not be seen which tokens are still good");
         }
     }

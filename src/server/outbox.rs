@@ -41,6 +41,8 @@ pub(super) enum Reason {
     NotText,
     /// It did not answer pings.
     Dead,
+    /// The token it rested on was revoked, or has expired.
+    TokenEnded,
     /// It does not take what is sent to it.
     SlowConsumer,
     /// The server stops.
@@ -63,6 +65,7 @@ impl Reason {
             Self::NotText => (1007, "NOT_UTF_8"),
             Self::TooLarge => (1009, "MESSAGE_TOO_LARGE"),
             Self::Silent => (4001, "UNAUTHENTICATED"),
+            Self::TokenEnded => (4001, "INVALID_TOKEN: it was revoked or has expired"),
             Self::SlowConsumer => (4008, "SLOW_CONSUMER"),
         }
     }

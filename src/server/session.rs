@@ -3,27 +3,24 @@
 //!
 //! Each request is a task of its own, so a long command never holds up the connection; only what the next message depends on (`Auth`,
 //! `Subscribe`, `Unsubscribe`) is done before that is looked at. A connection's end ends its subscriptions, and nothing else: commands
-//! that have begun go on.
+//! that have begun go on. So does the end of a token that it rests on: the connection is told so and closed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use holdfast_model::ids::Position;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
 use super::feed::Subscription;
-use super::lobby::{Entered, Lobby, Place, Working, is_live};
+use super::lobby::{Entered, Lobby, Working};
 use super::outbox::{Closed, Outbox, Queue, Reason};
+use super::pace::Pace;
+use super::places::{Place, Stranger};
 use crate::api::envelope::{self, Request};
-use crate::api::{ApiError, Caller, Channel, Door, ErrorCode, Kind, Principal, Session, SessionFuture, find};
+use crate::api::{ApiError, Caller, Channel, Door, ErrorCode, Principal, RawReply, Session, SessionFuture};
 use crate::config::ServerLimits;
 
 /// Commands that the messages after them depend on.
@@ -44,7 +41,7 @@ pub(super) struct Connection {
     outbox: Outbox,
     pace: Pace,
     state: Mutex<State>,
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
     /// How many requests are not answered yet.
     in_flight: watch::Sender<usize>,
     place: Weak<Place>,
@@ -64,11 +61,23 @@ impl Drop for Visit {
     }
 }
 
+/// Who comes in.
+pub(super) enum Newcomer {
+    Known(Principal),
+    Stranger(Stranger),
+}
+
 #[derive(Default)]
 struct State {
     principal: Option<Principal>,
     /// A token was shown, in whichever way.
     known: bool,
+    /// The one that was shown last.
+    shown: Option<Uuid>,
+    /// A token that it rested on has ended, and so does the connection.
+    ended: bool,
+    /// A message came, whatever it was.
+    spoke: bool,
     /// A request was made.
     asked: bool,
     ext_ids: BTreeSet<String>,
@@ -84,16 +93,16 @@ impl Connection {
         lobby: &Arc<Lobby>,
         door: Door,
         source: String,
-        address: Option<IpAddr>,
-        principal: Option<Principal>,
+        newcomer: Newcomer,
     ) -> Result<(Visit, Queue), ApiError> {
-        let place = Arc::new(lobby.admit(door, address)?);
+        let (principal, stranger) = match newcomer {
+            Newcomer::Known(principal) => (Some(principal), None),
+            Newcomer::Stranger(stranger) => (None, Some(stranger)),
+        };
         let limits = &lobby.settings().limits;
+        let place = Arc::new(lobby.places.admit(door, stranger, limits)?);
         let (outbox, queue) = Outbox::new(limits, lobby.gauges.clone());
         let known = principal.is_some();
-        if known {
-            place.known();
-        }
         let connection = Arc::new(Self {
             lobby: lobby.clone(),
             door,
@@ -101,7 +110,7 @@ impl Connection {
             outbox,
             pace: Pace::new(limits),
             state: Mutex::new(State { principal, known, ..State::default() }),
-            reads: Semaphore::new(READS),
+            reads: Arc::new(Semaphore::new(READS)),
             in_flight: watch::Sender::new(0),
             place: Arc::downgrade(&place),
         });
@@ -134,6 +143,16 @@ impl Connection {
         state.known || state.asked
     }
 
+    /// Whether anything came from the client.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.state().spoke
+    }
+
+    /// Whether a token was shown.
+    pub(super) fn is_known(&self) -> bool {
+        self.state().known
+    }
+
     /// Whether nobody knows who it is, and it waits for nothing.
     pub(super) fn is_forgotten(&self) -> bool {
         let state = self.state();
@@ -148,7 +167,7 @@ impl Connection {
 
     /// Tells of what the log holds up to `last`, and then no more.
     pub(super) fn end_subscriptions_after(&self, last: Position) -> Vec<watch::Sender<Position>> {
-        self.state().subscriptions.values().map(|(_, subscription)| subscription.end_after(last)).collect()
+        self.state().subscriptions.values().filter_map(|(_, subscription)| subscription.end_after(last)).collect()
     }
 
     pub(super) fn end_subscriptions(&self) {
@@ -156,33 +175,58 @@ impl Connection {
         drop(ended);
     }
 
+    /// Counts something that came and is no request. Lets whoever sends too much of it wait.
+    pub(super) async fn count(&self) {
+        if self.pace.check().is_err() {
+            self.lobby.gauges.limited();
+            tokio::time::sleep(BREATH).await;
+        }
+    }
+
     /// Takes a message and has it answered. Waits where the client does not take its answers.
     pub(super) async fn message(self: &Arc<Self>, message: &[u8]) {
         let message = message.trim_ascii();
         if message.is_empty() {
-            return;
+            return self.count().await;
         }
         let limited = self.pace.check();
+        self.state().spoke = true;
         if message == b"ping" && limited.is_ok() {
             let _ = self.outbox.send(Bytes::from_static(b"pong")).await;
             return;
         }
-        if let Some(token) = self.authorization(message) {
-            self.authorize(&token, limited.err()).await;
-            return;
-        }
         let request = Request::read(message);
+        if request.is_err()
+            && self.door == Door::WebSocket
+            && let Some(token) = envelope::authorization(message)
+        {
+            return self.authorize(&token, limited.err()).await;
+        }
         if let Err(error) = limited {
             self.lobby.gauges.limited();
-            let ext_id = request.map_or_else(|unread| unread.0, |request| Some(request.ext_id));
+            let (ext_id, command) = match request {
+                Ok(request) => (Some(request.ext_id), request.command),
+                Err(unread) => (unread.0, String::new()),
+            };
+            self.record_refusal(&command, &error).await;
             self.refuse(ext_id.as_deref(), &error).await;
             tokio::time::sleep(BREATH).await;
             return;
         }
         match request {
             Ok(request) => self.begin(request).await,
-            Err(unread) => self.refuse(unread.0.as_deref(), &unread.1).await,
+            Err(unread) => {
+                self.record_refusal("", &unread.1).await;
+                self.refuse(unread.0.as_deref(), &unread.1).await;
+            }
         }
+    }
+
+    /// Records what did not come as far as a command, where it is known who sent it.
+    async fn record_refusal(&self, command: &str, error: &ApiError) {
+        let Some(principal) = self.state().principal.clone() else { return };
+        let caller = Caller { principal: Some(principal), door: self.door, source: self.source.clone() };
+        self.lobby.dispatcher.refused(&caller, command, error).await;
     }
 
     /// Answers a message with an error.
@@ -200,7 +244,10 @@ impl Connection {
     async fn begin(self: &Arc<Self>, request: Request) {
         let flight = match self.take_off(&request.ext_id) {
             Ok(flight) => flight,
-            Err(error) => return self.refuse(Some(&request.ext_id), &error).await,
+            Err(error) => {
+                self.record_refusal(&request.command, &error).await;
+                return self.refuse(Some(&request.ext_id), &error).await;
+            }
         };
         let in_order = IN_ORDER.contains(&request.command.as_str());
         let answered = self.clone().answer(request, flight);
@@ -242,9 +289,7 @@ impl Connection {
 
     async fn answer(self: Arc<Self>, request: Request, mut flight: Flight) {
         let in_order = IN_ORDER.contains(&request.command.as_str());
-        let is_read = find(&request.command).is_some_and(|entry| entry.kind == Kind::Read);
-        let _turn = if is_read && !in_order { self.reads.acquire().await.ok() } else { None };
-        let result = self.call(&request).await;
+        let (result, turn) = self.call(&request).await;
         let status = result.as_ref().map_or_else(|error| error.code.status(), |reply| reply.status);
         self.lobby.gauges.answered(&request.command, status);
         let message: Bytes = envelope::answer(&request.ext_id, &result).into();
@@ -254,53 +299,66 @@ impl Connection {
             flight.land();
             room.put(message);
         }
+        drop(turn);
         // What a subscription sends comes after the answer to it.
         if in_order {
             self.state().subscriptions.values().for_each(|(_, subscription)| subscription.begin());
         }
     }
 
-    async fn call(self: &Arc<Self>, request: &Request) -> Result<crate::api::RawReply, ApiError> {
-        let dispatcher = &self.lobby.dispatcher;
-        let principal = match &request.token {
-            Some(token) => {
-                let principal = dispatcher.authenticate(token, &self.source).await?;
-                self.is_known();
-                Some(principal)
-            }
-            None => self.principal().await?,
+    async fn call(self: &Arc<Self>, request: &Request) -> (Result<RawReply, ApiError>, Option<OwnedSemaphorePermit>) {
+        let principal = match self.speaks_for(request).await {
+            Ok(principal) => principal,
+            Err(error) => return (Err(error), None),
         };
         let caller = Caller { principal, door: self.door, source: self.source.clone() };
         let data = request.data.as_deref().map_or("{}", |data| data.get());
         let session: Arc<dyn Session> = self.clone();
-        self.lobby.call(caller, Some(session), &request.command, data).await
+        self.lobby.call(caller, Some(session), &request.command, data, Some(&self.reads)).await
     }
 
-    /// Who the connection speaks for. A token that is no longer good speaks for nobody.
-    async fn principal(&self) -> Result<Option<Principal>, ApiError> {
+    /// Who a request is from: whoever its token stands for, or the connection speaks for.
+    async fn speaks_for(&self, request: &Request) -> Result<Option<Principal>, ApiError> {
+        if self.state().ended {
+            return Err(token_ended());
+        }
+        if let Some(token) = &request.token {
+            let principal = self.lobby.dispatcher.authenticate(token, &self.source).await?;
+            self.has_shown(&principal);
+            return Ok(Some(principal));
+        }
         let principal = self.state().principal.clone();
-        if let Some(token) = principal.as_ref().and_then(|principal| principal.token_id)
-            && !is_live(self.lobby.dispatcher.engine(), token).await?
-        {
-            self.forget(token);
-            return Ok(None);
+        let engine = self.lobby.dispatcher.engine();
+        if let Some(token) = principal.as_ref().and_then(|principal| principal.token_id) {
+            let now = engine.now();
+            let is_live = |token: &holdfast_model::access::Token| token.is_live(now);
+            if !engine.read(|known| known.access.token(token).is_some_and(is_live)).await? {
+                return Err(token_ended());
+            }
         }
         Ok(principal)
     }
 
-    /// Takes a channel's subscription away, and refuses another one where there are too many.
-    fn make_room(&self, channel: Channel, most: usize) -> Result<Option<(Option<Uuid>, Subscription)>, ApiError> {
-        let mut state = self.state();
-        let before = state.subscriptions.remove(&channel);
-        if state.subscriptions.len() < most {
-            return Ok(before);
+    /// Refuses more channels than there may be, before anything changes.
+    fn check_room(&self, channels: &[(Channel, Option<Position>)]) -> Result<(), ApiError> {
+        let most = self.lobby.settings().limits.channels;
+        let mut all: BTreeSet<Channel> = self.state().subscriptions.keys().copied().collect();
+        all.extend(channels.iter().map(|(channel, _)| *channel));
+        if all.len() <= most {
+            return Ok(());
         }
         let text = format!("a connection has at most {most} channels: unsubscribe from one of them");
         Err(ApiError::new(ErrorCode::LimitReached, text))
     }
 
-    fn is_known(&self) {
-        self.state().known = true;
+    fn has_shown(&self, principal: &Principal) {
+        let mut state = self.state();
+        if state.ended {
+            return;
+        }
+        state.known = true;
+        state.shown = principal.token_id;
+        drop(state);
         if let Some(place) = self.place.upgrade() {
             place.known();
         }
@@ -310,33 +368,27 @@ impl Connection {
     pub(super) fn tokens(&self) -> BTreeSet<Uuid> {
         let state = self.state();
         let own = state.principal.as_ref().and_then(|principal| principal.token_id);
-        state.subscriptions.values().filter_map(|(token, _)| *token).chain(own).collect()
+        state.subscriptions.values().filter_map(|(token, _)| *token).chain(own).chain(state.shown).collect()
     }
 
-    /// Takes away what a token gave it.
-    pub(super) fn forget(&self, token: Uuid) {
+    /// A token that it rests on was revoked, or has expired: it has nothing any more from now on, is told so, and ends.
+    pub(super) fn token_has_ended(self: &Arc<Self>) {
         let mut state = self.state();
-        if state.principal.as_ref().is_some_and(|principal| principal.token_id == Some(token)) {
-            state.principal = None;
+        if std::mem::replace(&mut state.ended, true) {
+            return;
         }
-        let (ended, left): (BTreeMap<_, _>, _) =
-            std::mem::take(&mut state.subscriptions).into_iter().partition(|(_, (by, _))| *by == Some(token));
-        state.subscriptions = left;
-        drop((state, ended));
-    }
-
-    /// The token of a WebSocket's message that only says who is there.
-    fn authorization(&self, message: &[u8]) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Authorization {
-            authorization: String,
-            command: Option<IgnoredAny>,
-        }
-        if self.door != Door::WebSocket || self.state().known {
-            return None;
-        }
-        let read: Authorization = serde_json::from_slice(message).ok()?;
-        read.command.is_none().then_some(read.authorization)
+        (state.known, state.principal, state.shown) = (false, None, None);
+        let subscriptions = std::mem::take(&mut state.subscriptions);
+        drop(state);
+        drop(subscriptions);
+        let connection = self.clone();
+        drop(self.lobby.dispatcher.engine().data_plane().spawn(async move {
+            // A WebSocket is told by its close frame.
+            if connection.door != Door::WebSocket {
+                connection.refuse(None, &token_ended()).await;
+            }
+            connection.outbox.close(Reason::TokenEnded);
+        }));
     }
 
     async fn authorize(&self, authorization: &str, limited: Option<ApiError>) {
@@ -358,6 +410,12 @@ impl Connection {
     }
 }
 
+/// What is said to who came with a token that is no longer good.
+fn token_ended() -> ApiError {
+    let text = "the token of this connection was revoked or has expired: connect again with another";
+    ApiError::new(ErrorCode::InvalidToken, text)
+}
+
 /// The token of an `Authorization` of RFC 6750.
 pub(super) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.trim().split_once(' ')?;
@@ -366,30 +424,35 @@ pub(super) fn bearer(authorization: &str) -> Option<&str> {
 
 impl Session for Connection {
     fn authenticate(&self, principal: Principal) {
-        let before = self.state().principal.replace(principal);
-        drop(before);
-        self.is_known();
+        self.has_shown(&principal);
+        let mut state = self.state();
+        if !state.ended {
+            state.principal = Some(principal);
+        }
     }
 
     fn subscribe<'a>(
         &'a self,
         principal: &'a Principal,
-        channels: &'a [Channel],
-        since: Option<Position>,
+        channels: &'a [(Channel, Option<Position>)],
     ) -> SessionFuture<'a, Result<Position, ApiError>> {
         Box::pin(async move {
-            let most = self.lobby.settings().limits.channels;
+            self.check_room(channels)?;
             let by = principal.token_id;
             let mut from = self.lobby.head();
-            for channel in channels {
+            for (channel, since) in channels {
                 // The one before ends first: nothing of it comes after the beginning of the new one.
-                let before = self.make_room(*channel, most)?;
+                let before = self.state().subscriptions.remove(channel);
                 drop(before);
                 let engine = self.lobby.dispatcher.engine();
                 let (at, subscription) =
-                    Subscription::new(engine, *channel, since, principal.role, self.outbox.clone());
+                    Subscription::new(engine, *channel, *since, principal.role, self.outbox.clone());
                 from = from.min(at);
-                self.state().subscriptions.insert(*channel, (by, subscription));
+                let mut state = self.state();
+                if state.ended {
+                    return Err(token_ended());
+                }
+                state.subscriptions.insert(*channel, (by, subscription));
             }
             Ok(from)
         })
@@ -427,27 +490,5 @@ impl Drop for Flight {
     fn drop(&mut self) {
         self.land();
         self.connection.in_flight.send_modify(|in_flight| *in_flight -= 1);
-    }
-}
-
-/// How many requests a connection may make in a second.
-pub(super) struct Pace(DefaultDirectRateLimiter);
-
-impl Pace {
-    pub(super) fn new(limits: &ServerLimits) -> Self {
-        let quota = Quota::per_second(limits.requests_per_second).allow_burst(limits.burst);
-        Self(RateLimiter::direct(quota))
-    }
-
-    /// Counts a request.
-    ///
-    /// # Errors
-    /// [`ErrorCode::RateLimited`] where it is one too many.
-    pub(super) fn check(&self) -> Result<(), ApiError> {
-        self.0.check().map_err(|not_until| {
-            let wait = not_until.wait_time_from(DefaultClock::default().now());
-            ApiError::new(ErrorCode::RateLimited, "these are more requests a second than a connection may make")
-                .retry_after(wait.max(Duration::from_millis(1)))
-        })
     }
 }

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::lines;
 use super::lobby::Lobby;
-use super::session::Connection;
+use super::session::{Connection, Newcomer};
 use crate::api::Door;
 
 /// How long a client has to agree on the encryption.
@@ -90,7 +90,9 @@ fn admit(
     told: &Arc<Semaphore>,
 ) {
     let source = address.to_canonical().to_string();
-    let (visit, queue) = match Connection::open(lobby, Door::Tcp, source, Some(address), None) {
+    let stranger = lobby.places.stranger(address, &lobby.settings().limits);
+    let opened = stranger.and_then(|it| Connection::open(lobby, Door::Tcp, source, Newcomer::Stranger(it)));
+    let (visit, queue) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             if let Ok(permit) = told.clone().try_acquire_owned() {

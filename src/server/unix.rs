@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::lines;
 use super::lobby::Lobby;
-use super::session::Connection;
+use super::session::{Connection, Newcomer};
 use super::tcp::refused_by_the_system;
 use crate::api::{Dispatcher, Door, Principal};
 use crate::config::ServerConfig;
@@ -123,8 +123,8 @@ impl Socket {
             return;
         }
         let source = peer.pid().map_or_else(|| "pid=?".to_owned(), |pid| format!("pid={pid}"));
-        let principal = Some(Principal::local(peer.uid()));
-        match Connection::open(lobby, Door::Socket, source, None, principal) {
+        let newcomer = Newcomer::Known(Principal::local(peer.uid()));
+        match Connection::open(lobby, Door::Socket, source, newcomer) {
             Ok((visit, queue)) => {
                 connections.spawn(async move {
                     lines::speak(stream, visit.connection.clone(), queue).await;
@@ -154,10 +154,10 @@ pub(crate) fn in_process(dispatcher: Dispatcher) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(PIPE);
     let data_plane = dispatcher.engine().data_plane().clone();
     let lobby = Lobby::new(dispatcher, ServerConfig::default());
-    let principal = Some(Principal::local(rustix::process::getuid().as_raw()));
+    let newcomer = Newcomer::Known(Principal::local(rustix::process::getuid().as_raw()));
     let source = format!("pid={}", std::process::id());
     // There is a place: nobody else is in this lobby.
-    if let Ok((visit, queue)) = Connection::open(&lobby, Door::Handle, source, None, principal) {
+    if let Ok((visit, queue)) = Connection::open(&lobby, Door::Handle, source, newcomer) {
         data_plane.spawn(async move {
             lines::speak(theirs, visit.connection.clone(), queue).await;
         });

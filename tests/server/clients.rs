@@ -25,16 +25,42 @@ fn body(got: &Got) -> Value {
     serde_json::from_str(&got.body).unwrap_or_else(|error| panic!("{error}: {}", got.body))
 }
 
-/// The samples of /metrics, as OpenMetrics reads them.
+/// The samples of /metrics, which are the same in either form.
 fn metrics(home: &Home, server: &Server) -> Vec<Value> {
-    let got = curl(home, server, "/metrics", &["--header", &bearer(server)]);
-    assert_eq!(got.status, 200, "{}", got.body);
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    assert_eq!(got.header("content-type"), Some(kind));
-    let page = home.beside("metrics.txt");
-    std::fs::write(&page, &got.body).unwrap();
-    let said = python(home, "metrics.py").arg(page).run().expect(0).out();
-    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let classic = "text/plain; version=0.0.4; charset=utf-8";
+    let asked = "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+    let [classic, open] =
+        [("classic", "Accept: */*", classic), ("openmetrics", asked, open)].map(|(form, accept, kind)| {
+            let got = curl(home, server, "/metrics", &["--header", &bearer(server), "--header", accept]);
+            assert_eq!(got.status, 200, "{}", got.body);
+            assert_eq!(got.header("content-type"), Some(kind));
+            let page = home.beside("metrics.txt");
+            std::fs::write(&page, &got.body).unwrap();
+            let said = python(home, "metrics.py").arg(page).arg(form).run().expect(0).out();
+            said.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        });
+    // What both have, under the same names and of the same kinds; some of it moves between two looks.
+    let shapes = |samples: &[Value]| {
+        let shape = |sample: &Value| (sample["name"].to_string(), sample["labels"].to_string());
+        let mut shapes: Vec<_> = samples.iter().filter(|sample| sample["type"] != "info").map(shape).collect();
+        shapes.sort();
+        shapes
+    };
+    let requests =
+        |sample: &Value| sample["name"] != "holdfast_requests_total" && sample["name"] != "holdfast_build_info";
+    let kept = |samples: &[Value]| shapes(&samples.iter().filter(|it| requests(it)).cloned().collect::<Vec<_>>());
+    assert_eq!(kept(&classic), kept(&open));
+    let kind = |name: &str| classic.iter().find(|sample| sample["name"] == name).map(|sample| sample["type"].clone());
+    for (name, of) in [
+        ("holdfast_runs_total", "counter"),
+        ("holdfast_open_runs", "gauge"),
+        ("holdfast_log_append_seconds_bucket", "histogram"),
+        ("holdfast_build_info", "gauge"),
+    ] {
+        assert_eq!(kind(name), Some(json!(of)), "{name}");
+    }
+    open
 }
 
 fn sample(samples: &[Value], name: &str, labels: Value) -> Option<f64> {
@@ -89,6 +115,12 @@ fn it_is_well_and_ready_and_its_figures_are_kept_over_a_restart() {
             (200, &json!("ok"), &json!("ok"))
         );
     }
+    for page in ["/healthz", "/readyz"] {
+        let got = curl(&home, &server, page, &["--head"]);
+        assert_eq!((got.status, got.body.as_str()), (200, ""), "{page}");
+    }
+    let head = curl(&home, &server, "/metrics", &["--head", "--header", &bearer(&server)]);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
     let stranger = curl(&home, &server, "/metrics", &[]);
     assert_eq!((stranger.status, &body(&stranger)["error"]), (401, &json!("UNAUTHENTICATED")));
 

@@ -245,6 +245,22 @@ async fn a_page_that_is_not_allowed_to_opens_no_websocket() {
     for origin in ["https://backup.example.org", "https://Backup.example.org:443", &own] {
         assert!(WebSocket::open(house.http(), &format!("Origin: {origin}\r\n")).await.is_ok(), "{origin}");
     }
+    // A name that somebody else may have is no proof, though it leads here.
+    let upgrade = |host: &str, origin: &str| {
+        format!(
+            "GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    for (host, status) in [
+        ("localhost", 101),
+        ("localhost:7421", 101),
+        ("[::1]:7421", 101),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:80", 403),
+    ] {
+        assert_eq!(http(house.http(), &upgrade(host, &format!("http://{host}"))).await.status, status, "{host}");
+    }
     for origin in ["https://evil.example.org", "null", "", "http://backup.example.org", "http://127.0.0.1:1"] {
         let answer = WebSocket::open(house.http(), &format!("Origin: {origin}\r\n")).await.err().unwrap();
         assert_eq!((answer.status, &answer.json()["error"]), (403, &json!("FORBIDDEN")), "{origin}");
@@ -343,6 +359,9 @@ async fn a_stop_does_not_wait_longer_than_it_may() {
     client.ping().await;
     within("the server's end", house.server.stop(Duration::from_millis(100))).await;
     assert_eq!(client.message().await, json!({ "event": "server.draining" }));
+    // Who waits for it is told which run it is.
+    let answer = client.message().await;
+    assert_eq!((&answer["extID"], &answer["error"]), (&json!("run"), &json!("SERVER_DRAINING")), "{answer}");
     assert_eq!(client.line().await, None);
     // The run goes on without the doors.
     let run = house.engine.open_run().await.unwrap();
@@ -389,7 +408,9 @@ async fn a_token_that_is_revoked_speaks_for_nobody_from_then_on() {
     let mut client = WebSocket::open(house.http(), &header).await.unwrap();
     assert_eq!(client.ask(json!({ "command": "GetBackupRuns", "extID": "1" })).await["status"], 200);
     house.engine.revoke_token("ops").await.unwrap();
-    assert_eq!(client.ask(json!({ "command": "GetBackupRuns", "extID": "2" })).await["status"], 401);
+    assert_eq!(client.closed().await, Frame::Close(4001));
+    let answer = WebSocket::open(house.http(), &header).await.err().unwrap();
+    assert_eq!(answer.json()["error"], "INVALID_TOKEN");
     house.close().await;
 }
 
@@ -433,12 +454,10 @@ async fn with_a_certificate_both_doors_are_encrypted_and_a_new_one_is_taken_whil
         connection.write_all(post("Ping", None, "").as_bytes()).await.unwrap();
         assert_eq!(Answer::read(&mut connection).await.unwrap().status, 200);
     }
-    // HTTP/2 begins with the server's settings.
-    let mut connection = secure(house.http(), &first, b"h2").await.unwrap();
-    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let mut head = [0; 9];
-    within("the server's settings", connection.read_exact(&mut head)).await.unwrap();
-    assert_eq!(head[3], 4, "a frame of settings: {head:?}");
+    // There is no HTTP/2: who wants nothing else is sent away, and nobody is led to it.
+    assert!(secure(house.http(), &first, b"h2").await.is_err());
+    let plain = secure(house.http(), &first, b"http/1.1").await.unwrap();
+    assert_eq!(plain.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     // Who does not encrypt is not answered.
     let mut plain = house.lines().await;
     plain.send("{\"command\":\"Ping\",\"extID\":\"1\"}\n").await;

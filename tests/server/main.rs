@@ -18,5 +18,8 @@ mod operations;
 mod progress;
 mod records;
 mod serve;
+mod standing;
+mod stopping;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;

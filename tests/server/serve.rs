@@ -1,6 +1,7 @@
 //! The server from its first line to its last: it says where it is, does what it is asked, stops as it should, and where it is killed its
 //! clients come back to the same run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -110,6 +111,27 @@ fn who_did_what_is_in_the_log_and_no_secret_is() {
 }
 
 #[test]
+fn strangers_write_nothing_into_the_log_of_the_process() {
+    let home = Home::new();
+    let server = Server::start(&home, "");
+    let mut stranger = Lines::connect(server.tcp, None);
+    for number in 0..20 {
+        assert_eq!(stranger.ask("StartFullBackup", json!({}))["error"], "UNAUTHENTICATED");
+        assert!(stranger.ask("Auth", json!({ "token": format!("hf_{number}") }))["error"].is_string());
+        assert_eq!(stranger.ask("NoSuchCommand", json!({}))["error"], "UNKNOWN_COMMAND");
+    }
+    // Of somebody known each refusal is told, up to as many as are recorded.
+    let mut known = server.client();
+    for _ in 0..20 {
+        assert_eq!(known.ask("CreateToken", json!({}))["error"], "FORBIDDEN");
+    }
+    let log = server.stop().err();
+    let refused: Vec<_> = log.lines().filter(|line| line.contains("refused")).collect();
+    assert_eq!(refused.len(), 10, "{log}");
+    assert!(refused.iter().all(|line| line.contains("CreateToken")), "{log}");
+}
+
+#[test]
 fn tokens_and_the_audit_are_not_in_the_events_of_those_who_do_not_manage_them() {
     let home = Home::new();
     let server = Server::start(&home, "");
@@ -166,6 +188,20 @@ fn a_stop_leaves_what_is_open_for_the_next_start() {
 }
 
 #[test]
+fn who_is_in_more_of_a_hurry_shortens_a_stop_that_waits() {
+    let home = Home::new();
+    let server = Server::start(&home, &waiting(&home));
+    let run = text(&server.client().granted("StartFullBackup", json!({ "wait": false }))["run_id"]);
+    assert_eq!(server.client().granted("StopBackupServer", json!({ "grace_s": 86_400 }))["ok"], true);
+    // One may still come in, to look, and to wait no longer.
+    let shown = server.client().granted("GetBackupRun", json!({ "run_id": run }));
+    assert_eq!(shown["status"], "running", "{shown}");
+    home.holdfast(["stop", "--grace", "0"]).run().expect(0);
+    server.process.wait().expect(0);
+    assert_eq!(home.show(&run)["status"], "interrupted");
+}
+
+#[test]
 fn a_last_backup_is_made_before_the_stop_where_that_is_wished_for() {
     let home = Home::new();
     small_tree(&home.beside("site"));
@@ -209,6 +245,36 @@ fn a_hang_up_reads_the_configuration_again_and_a_broken_one_changes_nothing() {
     server.stop().expect(0);
 }
 
+/// What a subscriber has seen of each channel.
+#[derive(Default)]
+struct Seen(BTreeMap<String, u64>);
+
+impl Seen {
+    /// Takes messages until the one that is looked for; `None` where the connection ends before. No position falls, and none of the log is
+    /// passed over.
+    fn listen(&mut self, client: &mut Lines, found: impl Fn(&Value) -> bool) -> Option<Value> {
+        loop {
+            let message = client.heard()?;
+            let Some(seq) = message["seq"].as_u64() else { continue };
+            let channel = text(&message["event"]);
+            let before = self.0.insert(channel.clone(), seq);
+            match before {
+                Some(before) if channel == "backup.events" => assert_eq!(seq, before + 1, "{message}"),
+                Some(before) => assert!(seq >= before, "{message}"),
+                None => {}
+            }
+            if found(&message) {
+                return Some(message);
+            }
+        }
+    }
+
+    /// The request to be told what comes after.
+    fn since(&self, epoch: &str) -> Value {
+        json!({ "channels": ["backup.progress", "backup.events"], "since_seq": self.0, "epoch": epoch })
+    }
+}
+
 /// The promise of the channels: subscribers of a server that was killed come back to the same run, and each hears its end once.
 #[test]
 fn subscribers_of_a_killed_server_come_back_to_the_same_run() {
@@ -219,40 +285,51 @@ fn subscribers_of_a_killed_server_come_back_to_the_same_run() {
     let server = Server::start(&home, &config);
     let mut clients: Vec<_> = (0..SUBSCRIBERS).map(|_| server.client()).collect();
     for client in &mut clients {
-        let subscribed = client.granted("Subscribe", json!({ "channels": ["backup.progress"] }));
+        let subscribed = client.granted("Subscribe", json!({ "channels": ["backup.progress", "backup.events"] }));
         assert_eq!(subscribed["recovered"], true, "{subscribed}");
     }
     let run = text(&clients[0].granted("StartFullBackup", json!({ "wait": false }))["run_id"]);
     let mut seen = Vec::new();
     for client in &mut clients {
-        let update = client.event(|event| event["data"]["phase"] == "backup");
+        let mut at = Seen::default();
+        let update = at.listen(client, |message| message["data"]["phase"] == "backup").expect("it backs up");
         assert_eq!(text(&update["data"]["run_id"]), run);
-        seen.push((update["seq"].as_u64().unwrap(), text(&update["epoch"])));
+        seen.push((at, text(&update["epoch"])));
     }
     server.process.kill();
-    clients.iter_mut().for_each(|client| assert!(client.wait(|message| message["type"] == "final").is_none()));
+    for (client, (at, _)) in clients.iter_mut().zip(&mut seen) {
+        assert!(at.listen(client, |message| message["type"] == "final").is_none());
+    }
 
     open_gate(&home);
     let server = Server::start(&home, &config);
     let mut seen_it = Vec::new();
-    for (seq, epoch) in &seen {
+    for (at, epoch) in &mut seen {
         let mut client = server.client();
-        let since = json!({ "channels": ["backup.progress"], "since_seq": seq, "epoch": epoch });
-        let subscribed = client.granted("Subscribe", since);
+        let subscribed = client.granted("Subscribe", at.since(epoch));
         assert_ne!(text(&subscribed["epoch"]), *epoch);
         assert_eq!(subscribed["recovered"], true, "{subscribed}");
-        let end = client.event(|event| event["type"] == "final");
+        // Each channel goes on where it was: of the log nothing is missing, and the end is told though the log may be ahead of it.
+        let end = at.listen(&mut client, |message| message["type"] == "final").expect("its end");
         assert_eq!((text(&end["data"]["run_id"]), &end["data"]["status"]), (run.clone(), &json!("completed")), "{end}");
-        assert!(end["seq"].as_u64().unwrap() > *seq);
+        while at.0.get("backup.events") < end["seq"].as_u64().as_ref() {
+            at.listen(&mut client, |message| message["event"] == "backup.events").expect("its events");
+        }
         // Who has seen it is not told again.
-        let since = json!({ "channels": ["backup.progress"], "since_seq": end["seq"], "epoch": end["epoch"] });
         let mut again = server.client();
-        again.granted("Subscribe", since);
-        seen_it.push(again);
+        again.granted("Subscribe", at.since(epoch));
+        seen_it.push((again, at));
+        // With one number for all, the least of them is right.
+        let mut again = server.client();
+        let least =
+            json!({ "channels": ["backup.events", "backup.progress"], "since_seq": end["seq"].as_u64().unwrap() - 1 });
+        again.granted("Subscribe", least);
+        assert_eq!(again.event(|event| event["type"] == "final")["data"]["run_id"], end["data"]["run_id"]);
     }
     let next = text(&server.client().granted("StartFullBackup", json!({}))["run_id"]);
-    for client in &mut seen_it {
-        assert_eq!(text(&client.event(|event| event["type"] == "final")["data"]["run_id"]), next);
+    for (mut client, at) in seen_it {
+        let end = at.listen(&mut client, |message| message["type"] == "final").expect("the end of the next one");
+        assert_eq!(text(&end["data"]["run_id"]), next);
     }
     server.stop().expect(0);
     home.holdfast(["verify", "--all"]).run().expect(0);

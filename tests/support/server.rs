@@ -153,6 +153,11 @@ impl Lines {
         said.first().is_none_or(|first| *first == 21)
     }
 
+    /// The next message in the order they came in, those that were put aside before included.
+    pub(crate) fn heard(&mut self) -> Option<Value> {
+        self.heard.pop_front().or_else(|| self.next())
+    }
+
     /// The next message from the wire; `None` where the server closed the connection, also by dying.
     pub(crate) fn next(&mut self) -> Option<Value> {
         let mut line = String::new();

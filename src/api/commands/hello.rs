@@ -17,7 +17,9 @@ pub struct Welcome {
     pub version: String,
     /// What a client may ask for, and at most how much.
     pub limits: HelloLimits,
-    /// What it can do: the channels one can subscribe to, and whether backups that are asked for may wait.
+    /// What it can do that not every server of this kind, or of this one's configuration, can: the channels one can subscribe to, and
+    /// `idempotency_key` (a backup that is asked for twice is begun once), `since_seq_by_channel` (each channel from its own position on),
+    /// `token_per_message`, and `queueing` (a backup that is asked for while one is open waits for its turn).
     pub features: Vec<String>,
     /// Which installation it is; empty for those who have shown no token.
     pub server_id: String,
@@ -34,7 +36,24 @@ pub struct HelloLimits {
     pub page_max: u64,
     /// Longest answer in bytes.
     pub answer_bytes: u64,
+    /// Longest message in bytes, once a token was shown.
+    pub message: u64,
+    /// Longest message in bytes before that.
+    pub message_before_auth: u64,
+    /// Requests a connection may make in a second, over time.
+    pub requests_per_second: u64,
+    /// Requests it may make at once.
+    pub burst: u64,
+    /// Requests of a connection that may wait for their answers.
+    pub in_flight: u64,
+    /// Channels a connection may be subscribed to.
+    pub channels: u64,
+    /// Bytes that wait for a client to take them; one that leaves them for too long is closed.
+    pub outbox_bytes: u64,
 }
+
+/// What every server can do, whatever its configuration.
+const ALWAYS: [&str; 3] = ["idempotency_key", "since_seq_by_channel", "token_per_message"];
 
 impl Command for Hello {
     const NAME: &'static str = "Hello";
@@ -44,7 +63,9 @@ impl Command for Hello {
 
     async fn run(self, call: &Call) -> Result<Reply<Welcome>, ApiError> {
         let settings = call.desk.settings();
-        let mut features: Vec<_> = Channel::ALL.iter().map(ToString::to_string).collect();
+        let limits = &settings.limits;
+        let channels = Channel::ALL.iter().map(|channel| channel.as_str());
+        let mut features: Vec<String> = channels.chain(ALWAYS).map(Into::into).collect();
         if settings.queueing {
             features.push("queueing".into());
         }
@@ -56,6 +77,13 @@ impl Command for Hello {
                 page: settings.page as u64,
                 page_max: settings.page_max as u64,
                 answer_bytes: settings.answer_bytes as u64,
+                message: limits.message as u64,
+                message_before_auth: limits.message_before_auth as u64,
+                requests_per_second: limits.requests_per_second.get().into(),
+                burst: limits.burst.get().into(),
+                in_flight: limits.in_flight as u64,
+                channels: limits.channels as u64,
+                outbox_bytes: limits.outbox_bytes as u64,
             },
             features,
             server_id,

@@ -145,7 +145,10 @@ impl Command for StartFullBackup {
 
     async fn run(self, call: &Call) -> Result<Reply<RunView>, ApiError> {
         if let (Some(field), false) = (self.ad_hoc().next(), call.caller.door.is_local()) {
-            return Err(ApiError::field(field, "must be left out: it is taken over the Unix socket of the home only"));
+            return Err(ApiError::field(
+                field,
+                "must be left out: it is taken on the Unix socket under the home only, where `holdfast backup PATH…` asks for it",
+            ));
         }
         if self.consistency == Consistency::Barrier {
             let unable = self.unable(call).join(", ");

@@ -1,11 +1,10 @@
 //! `Subscribe`.
 
 use holdfast_model::access::Role;
-use holdfast_model::ids::Position;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ApiError, Call, Channel, Command, ErrorCode, Kind, Reach, Reply, Session};
+use crate::api::{ApiError, Call, Channel, Command, ErrorCode, Kind, Reach, Reply, Session, Since};
 
 /// Sends what happens on channels, until the connection ends or `Unsubscribe`. A channel that is subscribed to already begins anew.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -15,11 +14,12 @@ pub struct Subscribe {
     #[schemars(with = "Vec<Channel>", length(min = 1))]
     pub channels: Vec<String>,
     /// The `seq` of the last event that was received: what has happened since is sent first. It holds over restarts of the server, so the
-    /// epoch need not be the same.
+    /// epoch need not be the same. Channels do not keep pace with each other, so who has several gives that of each, or as one number the
+    /// least of them: with a greater one, what the slower channel had not told yet is passed over.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 9_223_372_036_854_775_807_u64))]
-    pub since_seq: Option<u64>,
-    /// The `epoch` of that event, for the record.
+    pub since_seq: Option<Since>,
+    /// The `epoch` of that event, for the record: it says nothing about whose log the position is of. One of another home is taken as if it
+    /// were of this one.
     #[serde(default)]
     #[schemars(length(max = 128))]
     pub epoch: Option<String>,
@@ -34,7 +34,8 @@ pub struct Subscribed {
     pub seq: u64,
     /// Names this stay of the server's process.
     pub epoch: String,
-    /// Whether everything after `since_seq` is sent. It is not where the event log does not reach as far as that.
+    /// Whether everything after `since_seq` is sent. It is not where the event log of this home does not reach as far as that: the position is
+    /// another home's, or of a log that was put back since. Whether one that it does reach was another home's cannot be known.
     pub recovered: bool,
 }
 
@@ -47,9 +48,6 @@ impl Command for Subscribe {
     type Answer = Subscribed;
 
     fn check(&self) -> Result<(), ApiError> {
-        if self.since_seq.is_some_and(|seq| i64::try_from(seq).is_err()) {
-            return Err(ApiError::field("since_seq", "there is no such position"));
-        }
         if self.epoch.as_ref().is_some_and(|epoch| epoch.chars().count() > 128) {
             return Err(ApiError::field("epoch", "it has more than 128 characters"));
         }
@@ -58,12 +56,13 @@ impl Command for Subscribe {
 
     async fn run(self, call: &Call) -> Result<Reply<Subscribed>, ApiError> {
         let channels = channels(&self.channels)?;
-        let since = self.since_seq.map(Position);
+        let since = |channel| self.since_seq.as_ref().and_then(|since| since.of(channel));
+        let from: Vec<_> = channels.iter().map(|channel| (*channel, since(*channel))).collect();
         let Some(principal) = &call.caller.principal else {
             return Err(ApiError::new(ErrorCode::Unauthenticated, "Subscribe needs a token"));
         };
-        let seq = session(call)?.subscribe(principal, &channels, since).await?;
-        let recovered = since.is_none_or(|since| since <= seq);
+        let seq = session(call)?.subscribe(principal, &from).await?;
+        let recovered = from.iter().all(|(_, since)| since.is_none_or(|since| since <= seq));
         let epoch = call.desk.epoch().to_owned();
         Ok(Subscribed { channels, seq: seq.0, epoch, recovered }.into())
     }

@@ -22,8 +22,12 @@ too), and WebSocket at `/ws`, one object a text message. Nothing is sent unasked
 of order, and are told apart by `extID`; one that is still in flight on the connection is refused. The text `ping` gets `pong`.\n\n\
 Who one is, is said by `__token` in a message, for that message, or once by `Auth`; on a WebSocket also by `Authorization: Bearer`, or by a \
 first message `{\"authorization\": \"…\"}`.\n\n\
-`seq` of an event is the position in the event log that it is up to, so `since_seq` works across restarts. `epoch` names one stay of the \
-server's process.";
+`seq` of an event is the position in the event log that it is up to, so `since_seq` works across restarts. It \
+is one number, or one for each channel: channels do not keep pace with each other, and of several the least number is the right one for all. \
+`epoch` names one stay of the server's process.\n\n\
+A connection whose token, or that of one of its subscriptions, is revoked or expires is closed: on TCP after an `INVALID_TOKEN` without \
+`extID`, on WebSocket with the status 4001. A stop of the server answers what still waits with `SERVER_DRAINING` and what was begun in \
+`detail`.";
 
 /// What goes over a channel one can subscribe to.
 struct Events {
@@ -136,6 +140,7 @@ impl Document {
                 ErrorCode::InvalidMessage
                     | ErrorCode::InvalidData
                     | ErrorCode::UnknownCommand
+                    | ErrorCode::InvalidToken
                     | ErrorCode::MessageTooLarge
                     | ErrorCode::TooManyConnections
                     | ErrorCode::RateLimited

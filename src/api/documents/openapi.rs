@@ -133,13 +133,26 @@ fn others() -> Map<String, Value> {
             "content": { "application/json": { "schema": crate::api::health::schema() } },
         })
     };
+    // Where there is no place for a stranger's connection, it is closed with that.
+    let not_well = |description: &str| {
+        let full = errors::schema(&[ErrorCode::TooManyConnections]);
+        json!({
+            "description": description,
+            "content": { "application/json": { "schema": { "oneOf": [crate::api::health::schema(), full] } } },
+        })
+    };
+    let limited = error(429, &[ErrorCode::RateLimited]);
     let paths = BTreeMap::from([
         (
             "/healthz",
             json!({
                 "operationId": "healthz", "summary": "Whether the process works",
                 "description": "For whoever would restart it. It fails once nothing can be recorded any more.",
-                "responses": { "200": checks("It works."), "503": checks("It does not; `checks` says why.") },
+                "responses": {
+                    "200": checks("It works."),
+                    "429": limited,
+                    "503": not_well("It does not; `checks` says why."),
+                },
             }),
         ),
         (
@@ -147,19 +160,27 @@ fn others() -> Map<String, Value> {
             json!({
                 "operationId": "readyz", "summary": "Whether new work is taken",
                 "description": "For whoever would send work. It fails while the server is about to stop too.",
-                "responses": { "200": checks("It is."), "503": checks("It is not; `checks` says why.") },
+                "responses": {
+                    "200": checks("It is."),
+                    "429": limited,
+                    "503": not_well("It is not; `checks` says why."),
+                },
             }),
         ),
         (
             "/metrics",
             json!({
                 "operationId": "metrics", "summary": "Figures for Prometheus",
-                "description": "In the text form of OpenMetrics 1.0. Needs a token of role viewer unless `[server] metrics_public = true`.",
+                "description": "In the text form of Prometheus, or in that of OpenMetrics 1.0 where `Accept` asks for it. Needs a token of \
+                    role viewer unless `[server] metrics_public = true`.",
                 "security": security(true),
                 "responses": {
                     "200": {
                         "description": "The figures.",
-                        "content": { "application/openmetrics-text": { "schema": { "type": "string" } } },
+                        "content": {
+                            "text/plain": { "schema": { "type": "string" } },
+                            "application/openmetrics-text": { "schema": { "type": "string" } },
+                        },
                     },
                     "401": error(401, &[ErrorCode::Unauthenticated, ErrorCode::InvalidToken]),
                     "429": error(429, &[ErrorCode::RateLimited]),
@@ -184,6 +205,10 @@ fn document(id: &str, summary: &str) -> Value {
     let content = json!({ "application/json": { "schema": { "type": "object" } } });
     json!({
         "operationId": id, "summary": summary,
-        "responses": { "200": { "description": "The document.", "content": content } },
+        "responses": {
+            "200": { "description": "The document.", "content": content },
+            "429": error(429, &[ErrorCode::RateLimited]),
+            "503": error(503, &[ErrorCode::TooManyConnections]),
+        },
     })
 }

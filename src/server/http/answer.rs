@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
 
 use crate::api::{ApiError, ErrorCode, RawReply};
 
@@ -41,11 +42,11 @@ pub(super) fn with_header(mut response: HttpResponse, name: &'static str, value:
     response
 }
 
-pub(super) fn json(status: u16, body: String) -> HttpResponse {
+pub(super) fn json(status: u16, body: impl Into<Bytes>) -> HttpResponse {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     HttpResponse::build(status)
         .insert_header(("content-type", "application/json"))
         .insert_header(("cache-control", "no-store"))
         .insert_header(("x-content-type-options", "nosniff"))
-        .body(body)
+        .body(body.into())
 }

@@ -36,8 +36,6 @@ async fn ask(
     body: web::Payload,
     lobby: &Arc<Lobby>,
 ) -> Result<RawReply, ApiError> {
-    let peer = request.conn_data::<Peer>();
-    let _in_flight = peer.map(Peer::begin).transpose()?;
     let _working = lobby.work();
     let source = source(request);
     let principal = authenticate(request, lobby, &source).await?;
@@ -49,7 +47,7 @@ async fn ask(
     })??;
     let data = data(request, &body)?;
     let caller = Caller { principal, door: Door::Http, source };
-    lobby.call(caller, None, command, data).await
+    lobby.call(caller, None, command, data, None).await.0
 }
 
 /// Who asks, where they say so.
@@ -63,7 +61,11 @@ pub(super) async fn authenticate(
         let text = "the header Authorization has another form than `Bearer <token>`";
         return Err(ApiError::new(ErrorCode::InvalidToken, text));
     };
-    lobby.dispatcher.authenticate(token, source).await.map(Some)
+    let principal = lobby.dispatcher.authenticate(token, source).await?;
+    if let Some(peer) = request.conn_data::<Arc<Peer>>() {
+        peer.is_known();
+    }
+    Ok(Some(principal))
 }
 
 /// The body, and never more of it than may be.

@@ -8,31 +8,52 @@ use bytes::{Buf, Bytes, BytesMut};
 /// Longest payload of a control frame.
 const MOST_OF_CONTROL: u64 = 125;
 
-/// What a client sent.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Incoming {
+/// What a client sent: a message that is whole, or what goes between the parts of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A message.
     Text(Bytes),
+    /// A ping with what is to be sent back.
     Ping(Bytes),
+    /// The answer to a ping.
     Pong,
+    /// The client ends the connection.
     Close,
+    /// A part of a message without anything in it.
+    Nothing,
 }
 
 /// Why a client cannot be listened to any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameFault {
     /// A message is longer than it may be.
+    #[error("a message is longer than it may be")]
     TooLarge,
     /// It is no text.
+    #[error("a message is binary: send text")]
     Binary,
     /// It is said to be text, and is not UTF-8.
+    #[error("a message is not UTF-8")]
     NotText,
     /// It is no WebSocket.
+    #[error("what was sent is not of the protocol of WebSockets")]
     Protocol,
 }
 
-/// Makes messages of bytes.
-#[derive(Default)]
-pub(super) struct Decoder {
+/// Makes messages of the bytes that a client sends on a WebSocket. It holds at most one message of the length that is allowed, and what one
+/// read brought beyond.
+///
+/// ```
+/// use holdfast::server::{Frame, Frames};
+///
+/// let mut frames = Frames::default();
+/// // "hi", masked with zeros.
+/// frames.add(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i', 0x8A]);
+/// assert_eq!(frames.next(100), Ok(Some(Frame::Text("hi".into()))));
+/// assert_eq!(frames.next(100), Ok(None));
+/// ```
+#[derive(Debug, Default)]
+pub struct Frames {
     buffer: BytesMut,
     /// The first frames of a message that is not whole yet.
     begun: Option<BytesMut>,
@@ -48,28 +69,29 @@ struct Head {
     payload: u64,
 }
 
-impl Decoder {
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+impl Frames {
+    /// Adds bytes as they came.
+    pub fn add(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next message or control frame; `None` where it is not whole yet.
     ///
     /// # Errors
-    /// [`Fault`]. Nothing can be taken after it.
-    pub(super) fn next(&mut self, limit: usize) -> Result<Option<Incoming>, Fault> {
+    /// [`FrameFault`]. Nothing can be taken after it.
+    pub fn next(&mut self, limit: usize) -> Result<Option<Frame>, FrameFault> {
         while let Some(head) = self.head()? {
             let before = self.begun.as_ref().map_or(0, BytesMut::len);
             let most = if head.is_control() { MOST_OF_CONTROL } else { limit.saturating_sub(before) as u64 };
             if head.payload > most {
-                return Err(if head.is_control() { Fault::Protocol } else { Fault::TooLarge });
+                return Err(if head.is_control() { FrameFault::Protocol } else { FrameFault::TooLarge });
             }
             self.check(&head)?;
             let Some(payload) = self.payload(&head) else { return Ok(None) };
             match head.opcode {
-                0x8 => return Ok(Some(Incoming::Close)),
-                0x9 => return Ok(Some(Incoming::Ping(payload.freeze()))),
-                0xA => return Ok(Some(Incoming::Pong)),
+                0x8 => return Ok(Some(Frame::Close)),
+                0x9 => return Ok(Some(Frame::Ping(payload.freeze()))),
+                0xA => return Ok(Some(Frame::Pong)),
                 _ => {}
             }
             let message = match self.begun.take() {
@@ -79,31 +101,35 @@ impl Decoder {
                     begun
                 }
             };
+            let is_nothing = head.payload == 0;
             if head.last {
-                std::str::from_utf8(&message).map_err(|_| Fault::NotText)?;
-                return Ok(Some(Incoming::Text(message.freeze())));
+                std::str::from_utf8(&message).map_err(|_| FrameFault::NotText)?;
+                return Ok(Some(Frame::Text(message.freeze())));
             }
             self.begun = Some(message);
+            if is_nothing {
+                return Ok(Some(Frame::Nothing));
+            }
         }
         Ok(None)
     }
 
     /// Whether a frame may be of this kind, here.
-    fn check(&self, head: &Head) -> Result<(), Fault> {
+    fn check(&self, head: &Head) -> Result<(), FrameFault> {
         match (head.opcode, &self.begun) {
             (0x1, None) | (0x0, Some(_)) => Ok(()),
-            (0x2, None) => Err(Fault::Binary),
+            (0x2, None) => Err(FrameFault::Binary),
             (0x8..=0xA, _) if head.last => Ok(()),
-            _ => Err(Fault::Protocol),
+            _ => Err(FrameFault::Protocol),
         }
     }
 
-    fn head(&self) -> Result<Option<Head>, Fault> {
+    fn head(&self) -> Result<Option<Head>, FrameFault> {
         let mut bytes = &self.buffer[..];
         let (Ok(first), Ok(second)) = (bytes.try_get_u8(), bytes.try_get_u8()) else { return Ok(None) };
         // No extension was agreed on that could use the reserved bits, and what a client sends is masked.
         if first & 0x70 != 0 || second & 0x80 == 0 {
-            return Err(Fault::Protocol);
+            return Err(FrameFault::Protocol);
         }
         let payload = match second & 0x7F {
             126 => bytes.try_get_u16().map(u64::from),
@@ -154,8 +180,8 @@ mod tests {
         frame
     }
 
-    fn all(bytes: &[u8], limit: usize) -> (Vec<Incoming>, Option<Fault>) {
-        let mut decoder = Decoder::default();
+    fn all(bytes: &[u8], limit: usize) -> (Vec<Frame>, Option<FrameFault>) {
+        let mut decoder = Frames::default();
         let mut seen = Vec::new();
         // Byte by byte: nothing depends on how it comes.
         for byte in bytes {
@@ -171,8 +197,8 @@ mod tests {
         (seen, None)
     }
 
-    fn text(text: &'static str) -> Incoming {
-        Incoming::Text(Bytes::from_static(text.as_bytes()))
+    fn text(text: &'static str) -> Frame {
+        Frame::Text(Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
@@ -188,8 +214,8 @@ mod tests {
             frame(0x88, &[3, 232]),
         ]
         .concat();
-        let ping = Incoming::Ping(Bytes::from_static(b"ping"));
-        let expected = vec![text("one"), ping, Incoming::Pong, text("two"), text(""), Incoming::Close];
+        let ping = Frame::Ping(Bytes::from_static(b"ping"));
+        let expected = vec![text("one"), ping, Frame::Pong, text("two"), text(""), Frame::Close];
         assert_eq!(all(&bytes, 100), (expected, None));
     }
 
@@ -198,18 +224,18 @@ mod tests {
         let mut unmasked = frame(0x81, b"x");
         unmasked[1] &= 0x7F;
         for (bytes, fault) in [
-            (frame(0x82, b"x"), Fault::Binary),
-            (frame(0x02, b"x"), Fault::Binary),
-            (frame(0x80, b"x"), Fault::Protocol),
-            (frame(0x00, b"x"), Fault::Protocol),
-            (frame(0xC1, b"x"), Fault::Protocol),
-            (frame(0x83, b"x"), Fault::Protocol),
-            (frame(0x8B, b"x"), Fault::Protocol),
-            (frame(0x09, b"x"), Fault::Protocol),
-            (frame(0x89, &[0; 126]), Fault::Protocol),
-            ([frame(0x01, b"x"), frame(0x81, b"x")].concat(), Fault::Protocol),
-            (unmasked, Fault::Protocol),
-            (frame(0x81, b"\xFF"), Fault::NotText),
+            (frame(0x82, b"x"), FrameFault::Binary),
+            (frame(0x02, b"x"), FrameFault::Binary),
+            (frame(0x80, b"x"), FrameFault::Protocol),
+            (frame(0x00, b"x"), FrameFault::Protocol),
+            (frame(0xC1, b"x"), FrameFault::Protocol),
+            (frame(0x83, b"x"), FrameFault::Protocol),
+            (frame(0x8B, b"x"), FrameFault::Protocol),
+            (frame(0x09, b"x"), FrameFault::Protocol),
+            (frame(0x89, &[0; 126]), FrameFault::Protocol),
+            ([frame(0x01, b"x"), frame(0x81, b"x")].concat(), FrameFault::Protocol),
+            (unmasked, FrameFault::Protocol),
+            (frame(0x81, b"\xFF"), FrameFault::NotText),
         ] {
             assert_eq!(all(&bytes, 1000), (vec![], Some(fault)), "{bytes:x?}");
         }
@@ -218,12 +244,17 @@ mod tests {
     #[test]
     fn a_message_that_is_too_long_is_refused_at_its_beginning() {
         assert_eq!(all(&frame(0x81, b"1234"), 4), (vec![text("1234")], None));
-        assert_eq!(all(&frame(0x81, b"12345")[..6], 4), (vec![], Some(Fault::TooLarge)));
-        assert_eq!(all(&[0x81, 0xFF, 0x7F, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4], 4).1, Some(Fault::TooLarge));
+        assert_eq!(all(&frame(0x81, b"12345")[..6], 4), (vec![], Some(FrameFault::TooLarge)));
+        assert_eq!(
+            all(&[0x81, 0xFF, 0x7F, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4], 4).1,
+            Some(FrameFault::TooLarge)
+        );
         let parts = [frame(0x01, b"123"), frame(0x00, b"45")].concat();
-        assert_eq!(all(&parts, 4).1, Some(Fault::TooLarge));
+        assert_eq!(all(&parts, 4).1, Some(FrameFault::TooLarge));
         // Nothing that is empty adds up to anything.
         let empty = [frame(0x01, b""), frame(0x00, b"").repeat(1000), frame(0x80, b"1234")].concat();
-        assert_eq!(all(&empty, 4), (vec![text("1234")], None));
+        let (seen, fault) = all(&empty, 4);
+        assert_eq!((seen.len(), seen.last(), fault), (1002, Some(&text("1234")), None));
+        assert!(seen.iter().take(1001).all(|seen| *seen == Frame::Nothing), "each of them is counted");
     }
 }

@@ -1,13 +1,15 @@
 //! The HTTP door: `POST /api/v1/<Command>`, WebSockets at `/ws`, and pages for programs that watch the server.
 //!
-//! Whatever goes wrong is told in the one form errors have everywhere, with its status. HTTP/1.1, and HTTP/2 where it is encrypted.
+//! Whatever goes wrong is told in the one form errors have everywhere, with its status. HTTP/1.1 and
+//! nothing else: over HTTP/2 one connection could hold any number of answers that it does not take.
 
 mod answer;
 mod commands;
-mod incoming;
+pub(super) mod incoming;
 mod outgoing;
 mod pages;
 mod peer;
+mod watch;
 mod ws;
 
 use std::any::Any;
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::http::KeepAlive;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 use self::peer::Peer;
@@ -26,7 +29,8 @@ use crate::api::{ApiError, ErrorCode};
 
 /// Threads that read and write; the commands themselves run on the data plane.
 const WORKERS: usize = 2;
-/// Connections of a worker at most, where WebSockets need no more: those that are only for a request come and go.
+/// Connections of a worker at most, where WebSockets need no more: those that are only for a request come and go. More than there are
+/// places for strangers, so that who shows a token is heard.
 const CONNECTIONS: usize = 128;
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(5);
@@ -48,6 +52,7 @@ pub(super) fn serve(
     let (of_app, of_connection) = (lobby.clone(), lobby.clone());
     let server = HttpServer::new(move || {
         App::new()
+            .wrap(from_fn(watch::watched))
             .app_data(web::Data::from(of_app.clone()))
             .app_data(web::Data::new(Scheme { secure }))
             .configure(pages::configure)
@@ -67,7 +72,7 @@ pub(super) fn serve(
     .shutdown_timeout(SHUTDOWN)
     .disable_signals()
     .on_connect(move |io: &dyn Any, data: &mut Extensions| {
-        data.insert(Peer::new(&of_connection, io));
+        data.insert(Arc::new(Peer::new(&of_connection, io)));
     });
     let server = match tls {
         None => server.listen(listener)?,

@@ -5,31 +5,34 @@
 
 use std::sync::OnceLock;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::header::ACCEPT;
+use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
+use bytes::Bytes;
 use holdfast_model::access::Role;
 
-use super::{Peer, answer, commands, source};
+use super::{answer, commands, source};
 use crate::api::health::Health;
 use crate::api::{ApiError, ErrorCode, documents};
 use crate::server::lobby::Lobby;
-use crate::server::metrics::{self, Metrics};
+use crate::server::metrics::{Form, Metrics};
 
 /// Adds them.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let page = |path: &str, route: actix_web::Route| {
-        web::resource(path.to_owned()).route(route).default_service(web::to(only_get))
-    };
+    // Who asks by HEAD is answered as by GET, without the body.
+    let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
+    let page =
+        |path: &str, route: Route| web::resource(path.to_owned()).route(route).default_service(web::to(only_read));
     config
-        .service(page("/healthz", web::get().to(live)))
-        .service(page("/readyz", web::get().to(ready)))
-        .service(page("/metrics", web::get().to(figures)))
-        .service(page("/openapi.json", web::get().to(openapi)))
-        .service(page("/asyncapi.json", web::get().to(asyncapi)));
+        .service(page("/healthz", read().to(live)))
+        .service(page("/readyz", read().to(ready)))
+        .service(page("/metrics", read().to(figures)))
+        .service(page("/openapi.json", read().to(openapi)))
+        .service(page("/asyncapi.json", read().to(asyncapi)));
 }
 
-async fn only_get() -> HttpResponse {
-    let error = ApiError::new(ErrorCode::MethodNotAllowed, "this page is read by GET");
-    answer::with_header(answer::error(&error), "allow", "GET")
+async fn only_read() -> HttpResponse {
+    let error = ApiError::new(ErrorCode::MethodNotAllowed, "this page is read by GET or HEAD");
+    answer::with_header(answer::error(&error), "allow", "GET, HEAD")
 }
 
 async fn live(lobby: web::Data<Lobby>) -> HttpResponse {
@@ -46,17 +49,19 @@ fn told(health: &Health) -> HttpResponse {
 }
 
 async fn figures(request: HttpRequest, lobby: web::Data<Lobby>) -> HttpResponse {
-    match collect(&request, &lobby).await {
+    let accept = request.headers().get_all(ACCEPT).filter_map(|accept| accept.to_str().ok()).collect::<Vec<_>>();
+    let form = Form::wanted(&accept.join(","));
+    match collect(&request, &lobby, form).await {
         Ok(text) => HttpResponse::Ok()
-            .insert_header(("content-type", metrics::CONTENT_TYPE))
+            .insert_header(("content-type", form.content_type()))
+            .insert_header(("vary", "accept"))
             .insert_header(("cache-control", "no-store"))
             .body(text),
         Err(error) => answer::error(&error),
     }
 }
 
-async fn collect(request: &HttpRequest, lobby: &Lobby) -> Result<String, ApiError> {
-    let _in_flight = request.conn_data::<Peer>().map(Peer::begin).transpose()?;
+async fn collect(request: &HttpRequest, lobby: &Lobby, form: Form) -> Result<String, ApiError> {
     if !lobby.settings().metrics_public {
         let who = commands::authenticate(request, lobby, &source(request)).await?;
         let unknown = || ApiError::new(ErrorCode::Unauthenticated, "figures need a token of role viewer");
@@ -70,15 +75,15 @@ async fn collect(request: &HttpRequest, lobby: &Lobby) -> Result<String, ApiErro
         gauges: lobby.gauges.clone(),
         wrong_tokens: engine.desk().wrong_tokens(),
     };
-    metrics.text().map_err(|_| ApiError::new(ErrorCode::Internal, "the figures have no text form"))
+    metrics.text(form).map_err(|_| ApiError::new(ErrorCode::Internal, "the figures have no text form"))
 }
 
 async fn openapi() -> HttpResponse {
-    static DOCUMENT: OnceLock<String> = OnceLock::new();
-    answer::json(200, DOCUMENT.get_or_init(|| documents::openapi().to_string()).clone())
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    answer::json(200, DOCUMENT.get_or_init(|| documents::openapi().to_string().into()).clone())
 }
 
 async fn asyncapi() -> HttpResponse {
-    static DOCUMENT: OnceLock<String> = OnceLock::new();
-    answer::json(200, DOCUMENT.get_or_init(|| documents::asyncapi().to_string()).clone())
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    answer::json(200, DOCUMENT.get_or_init(|| documents::asyncapi().to_string().into()).clone())
 }

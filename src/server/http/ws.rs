@@ -1,5 +1,6 @@
 //! `/ws`: a connection that stays, one JSON object a text message.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use actix_web::http::header::{HOST, ORIGIN};
@@ -7,15 +8,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::incoming::{Decoder, Fault, Incoming};
+use super::incoming::{Frame, FrameFault, Frames};
 use super::outgoing::{Control, Outgoing};
-use super::peer::{InFlight, Peer};
+use super::peer::Peer;
 use super::{Scheme, answer, commands, source};
 use crate::api::{ApiError, Door, ErrorCode};
 use crate::config::{Origin, ServerConfig};
 use crate::server::lobby::Lobby;
 use crate::server::outbox::Reason;
-use crate::server::session::{Connection, Visit};
+use crate::server::places::Stranger;
+use crate::server::session::{Connection, Newcomer, Visit};
 
 /// Opens one.
 pub(super) async fn open(
@@ -26,11 +28,14 @@ pub(super) async fn open(
 ) -> HttpResponse {
     let lobby = lobby.into_inner();
     let opened = async {
-        let in_flight = request.conn_data::<Peer>().map(Peer::begin).transpose()?;
         from_where(&request, &lobby.settings(), scheme.secure)?;
         let source = source(&request);
         let principal = commands::authenticate(&request, &lobby, &source).await?;
-        let (visit, queue) = Connection::open(&lobby, Door::WebSocket, source, None, principal)?;
+        let newcomer = match principal {
+            Some(principal) => Newcomer::Known(principal),
+            None => Newcomer::Stranger(stranger(&request, &lobby)?),
+        };
+        let (visit, queue) = Connection::open(&lobby, Door::WebSocket, source, newcomer)?;
         let mut response = actix_http::ws::handshake(request.head()).map_err(|error| {
             ApiError::new(ErrorCode::InvalidMessage, format!("this is no opening of a WebSocket: {error}"))
         })?;
@@ -40,10 +45,19 @@ pub(super) async fn open(
             tracing::error!(%error, "the answer to the opening of a WebSocket could not be made");
             ApiError::new(ErrorCode::Internal, "the connection could not be made a WebSocket")
         })?;
-        actix_web::rt::spawn(Reader { visit, control, _in_flight: in_flight }.run(body));
+        actix_web::rt::spawn(Reader { visit, control }.run(body));
         Ok(HttpResponse::from(response.map_into_boxed_body()))
     };
     opened.await.unwrap_or_else(|error: ApiError| answer::error(&error))
+}
+
+/// The stranger who opens one: as the connection is counted already, or anew where it was known for a request before.
+fn stranger(request: &HttpRequest, lobby: &Lobby) -> Result<Stranger, ApiError> {
+    if let Some(stranger) = request.conn_data::<Arc<Peer>>().and_then(|peer| peer.take_stranger()) {
+        return Ok(stranger);
+    }
+    let address = request.peer_addr().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
+    lobby.places.stranger(address, &lobby.settings().limits)
 }
 
 /// Refuses pages that are not allowed to. What is no browser sends no `Origin`.
@@ -51,7 +65,7 @@ fn from_where(request: &HttpRequest, settings: &ServerConfig, secure: bool) -> R
     let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
     let scheme = if secure { "https" } else { "http" };
-    let own = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let own = request.headers().get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_unmistakable(host));
     let own = own.and_then(|host| format!("{scheme}://{host}").parse::<Origin>().ok());
     if settings.allows(origin) || own.is_some_and(|own| origin.parse() == Ok(own)) {
         return Ok(());
@@ -60,12 +74,24 @@ fn from_where(request: &HttpRequest, settings: &ServerConfig, secure: bool) -> R
     Err(ApiError::new(ErrorCode::Forbidden, text))
 }
 
+/// Whether a host is nobody's but the one that answers: an address, or `localhost`. Any other name can be made to lead here by whoever
+/// has it, and a page of theirs would pass for the server's own (DNS rebinding).
+fn is_unmistakable(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bracketed = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok(),
+    }
+}
+
 /// What comes in.
 struct Reader {
     visit: Visit,
     control: Control,
-    /// Its connection is at work until it ends.
-    _in_flight: Option<InFlight>,
 }
 
 /// When there is something to do though nothing comes in.
@@ -74,6 +100,13 @@ struct Times {
     heard: Instant,
     ping: Instant,
     pong: Option<Instant>,
+}
+
+impl Times {
+    /// From when on patience is counted. What somebody unknown says does not prolong it.
+    fn since(&self, connection: &Connection) -> Instant {
+        if connection.is_known() { self.heard } else { self.opened }
+    }
 }
 
 impl Reader {
@@ -94,7 +127,7 @@ impl Reader {
         let now = Instant::now();
         let ping = now + self.connection().limits().ws_ping;
         let mut times = Times { opened: now, heard: now, ping, pong: None };
-        let mut decoder = Decoder::default();
+        let mut decoder = Frames::default();
         let mut closed = std::pin::pin!(self.connection().outbox().closed());
         loop {
             let bytes = tokio::select! {
@@ -114,13 +147,16 @@ impl Reader {
             loop {
                 match decoder.next(self.connection().message_limit()) {
                     Ok(None) => break,
-                    Ok(Some(Incoming::Text(text))) => {
+                    Ok(Some(Frame::Text(text))) => {
                         times.heard = Instant::now();
                         self.connection().message(&text).await;
                     }
-                    Ok(Some(Incoming::Ping(payload))) => self.control.pong(payload),
-                    Ok(Some(Incoming::Pong)) => {}
-                    Ok(Some(Incoming::Close)) => return Reason::Left,
+                    Ok(Some(Frame::Ping(payload))) => {
+                        self.connection().count().await;
+                        self.control.pong(payload);
+                    }
+                    Ok(Some(Frame::Pong | Frame::Nothing)) => self.connection().count().await,
+                    Ok(Some(Frame::Close)) => return Reason::Left,
                     Err(fault) => return self.fault(fault).await,
                 }
                 if self.connection().outbox().is_closed() {
@@ -130,15 +166,15 @@ impl Reader {
         }
     }
 
-    async fn fault(&self, fault: Fault) -> Reason {
+    async fn fault(&self, fault: FrameFault) -> Reason {
         match fault {
-            Fault::TooLarge => {
+            FrameFault::TooLarge => {
                 self.connection().refuse_large().await;
                 Reason::TooLarge
             }
-            Fault::Binary => Reason::Binary,
-            Fault::NotText => Reason::NotText,
-            Fault::Protocol => Reason::Protocol,
+            FrameFault::Binary => Reason::Binary,
+            FrameFault::NotText => Reason::NotText,
+            FrameFault::Protocol => Reason::Protocol,
         }
     }
 
@@ -146,7 +182,7 @@ impl Reader {
     fn look_at(&self, times: &Times) -> Instant {
         let limits = self.connection().limits();
         let first = (!self.connection().has_asked()).then_some(times.opened + limits.ws_idle);
-        [first, times.pong, Some(times.ping), Some(times.heard + limits.tcp_idle)]
+        [first, times.pong, Some(times.ping), Some(times.since(self.connection()) + limits.tcp_idle)]
             .into_iter()
             .flatten()
             .min()
@@ -162,8 +198,8 @@ impl Reader {
         if times.pong.is_some_and(|due| now >= due) {
             return Some(Reason::Dead);
         }
-        if now >= times.heard + limits.tcp_idle {
-            if self.connection().is_forgotten() {
+        if now >= times.since(self.connection()) + limits.tcp_idle {
+            if !self.connection().is_known() {
                 return Some(Reason::Silent);
             }
             times.heard = now;

@@ -1,11 +1,13 @@
-"""Reads a page of /metrics as OpenMetrics, and prints each sample as JSON, one a line."""
+"""Reads a page of /metrics in one of its forms, and prints each sample as JSON, one a line."""
 
 import json
 import sys
 
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+import prometheus_client.openmetrics.parser
+import prometheus_client.parser
 
-for family in text_string_to_metric_families(open(sys.argv[1]).read()):
+forms = {"openmetrics": prometheus_client.openmetrics.parser, "classic": prometheus_client.parser}
+for family in forms[sys.argv[2]].text_string_to_metric_families(open(sys.argv[1]).read()):
     if not family.documentation:
         sys.exit(f"{family.name} says nothing of itself")
     for sample in family.samples:

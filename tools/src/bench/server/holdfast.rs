@@ -71,7 +71,9 @@ fn address(process: &Process, door: &str) -> anyhow::Result<SocketAddr> {
 fn configuration(data: &Path, note: &Path, limits: Limits) -> anyhow::Result<String> {
     let mut text = String::from("[server]\ntcp = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n");
     if limits == Limits::Raised {
-        text.push_str("[server.limits]\nconnections = 1000\nrequests_per_second = 100000\nburst = 100000\n");
+        // Over HTTP a connection is a stranger's until its first request.
+        text.push_str("[server.limits]\nconnections = 1000\nunauthenticated_per_address = 1000\n");
+        text.push_str("requests_per_second = 100000\nburst = 100000\n");
     }
     for (name, path) in [("tree", data), ("note", note)] {
         // JSON's strings are TOML's, too.
