@@ -87,3 +87,29 @@ fn a_restore_is_shown_from_what_is_recorded() {
     let failed = view(&run.when(RestoreCommand::Fail(failure(FailureKind::Fatal))).granted(), false);
     assert_eq!((failed.status, failed.error_summary.as_str()), (RestoreStatus::Failed, "it did not work (CODE)"));
 }
+
+#[test]
+fn as_many_participants_as_an_event_holds_are_recorded_and_shown_and_more_are_refused() {
+    let one =
+        RestoredParticipantV1 { name: "p".repeat(64).parse().expect("a name"), kind: "command".into(), critical: true };
+    let of = |count: usize| RestoreRequestedV2 {
+        staging: Vec::new(),
+        target: "t".repeat(1024),
+        force: true,
+        safety: Safety::BestEffort,
+        participants: vec![one.clone(); count],
+        ..request()
+    };
+    let asked = given::<Restore>([]).when(RestoreCommand::Request(of(60)));
+    assert!(asked.decision().as_ref().expect("granted").iter().all(|event| event.encode().is_ok()));
+    given::<Restore>([]).when(RestoreCommand::Request(of(61))).refused(RestoreRefusal::TooManyParticipants);
+    let cut_short = Failure::new(FailureKind::Cancelled, CUT_SHORT, "half done");
+    let run = given::<Restore>([RestoreEvent::Requested(of(1))]).when(RestoreCommand::Fail(cut_short)).granted();
+    let view = run.state().view(true).expect("asked for");
+    let row = &view.participants.first().expect("recorded").participant;
+    assert_eq!(
+        (view.force, view.safety.as_str(), row.status.as_str(), row.ok),
+        (true, "best_effort", "cancelled", false)
+    );
+    assert_eq!((row.critical, row.error.as_str()), (true, "half done (RESTORE_CUT_SHORT)"));
+}
