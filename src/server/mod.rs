@@ -260,7 +260,7 @@ impl Server {
         self.lobby.idle(grace).await;
         self.stop.send_replace(true);
         if let Some((handle, _)) = &self.http {
-            handle.pause().await;
+            let _ = tokio::time::timeout(CLOSING, handle.pause()).await;
         }
         self.lobby.end_waiting();
         self.lobby.idle(CLOSING).await;

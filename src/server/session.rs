@@ -72,8 +72,8 @@ struct State {
     principal: Option<Principal>,
     /// A token was shown, in whichever way.
     known: bool,
-    /// The one that was shown last.
-    shown: Option<Uuid>,
+    /// Whom the one that was shown last stands for.
+    shown: Option<Principal>,
     /// A token that it rested on has ended, and so does the connection.
     ended: bool,
     /// A message came, whatever it was.
@@ -200,7 +200,13 @@ impl Connection {
             && self.door == Door::WebSocket
             && let Some(token) = envelope::authorization(message)
         {
-            return self.authorize(&token, limited.err()).await;
+            let is_limited = limited.is_err();
+            self.authorize(&token, limited.err()).await;
+            if is_limited {
+                self.lobby.gauges.limited();
+                tokio::time::sleep(BREATH).await;
+            }
+            return;
         }
         if let Err(error) = limited {
             self.lobby.gauges.limited();
@@ -224,9 +230,15 @@ impl Connection {
 
     /// Records what did not come as far as a command, where it is known who sent it.
     async fn record_refusal(&self, command: &str, error: &ApiError) {
-        let Some(principal) = self.state().principal.clone() else { return };
-        let caller = Caller { principal: Some(principal), door: self.door, source: self.source.clone() };
+        let principal = self.speaks_as();
+        let caller = Caller { principal, door: self.door, source: self.source.clone() };
         self.lobby.dispatcher.refused(&caller, command, error).await;
+    }
+
+    /// Whom the connection, or else the token that was shown on it last, stands for.
+    fn speaks_as(&self) -> Option<Principal> {
+        let state = self.state();
+        state.principal.clone().or_else(|| state.shown.clone())
     }
 
     /// Answers a message with an error.
@@ -357,7 +369,7 @@ impl Connection {
             return;
         }
         state.known = true;
-        state.shown = principal.token_id;
+        state.shown = Some(principal.clone());
         drop(state);
         if let Some(place) = self.place.upgrade() {
             place.known();
@@ -368,7 +380,8 @@ impl Connection {
     pub(super) fn tokens(&self) -> BTreeSet<Uuid> {
         let state = self.state();
         let own = state.principal.as_ref().and_then(|principal| principal.token_id);
-        state.subscriptions.values().filter_map(|(token, _)| *token).chain(own).chain(state.shown).collect()
+        let shown = state.shown.as_ref().and_then(|principal| principal.token_id);
+        state.subscriptions.values().filter_map(|(token, _)| *token).chain(own).chain(shown).collect()
     }
 
     /// A token that it rests on was revoked, or has expired: it has nothing any more from now on, is told so, and ends.

@@ -158,7 +158,9 @@ fn every_command_finds_its_way_to_the_server() {
     assert_eq!(reader.granted("GetBackupRun", json!({ "run_id": run }))["run_id"], run.as_str());
     good(&["token", "list"]).says("reader");
     good(&["token", "revoke", "reader"]);
-    assert_eq!(reader.ask("GetBackupRuns", json!({}))["error"], "INVALID_TOKEN");
+    // Who came with it is told so, and does not get in with it again.
+    assert!(reader.wait(|message| message["error"] == "INVALID_TOKEN").is_some());
+    assert_eq!(Lines::connect(server.tcp, Some(&token)).ask("GetBackupRuns", json!({}))["error"], "INVALID_TOKEN");
     home.holdfast(["token", "revoke", "reader"]).run().expect(2);
 
     let out = home.beside("out");
