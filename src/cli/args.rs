@@ -238,7 +238,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     after_help = "Examples:\n  holdfast show latest\n  holdfast show latest --log\n  holdfast show 20261121-031500-000042 --json"
 )]
 pub(super) struct ShowArgs {
-    /// A run id, or `latest` for the newest completed run
+    /// A run id, or `latest` for the newest good run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
     /// Tell its story: each recorded event as a line
@@ -249,7 +249,7 @@ pub(super) struct ShowArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  holdfast verify latest\n  holdfast verify --all")]
 pub(super) struct VerifyArgs {
-    /// A run id, or `latest` for the newest completed run
+    /// A run id, or `latest` for the newest good run
     #[arg(value_parser = run_arg, required_unless_present = "all", conflicts_with = "all")]
     pub(super) run: Option<RunArg>,
     /// Every run that has a directory
@@ -260,7 +260,7 @@ pub(super) struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  holdfast ls latest\n  holdfast ls latest data/etc")]
 pub(super) struct LsArgs {
-    /// A run id, or `latest` for the newest completed run
+    /// A run id, or `latest` for the newest good run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
     /// Only this path and what is below it
@@ -280,7 +280,7 @@ Examples:
 
 The hashes of a stream are compared at its end: with exit code 4, what was written must not be used.")]
 pub(super) struct DumpArgs {
-    /// A run id, or `latest` for the newest completed run
+    /// A run id, or `latest` for the newest good run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
     /// The file or stream, as `ls` shows it; may be left out where the participant has one stream
@@ -305,7 +305,7 @@ In place, the `restore` command that the configuration has for the participant t
 artifact was verified. It replaces live data, so there has to be maintenance, or --force. Backups of this home wait meanwhile. What the command has done, it alone can undo.")]
 #[command(group = clap::ArgGroup::new("where").required(true).args(["target", "in_place"]))]
 pub(super) struct RestoreArgs {
-    /// A run id, or `latest` for the newest completed run
+    /// A run id, or `latest` for the newest good run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
     /// Into this folder
@@ -344,7 +344,7 @@ pub(super) struct DeleteArgs {
     after_help = "Example:\n  holdfast lock 20261121-031500-000042 --reason 'before the migration'\n\nA run that is locked already gets the new reason."
 )]
 pub(super) struct LockArgs {
-    /// A run id, or `latest` for the newest completed run
+    /// A run id, or `latest` for the newest good run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
     /// Why, for whoever wants to delete it
@@ -355,7 +355,7 @@ pub(super) struct LockArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  holdfast unlock 20261121-031500-000042")]
 pub(super) struct UnlockArgs {
-    /// A run id, or `latest` for the newest completed run
+    /// A run id, or `latest` for the newest good run
     #[arg(value_parser = run_arg)]
     pub(super) run: RunArg,
 }
