@@ -29,6 +29,7 @@ mod running;
 mod secrets;
 mod serving;
 mod settle;
+mod stopping;
 mod subscribe;
 mod verify;
 mod view;
@@ -43,7 +44,7 @@ use holdfast_actors::event_sourced::replay;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{Reserve, World};
 pub use holdfast_actors::root::RunHandle;
-use holdfast_actors::root::{ForRun, NextOpenRun, RequestRun, Root};
+use holdfast_actors::root::{ForRun, RequestRun, Root};
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::space::Ballast;
 use holdfast_log::{AppendLatency, Subscription};
@@ -346,44 +347,6 @@ impl Holdfast {
         ProgressUpdates::new(self.clone(), run)
     }
 
-    /// Waits until no run is open and nothing is being restored in place, or for so long; less where the server is told meanwhile to stop
-    /// sooner. Says whether it is so.
-    pub async fn drain(&self, within: Duration) -> bool {
-        let ended = async {
-            loop {
-                match self.shared.root.send(NextOpenRun).await {
-                    Ok(Some(RunHandle { mut watch, .. })) => {
-                        if watch.wait_for(|run| run.id().is_some() && !run.is_open()).await.is_err() {
-                            return false;
-                        }
-                    }
-                    Ok(None) if self.shared.restoring.is_idle() => return true,
-                    Ok(None) => self.restores_ended().await,
-                    Err(_) => return false,
-                }
-            }
-        };
-        tokio::pin!(ended);
-        let mut stops = self.shared.desk.life().subscribe();
-        stops.mark_unchanged();
-        let mut until = tokio::time::Instant::now() + within;
-        loop {
-            tokio::select! {
-                ended = &mut ended => return ended,
-                () = tokio::time::sleep_until(until) => return false,
-                Ok(()) = stops.changed() => {
-                    let grace = *stops.borrow_and_update();
-                    until = grace.map_or(until, |grace| until.min(tokio::time::Instant::now() + grace));
-                }
-            }
-        }
-    }
-
-    /// Waits until nothing is being restored in place.
-    pub async fn restores_ended(&self) {
-        self.shared.restoring.ended().await;
-    }
-
     /// Asks a run to stop.
     ///
     /// # Errors
@@ -435,22 +398,6 @@ impl Holdfast {
     /// [`EngineError::View`] where the log cannot be read.
     pub fn run_events(&self, run_id: RunId, after: Version) -> Result<Vec<Envelope>, EngineError> {
         Ok(view::stream_events(&*self.shared.world.log, &StreamId::run(run_id), after)?)
-    }
-
-    /// Stops the actors, then the participants' code (their sinks refuse, their processes are ended; it has its
-    /// [grace](crate::participant::Deadlines::grace) to return, 10 s where nothing is said), closes the log and gives the home back.
-    /// A run that is open stays open in the log: the next start goes on with it. To let runs end first, [`Holdfast::drain`].
-    ///
-    /// Code that has not returned by then is left behind: its sinks take nothing any more. A run that is being sealed or published just
-    /// now keeps the home until that step is done; the next start waits for it as for any owner.
-    ///
-    /// An engine whose last handle is dropped stops too, in a thread of its own that nobody waits for. What holds a handle: clones, and
-    /// [`ProgressUpdates`].
-    pub async fn stop(self) {
-        self.shared.restoring.end().await;
-        let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
-        drop(self);
-        running.end().await;
     }
 
     /// The settings as they are now.

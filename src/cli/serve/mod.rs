@@ -203,8 +203,11 @@ async fn stop(engine: Holdfast, server: Server, config: &Config, grace: Duration
             exit = last_backup(&engine, config.server.backup_on_shutdown_within).await;
         }
         // Clients stay to see how what is at work ends, to cancel it, or to have it stop sooner.
-        let (ended, left) = wait_for_work(&engine, grace).await;
-        server.stop(left).await;
+        let began = Instant::now();
+        let ended = engine.drain(grace).await;
+        // Somebody may have asked for less meanwhile.
+        let grace = engine.desk().life().subscribe().borrow().map_or(grace, |less| less.min(grace));
+        server.stop(grace.saturating_sub(began.elapsed())).await;
         ended
     };
     let ended = tokio::select! {
@@ -221,23 +224,6 @@ async fn stop(engine: Holdfast, server: Server, config: &Config, grace: Duration
         tracing::warn!("a run is open: the next start resumes it");
     }
     Ok(exit)
-}
-
-/// Waits until no run is open, for the grace at most, or for a shorter one that somebody asks for meanwhile. Says whether none is, and how
-/// much of the grace is left.
-async fn wait_for_work(engine: &Holdfast, grace: Duration) -> (bool, Duration) {
-    let mut wishes = engine.desk().life().subscribe();
-    let mut until = Instant::now() + grace;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        tokio::select! {
-            ended = engine.drain(left) => return (ended, until.saturating_duration_since(Instant::now())),
-            Ok(()) = wishes.changed() => {
-                let sooner = wishes.borrow_and_update().map(|grace| Instant::now() + grace);
-                until = sooner.map_or(until, |sooner| sooner.min(until));
-            }
-        }
-    }
 }
 
 /// The run of a stop, after what is open has ended; all within a limit. What comes of it is how the process ends.
