@@ -430,7 +430,7 @@ fn the_part_of_the_parent() {
 /// A parent that runs a command, and what it recorded of it.
 fn parent(part: &str, marker: &Path) -> (Child, ChildV1, impl Iterator<Item = String> + use<>) {
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_part_of_the_parent", "--nocapture"])
+        .args(["--exact", "command::the_part_of_the_parent", "--nocapture"])
         .env(PART, part)
         .env("MARKER", marker)
         .stdin(Stdio::piped())
