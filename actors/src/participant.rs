@@ -132,13 +132,15 @@ impl Role for ParticipantRole {
 
     fn act(&mut self, effect: ParticipantEffect, state: &Participant, me: &Addr<ParticipantActor>) {
         let ParticipantEffect::Drive(work) = effect;
-        let Some(mut assignment) = self.assignment.take_if(|assignment| assignment.assign.work == work) else {
+        let Some(assignment) = self.assignment.as_ref().filter(|assignment| assignment.assign.work == work) else {
             return;
         };
         let report = Arc::new(Report::new(self.world.clock.clone(), self.recorder(&assignment.assign)));
-        assignment.report = Some(report.clone());
-        let driven = self.world.participants.drive(self.job(&assignment, report, state.children().to_vec(), me));
-        self.assignment = Some(assignment);
+        let job = self.job(assignment, report.clone(), state.children().to_vec(), me);
+        if let Some(assignment) = &mut self.assignment {
+            assignment.report = Some(report);
+        }
+        let driven = self.world.participants.drive(job);
         let (me, live, name) = (me.clone(), self.live.clone(), self.name.clone());
         self.world.data_plane.spawn(async move {
             let result = driven.await;
