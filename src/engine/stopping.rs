@@ -54,7 +54,7 @@ impl Holdfast {
     /// now keeps the home until that step is done; the next start waits for it as for any owner.
     ///
     /// An engine whose last handle is dropped stops too, in a thread of its own that nobody waits for. What holds a handle: clones, and
-    /// [`ProgressUpdates`].
+    /// [`ProgressUpdates`](super::ProgressUpdates).
     pub async fn stop(self) {
         self.shared.restoring.end().await;
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
