@@ -11,7 +11,7 @@ use holdfast_log::owner::OwnerError;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::maintenance::Maintenance;
-use holdfast_model::restore::{RestoreCompletedV1, RestoreStatus, RestoreView, Safety};
+use holdfast_model::restore::{Restore, RestoreCompletedV1, RestoreStatus, RestoreView, Safety};
 
 use super::args::RestoreArgs;
 use super::door::{Door, holder, is_server};
@@ -155,9 +155,19 @@ async fn by_the_server(
                 return Err(CliError::new(Exit::Cancelled, "LEFT", "not waited for any more", next));
             }
         }
-        restored = door.ask(&GetRestoreRun { restore_id }).await?;
+        restored = match door.ask(&GetRestoreRun { restore_id }).await {
+            Ok(restored) => restored,
+            // A server that stops waits for it and goes: the log under the home has how it ended.
+            Err(error) => ended_meanwhile(context, restore_id).ok_or(error)?,
+        };
     }
     Ok(restored)
+}
+
+/// A restore that has ended, as the log under the home has it.
+fn ended_meanwhile(context: &Context, restore_id: RestoreId) -> Option<RestoreView> {
+    let restore = context.view().ok()?.fold::<Restore>(&StreamId::restore(restore_id)).ok()?;
+    restore.view(false).filter(|view| view.finished_at != 0)
 }
 
 /// Tells how a restore by the server ended.

@@ -17,6 +17,7 @@ pub use self::durations::{BOUNDS_S, Durations};
 pub use self::marks::{KEPT, Marks};
 use crate::codec::Envelope;
 use crate::event::{Event, ParticipantEvent, RunEvent, SystemEvent};
+use crate::failure::FailureKind;
 use crate::ids::{ParticipantName, RunId, Timestamp};
 use crate::run::Outcome;
 
@@ -81,7 +82,8 @@ impl Tally {
                 marks.at_work(envelope.time);
                 match event {
                     ParticipantEvent::WorkStarted(work) => marks.tried(work.try_number),
-                    ParticipantEvent::WorkFailed(_) => marks.failed(),
+                    // One that was told to stop has not failed.
+                    ParticipantEvent::WorkFailed(work) if work.failure.kind != FailureKind::Cancelled => marks.failed(),
                     _ => {}
                 }
             }

@@ -34,7 +34,10 @@ pub(super) async fn watched(
             return Ok(request.into_response(answer::error(&error)));
         }
     };
+    // Whoever watches whether it is well is answered in any case: what watches it may start it anew where it is not.
+    let is_look = matches!(request.path(), "/healthz" | "/readyz");
     if let Some(error) = peer.is_outside()
+        && !is_look
         && let Some(refused) = outside(request.request(), error).await
     {
         return Ok(request.into_response(refused));
