@@ -12,6 +12,7 @@ use crate::support::clients::{Answer, Frame, House, Lines, WebSocket, http, narr
 use crate::support::engine::builder;
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+const PAGE: &str = "GET /openapi.json HTTP/1.1\r\nHost: h\r\n\r\n";
 
 async fn get_on(connection: &mut BufReader<TcpStream>, request: &str) -> Option<Answer> {
     connection.write_all(request.as_bytes()).await.ok()?;
@@ -32,7 +33,10 @@ async fn an_address_has_few_connections_by_all_doors_together() {
     }
     let mut refused = house.lines().await;
     assert_eq!(refused.message().await["error"], "TOO_MANY_CONNECTIONS");
-    assert_eq!(http(house.http(), HEALTH).await.status, 503);
+    assert_eq!(http(house.http(), PAGE).await.status, 503);
+    // Whether it is well is told to anybody, who is then sent away.
+    let well = http(house.http(), HEALTH).await;
+    assert_eq!((well.status, well.header("connection")), (200, Some("close")));
     // Whoever shows a token is let in.
     let header = format!("Authorization: Bearer {}\r\n", house.token);
     let mut known = WebSocket::open(house.http(), &header).await.unwrap();
@@ -62,7 +66,7 @@ async fn connections_that_are_kept_without_a_token_keep_nobody_out() {
     let mut kept = Vec::new();
     for number in 0..20 {
         let mut connection = BufReader::new(TcpStream::connect(house.http()).await.unwrap());
-        let answer = get_on(&mut connection, HEALTH).await.unwrap();
+        let answer = get_on(&mut connection, PAGE).await.unwrap();
         // They take half of the places, and the others are sent away.
         assert_eq!(answer.status, if number < 4 { 200 } else { 503 }, "{number}");
         kept.push(connection);

@@ -36,13 +36,18 @@ pub(super) async fn watched(
     };
     // Whoever watches whether it is well is answered in any case: what watches it may start it anew where it is not.
     let is_look = matches!(request.path(), "/healthz" | "/readyz");
-    if let Some(error) = peer.is_outside()
+    let outside_for = peer.is_outside();
+    let is_brief = is_look && outside_for.is_some();
+    if let Some(error) = outside_for
         && !is_look
         && let Some(refused) = outside(request.request(), error).await
     {
         return Ok(request.into_response(refused));
     }
-    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    if is_brief {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     // What is a WebSocket from now on is at work until it ends.
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         in_flight.sends();
