@@ -180,8 +180,9 @@ fn from_text<T: DeserializeOwned>(data: &str) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_str(data);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
+        let path = path.trim_end_matches(".?");
         let reason = error.into_inner();
-        match path.as_str() {
+        match path {
             // A field that is missing is named by the reason.
             "." | "?" => match missing(&reason.to_string()) {
                 Some(field) => ApiError::field(&field, "is required"),

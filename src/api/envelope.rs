@@ -92,7 +92,8 @@ fn explain(text: &str, error: &serde_path_to_error::Error<serde_json::Error>) ->
     match (missing, path.as_str()) {
         (Some(field), _) => (ext_id, ApiError::field(field, "is required")),
         (None, "." | "?") => (ext_id, no_json(reason)),
-        (None, path) => (ext_id, ApiError::field(path, reason)),
+        // An unknown place within a field is the field's.
+        (None, path) => (ext_id, ApiError::field(path.trim_end_matches(".?"), reason)),
     }
 }
 

@@ -1,33 +1,27 @@
 //! `backup` and `resume`: the work itself is the owner's, of whichever process that is.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use holdfast_model::ids::{ParticipantName, Position, RunId};
-use holdfast_model::progress::Progress;
 use holdfast_model::run::RunView;
 
 use super::args::BackupArgs;
 use super::door::{Door, Purpose, is_gone};
 use super::exit::{CliError, CliResult, Exit};
-use super::follow::{CHANNELS, Followed, InTheWay, Whose, follow, in_the_way, listen};
+use super::follow::{Followed, Whose, follow, listen};
+use super::in_the_way::InTheWay;
 use super::interrupts::Interrupts;
 use super::participants::unknown_participant;
 use super::summary::summarise;
 use super::{Context, absolute, errors};
-use crate::api::Channel;
-use crate::api::commands::{GetBackupParticipants, GetBackupRun, StartFullBackup};
-use crate::api::envelope::EventType;
-use crate::client::{ClientError, Events, Heard};
+use crate::api::commands::{GetBackupParticipants, StartFullBackup};
+use crate::client::Events;
 use crate::config::Source;
 use crate::engine::ParticipantRow;
 use crate::files::{FilesSpec, RawPath};
 
 /// Largest file of exclude patterns read, in bytes.
 const MAX_EXCLUDES: u64 = 1 << 20;
-/// How long until another owner is looked for where one was about to end.
-const AGAIN: Duration = Duration::from_millis(100);
-/// How often it is looked whether a run that is in the way has ended, where nothing is heard of it.
-const LOOK: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Nothing is configured to be backed up. Name what to take:
@@ -66,8 +60,7 @@ pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
         let result = make(context, &door, &request, until, interrupts).await;
         match result {
             Ok(None) => {
-                door.close().await;
-                tokio::time::sleep(AGAIN).await;
+                gone(door, until, interrupts).await?;
             }
             Err(error) if error.code == "STOPPED" => {
                 door.close().await;
@@ -83,6 +76,21 @@ pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
             }
         }
     }
+}
+
+/// Waits until an owner that takes nothing new is gone.
+async fn gone(door: Door, until: Instant, interrupts: &mut Interrupts) -> Result<(), CliError> {
+    let left = until.saturating_duration_since(Instant::now());
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(left, door.client().closed()) => ended.is_ok(),
+        () = interrupts.next() => return Err(nothing_begun()),
+    };
+    door.close().await;
+    if ended {
+        return Ok(());
+    }
+    let next = "Wait for its end, or give a longer --lock-wait.";
+    Err(CliError::new(Exit::Busy, "SERVER_DRAINING", "whoever has the home is about to end, and has not yet", next))
 }
 
 fn nothing_begun() -> CliError {
@@ -199,7 +207,7 @@ async fn begin(
             Err(error) if door.engine().is_none() && is_gone(&error) && Instant::now() < until => return Ok(None),
             Err(error) => error,
         };
-        let Some(other) = in_the_way(&error) else { return Err(errors::client(error)) };
+        let Some(other) = InTheWay::of(&error) else { return Err(errors::client(error)) };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(errors::client(error));
@@ -210,7 +218,7 @@ async fn begin(
         }
         tokio::select! {
             // Where the time is over, the next refusal is told.
-            ended = tokio::time::timeout(left, wait_for_end(door, events, &other)) => match ended {
+            ended = tokio::time::timeout(left, other.ended(door)) => match ended {
                 Ok(Err(error)) if door.engine().is_none() && is_gone(&error) => return Ok(None),
                 Ok(Err(error)) => return Err(errors::client(error)),
                 Ok(Ok(())) | Err(_) => {}
@@ -220,32 +228,6 @@ async fn begin(
             }
         }
         told = Some(other);
-    }
-}
-
-/// Waits until what is in the way has ended. Of a restore nothing is heard: the next request tells.
-async fn wait_for_end(door: &Door, mut events: Events, other: &InTheWay) -> Result<(), ClientError> {
-    let InTheWay::Run(run_id) = *other else {
-        tokio::time::sleep(LOOK).await;
-        return Ok(());
-    };
-    loop {
-        match tokio::time::timeout(LOOK, events.next()).await {
-            Ok(Ok(Heard::Notice(notice))) => {
-                let is_end = notice.channel == Channel::BackupProgress && notice.event_type == EventType::Final;
-                if is_end && notice.read::<Progress>()?.run_id == run_id.to_string() {
-                    return Ok(());
-                }
-            }
-            Ok(Ok(Heard::Missed)) => door.client().subscribe(&CHANNELS, None).await?,
-            Ok(Err(error)) => return Err(error),
-            // Its end may have come before it was listened to.
-            Err(_) => {
-                if door.client().ask(&GetBackupRun { run_id }).await?.finished_at != 0 {
-                    return Ok(());
-                }
-            }
-        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! A run, followed to its end: its progress and events as they come, and Ctrl-C.
 
-use std::fmt;
 use std::time::Instant;
 
 use holdfast_model::ids::{Position, RunId, StreamId};
@@ -12,15 +11,14 @@ use super::bar::Display;
 use super::door::Door;
 use super::exit::{CliError, Exit};
 use super::interrupts::Interrupts;
-use super::output::printable;
 use super::{Context, errors};
+use crate::api::Channel;
 use crate::api::commands::{CancelBackupRun, GetBackupRun};
 use crate::api::envelope::EventType;
-use crate::api::{Channel, ErrorCode};
 use crate::client::{ClientError, Events, Heard, Notice};
 
 /// What is heard of a run.
-pub(super) const CHANNELS: [Channel; 2] = [Channel::BackupProgress, Channel::BackupEvents];
+const CHANNELS: [Channel; 2] = [Channel::BackupProgress, Channel::BackupEvents];
 
 /// A run at its end.
 pub(super) struct Followed {
@@ -221,33 +219,5 @@ impl Follower {
         );
         let message = format!("the process that worked on run {} has gone away", self.run_id);
         CliError::new(Exit::Failed, &told.code, message, next)
-    }
-}
-
-/// What keeps a backup from being begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum InTheWay {
-    Run(RunId),
-    /// A restore in place.
-    Restore(String),
-}
-
-impl fmt::Display for InTheWay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Run(run_id) => write!(f, "run {run_id}"),
-            Self::Restore(restore_id) => write!(f, "restore {}", printable(restore_id.as_bytes())),
-        }
-    }
-}
-
-/// What is in the way, where that is why it was refused.
-pub(super) fn in_the_way(error: &ClientError) -> Option<InTheWay> {
-    let ClientError::Refused(error) = error else { return None };
-    let detail = error.detail.as_ref()?;
-    match error.code {
-        ErrorCode::BackupAlreadyRunning => detail["active_run_id"].as_str()?.parse().ok().map(InTheWay::Run),
-        ErrorCode::RestoreAlreadyRunning => Some(InTheWay::Restore(detail["active_restore_id"].as_str()?.to_owned())),
-        _ => None,
     }
 }

@@ -5,17 +5,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use holdfast_log::owner::OwnerError;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::maintenance::Maintenance;
 use holdfast_model::restore::{Restore, RestoreCompletedV1, RestoreStatus, RestoreView, Safety};
+use tokio::time::timeout;
 
 use super::args::RestoreArgs;
 use super::door::{Door, holder, is_server};
 use super::exit::{CliError, CliResult, Exit};
+use super::in_the_way::InTheWay;
 use super::interrupts::Interrupts;
 use super::output::{seconds, size};
 use super::runs::said;
@@ -28,9 +30,6 @@ use crate::client::ClientError;
 use crate::command::{Finished, Launcher};
 use crate::engine::{Asked, EngineError, Holdfast, InPlaceRecord, InPlaceWork, in_place_failure};
 use crate::restore::{InPlace, RestoreError};
-
-/// How often it is looked how far a server has come.
-const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult {
     let source = browse::open(context, args.run, args.participant.as_deref(), args.accept_incomplete)?;
@@ -132,24 +131,26 @@ async fn by_the_server(
         overwrite: None,
     };
     let until = Instant::now() + context.lock_wait;
-    let busy = [ErrorCode::BackupAlreadyRunning, ErrorCode::RestoreAlreadyRunning];
+    let mut interrupts = Interrupts::new()?;
     let mut restored = loop {
-        match door.client().ask(&request).await {
+        let error = match door.client().ask(&request).await {
             Ok(restored) => break restored,
-            Err(ClientError::Refused(error)) if busy.contains(&error.code) && Instant::now() < until => {
-                tokio::time::sleep(LOOK).await;
-            }
             Err(ClientError::Refused(error)) if error.code == ErrorCode::MaintenanceRequired => return Err(guarded()),
-            Err(error) => return Err(errors::client(error)),
+            Err(error) => error,
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let Some(other) = InTheWay::of(&error).filter(|_| !left.is_zero()) else { return Err(errors::client(error)) };
+        tokio::select! {
+            ended = timeout(left, other.ended(door)) => ended.unwrap_or(Ok(())).map_err(errors::client)?,
+            () = interrupts.next() => return Err(CliError::new(Exit::Cancelled, "CANCELLED", "nothing was begun", "")),
         }
     };
     let Ok(restore_id) = restored.restore_id.parse::<RestoreId>() else {
         return Err(CliError::failed("SERVER_UNREADABLE", "the restore has no id"));
     };
-    let mut interrupts = Interrupts::new()?;
-    while restored.status == RestoreStatus::Running {
+    if restored.status == RestoreStatus::Running {
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            ended = InTheWay::Restore(restore_id).ended(door) => drop(ended),
             () = interrupts.next() => {
                 let next = format!("The server goes on with restore {restore_id}: a command that is half done is not ended.");
                 return Err(CliError::new(Exit::Cancelled, "LEFT", "not waited for any more", next));

@@ -14,6 +14,7 @@ mod errors;
 mod exit;
 mod follow;
 mod in_place;
+mod in_the_way;
 mod init;
 mod interrupts;
 mod lock;

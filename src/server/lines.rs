@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::outbox::{Queue, Reason};
+use super::places::Trial;
 use super::session::Connection;
 use crate::api::{ApiError, ErrorCode, envelope};
 
@@ -81,8 +82,8 @@ impl Lines {
     }
 }
 
-/// Speaks with a client until one of both has enough.
-pub(super) async fn speak<Io>(io: Io, connection: Arc<Connection>, queue: Queue)
+/// Speaks with a client until one of both has enough; with one on trial who shows no token, until that is over.
+pub(super) async fn speak<Io>(io: Io, connection: Arc<Connection>, queue: Queue, trial: Option<Trial>)
 where
     Io: AsyncRead + AsyncWrite + Send,
 {
@@ -92,13 +93,27 @@ where
     let reason = tokio::select! {
         () = &mut writing => return,
         reason = read(&mut from, &connection) => reason,
+        reason = not_known_after(trial, &connection) => reason,
     };
     connection.outbox().close(reason);
     // What is queued is written, as far as the client takes it.
     let _ = timeout(patience, &mut writing).await;
-    if matches!(reason, Reason::TooLarge | Reason::TokenEnded) {
+    if matches!(reason, Reason::TooLarge | Reason::TokenEnded | Reason::Unknown) {
         linger(&mut from).await;
     }
+}
+
+/// Waits for the end of a trial in which no token was shown; for ever where there is none.
+async fn not_known_after(trial: Option<Trial>, connection: &Connection) -> Reason {
+    if let Some(trial) = trial {
+        let error = trial.over().await;
+        if !connection.is_known() {
+            connection.free_place();
+            connection.refuse(None, &error).await;
+            return Reason::Unknown;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Reads messages and has them answered.

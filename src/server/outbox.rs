@@ -31,6 +31,8 @@ pub(super) enum Reason {
     Left,
     /// The client said nothing for too long, and nobody knows who it is.
     Silent,
+    /// No token was shown in the moment there was for it.
+    Unknown,
     /// A message was longer than it may be.
     TooLarge,
     /// The client does not keep to the protocol of the connection.
@@ -64,7 +66,7 @@ impl Reason {
             Self::Binary => (1003, "TEXT_ONLY"),
             Self::NotText => (1007, "NOT_UTF_8"),
             Self::TooLarge => (1009, "MESSAGE_TOO_LARGE"),
-            Self::Silent => (4001, "UNAUTHENTICATED"),
+            Self::Silent | Self::Unknown => (4001, "UNAUTHENTICATED"),
             Self::TokenEnded => (4001, "INVALID_TOKEN: it was revoked or has expired"),
             Self::SlowConsumer => (4008, "SLOW_CONSUMER"),
         }

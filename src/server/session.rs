@@ -5,6 +5,8 @@
 //! `Subscribe`, `Unsubscribe`) is done before that is looked at. A connection's end ends its subscriptions, and nothing else: commands
 //! that have begun go on. So does the end of a token that it rests on: the connection is told so and closed.
 
+mod flight;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -14,8 +16,9 @@ use holdfast_model::ids::Position;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
+use self::flight::Flight;
 use super::feed::Subscription;
-use super::lobby::{Entered, Lobby, Working};
+use super::lobby::{Entered, Lobby};
 use super::outbox::{Closed, Outbox, Queue, Reason};
 use super::pace::Pace;
 use super::places::{Place, Stranger};
@@ -30,8 +33,6 @@ const IN_ORDER: [&str; 3] = ["Auth", "Subscribe", "Unsubscribe"];
 const READS: usize = 2;
 /// How long the next message waits after one that was too much: it keeps a flood from taking a processor for its refusals.
 const BREATH: Duration = Duration::from_millis(5);
-/// When it is worth another try for a request that was one too many at a time.
-const SOON: Duration = Duration::from_millis(100);
 
 /// One connection that stays.
 pub(super) struct Connection {
@@ -277,28 +278,6 @@ impl Connection {
         }
     }
 
-    /// Takes a request's `extID`, and counts it as in flight.
-    fn take_off(self: &Arc<Self>, ext_id: &str) -> Result<Flight, ApiError> {
-        let most = self.lobby.settings().limits.in_flight;
-        let mut state = self.state();
-        state.asked = true;
-        if state.ext_ids.contains(ext_id) {
-            let text = format!("the extID {ext_id:?} belongs to a request that is not answered yet: use another");
-            return Err(ApiError::new(ErrorCode::DuplicateExtId, text));
-        }
-        if state.ext_ids.len() >= most {
-            drop(state);
-            self.lobby.gauges.limited();
-            let text = format!("{most} requests of this connection are not answered yet: wait for one of them");
-            return Err(ApiError::new(ErrorCode::RateLimited, text).retry_after(SOON));
-        }
-        state.ext_ids.insert(ext_id.to_owned());
-        drop(state);
-        self.in_flight.send_modify(|in_flight| *in_flight += 1);
-        let working = self.lobby.work();
-        Ok(Flight { connection: self.clone(), ext_id: Some(ext_id.to_owned()), _working: working })
-    }
-
     async fn answer(self: Arc<Self>, request: Request, mut flight: Flight) {
         let in_order = IN_ORDER.contains(&request.command.as_str());
         let (result, turn) = self.call(&request).await;
@@ -373,6 +352,13 @@ impl Connection {
         drop(state);
         if let Some(place) = self.place.upgrade() {
             place.known();
+        }
+    }
+
+    /// Lets another have its place: it is about to end.
+    pub(super) fn free_place(&self) {
+        if let Some(place) = self.place.upgrade() {
+            place.free();
         }
     }
 
@@ -480,28 +466,5 @@ impl Session for Connection {
         state.subscriptions = left;
         drop((state, ended));
         names
-    }
-}
-
-/// A request in flight.
-struct Flight {
-    connection: Arc<Connection>,
-    ext_id: Option<String>,
-    _working: Working,
-}
-
-impl Flight {
-    /// Frees its `extID`.
-    fn land(&mut self) {
-        if let Some(ext_id) = self.ext_id.take() {
-            self.connection.state().ext_ids.remove(&ext_id);
-        }
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.land();
-        self.connection.in_flight.send_modify(|in_flight| *in_flight -= 1);
     }
 }

@@ -90,9 +90,12 @@ fn admit(
     told: &Arc<Semaphore>,
 ) {
     let source = address.to_canonical().to_string();
-    let stranger = lobby.places.stranger(address, &lobby.settings().limits);
-    let opened = stranger.and_then(|it| Connection::open(lobby, Door::Tcp, source, Newcomer::Stranger(it)));
-    let (visit, queue) = match opened {
+    let stranger = lobby.places.newcomer(address, &lobby.settings().limits);
+    let opened = stranger.and_then(|it| {
+        let trial = it.trial();
+        Ok((Connection::open(lobby, Door::Tcp, source, Newcomer::Stranger(it))?, trial))
+    });
+    let ((visit, queue), trial) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             if let Ok(permit) = told.clone().try_acquire_owned() {
@@ -115,9 +118,9 @@ fn admit(
     connections.spawn(async move {
         let connection = visit.connection.clone();
         match tls {
-            None => lines::speak(stream, connection, queue).await,
+            None => lines::speak(stream, connection, queue, trial).await,
             Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => lines::speak(stream, connection, queue).await,
+                Ok(Ok(stream)) => lines::speak(stream, connection, queue, trial).await,
                 Ok(Err(error)) => tracing::debug!(%address, %error, "the encryption could not be agreed on"),
                 Err(_) => tracing::debug!(%address, "the encryption was not agreed on in time"),
             },

@@ -127,7 +127,7 @@ impl Socket {
         match Connection::open(lobby, Door::Socket, source, newcomer) {
             Ok((visit, queue)) => {
                 connections.spawn(async move {
-                    lines::speak(stream, visit.connection.clone(), queue).await;
+                    lines::speak(stream, visit.connection.clone(), queue, None).await;
                 });
             }
             Err(error) => {
@@ -159,7 +159,7 @@ pub(crate) fn in_process(dispatcher: Dispatcher) -> DuplexStream {
     // There is a place: nobody else is in this lobby.
     if let Ok((visit, queue)) = Connection::open(&lobby, Door::Handle, source, newcomer) {
         data_plane.spawn(async move {
-            lines::speak(theirs, visit.connection.clone(), queue).await;
+            lines::speak(theirs, visit.connection.clone(), queue, None).await;
         });
     }
     ours

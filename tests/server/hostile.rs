@@ -6,14 +6,13 @@ use std::time::Duration;
 use holdfast::config::{ServerConfig, ServerLimits};
 use holdfast::engine::RunHandle;
 use holdfast::model::run::Outcome;
-use holdfast::participant::Artifacts;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::support::clients::{Answer, Frame, House, Lines, WebSocket, http, narrow, post, within};
-use crate::support::engine::{Door, builder, good, module};
+use crate::support::engine::{Door, builder, good, held, module};
 use crate::support::{Home, Random, seed};
 
 /// A server with a run at work and a client that means well.
@@ -28,12 +27,7 @@ struct Scene {
 impl Scene {
     async fn new(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let (home, door) = (Home::new(), Door::default());
-        let before = door.clone();
-        let builder = builder(&home).participant_with(module("held"), move |artifacts: &mut Artifacts| {
-            before.pass();
-            good(artifacts)
-        });
-        let house = House::open(builder, change).await;
+        let house = House::open(held(&home, &door), change).await;
         let run = house.engine.back_up(holdfast::engine::Backup::full()).await.unwrap();
         let at_work = door.clone();
         tokio::task::spawn_blocking(move || at_work.wait_for(1)).await.unwrap();
@@ -431,12 +425,7 @@ async fn clients_that_ask_for_much_and_go_away_leave_little_to_hold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_does_not_stop_the_run_it_asked_for() {
     let (home, door) = (Home::new(), Door::default());
-    let before = door.clone();
-    let builder = builder(&home).participant_with(module("held"), move |artifacts: &mut Artifacts| {
-        before.pass();
-        good(artifacts)
-    });
-    let house = House::open(builder, |_| {}).await;
+    let house = House::open(held(&home, &door), |_| {}).await;
     let mut client = house.lines().await;
     let start = json!({
         "command": "StartFullBackup", "extID": "1", "__token": house.token, "data": { "idempotency_key": "night" },

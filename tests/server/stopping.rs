@@ -5,7 +5,6 @@ use std::time::Duration;
 use holdfast::config::ServerConfig;
 use holdfast::model::access::Role;
 use holdfast::model::ids::Position;
-use holdfast::participant::Artifacts;
 use holdfast::server::Server;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -14,16 +13,11 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::support::Home;
 use crate::support::clients::{Answer, House, Lines, WebSocket, post, within};
-use crate::support::engine::{Door, builder, good, module};
+use crate::support::engine::{Door, held};
 
 /// A house whose one participant stands before a door, and a run that does.
 async fn with_a_run(home: &Home, door: &Door) -> (House, String) {
-    let before = door.clone();
-    let builder = builder(home).participant_with(module("held"), move |artifacts: &mut Artifacts| {
-        before.pass();
-        good(artifacts)
-    });
-    let house = House::open(builder, |_| {}).await;
+    let house = House::open(held(home, &door), |_| {}).await;
     let run = house.engine.back_up(holdfast::engine::Backup::full()).await.unwrap();
     let run_id = run.run_id.to_string();
     (house, run_id)
@@ -91,12 +85,7 @@ async fn while_it_drains_one_may_come_in_to_look_and_to_cancel() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_run_is_told_which_it_is() {
     let (home, door) = (Home::new(), Door::default());
-    let before = door.clone();
-    let builder = builder(&home).participant_with(module("held"), move |artifacts: &mut Artifacts| {
-        before.pass();
-        good(artifacts)
-    });
-    let house = House::open(builder, |_| {}).await;
+    let house = House::open(held(&home, &door), |_| {}).await;
     let key = json!({ "idempotency_key": "night" });
     let mut client = house.lines().await;
     client.request(ask("StartFullBackup", &house.token, key.clone())).await;

@@ -31,13 +31,28 @@ async fn an_address_has_few_connections_by_all_doors_together() {
         assert_eq!((refused.status, &refused.json()["error"]), (503, &json!("TOO_MANY_CONNECTIONS")));
         assert_eq!(refused.header("connection"), Some("close"));
     }
+    // A connection of lines cannot show a token before it is open: it has a moment for that.
     let mut refused = house.lines().await;
+    refused.ping().await;
     assert_eq!(refused.message().await["error"], "TOO_MANY_CONNECTIONS");
+    assert_eq!(refused.line().await, None);
     assert_eq!(http(house.http(), PAGE).await.status, 503);
     // Whether it is well is told to anybody, who is then sent away.
     let well = http(house.http(), HEALTH).await;
     assert_eq!((well.status, well.header("connection")), (200, Some("close")));
-    // Whoever shows a token is let in.
+    // Whoever shows a token is let in, however many there are who show none.
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        crowd.push(house.lines().await);
+    }
+    let mut shows = house.lines().await;
+    let auth = json!({ "command": "Auth", "extID": "1", "data": { "token": house.token } });
+    assert_eq!(shows.ask(auth).await["status"], 200);
+    for mut silent in crowd {
+        assert_eq!(silent.message().await["error"], "TOO_MANY_CONNECTIONS");
+        assert_eq!(silent.line().await, None);
+    }
+    assert_eq!(shows.ask(json!({ "command": "GetBackupRuns", "extID": "2" })).await["status"], 200);
     let header = format!("Authorization: Bearer {}\r\n", house.token);
     let mut known = WebSocket::open(house.http(), &header).await.unwrap();
     assert_eq!(known.ask(json!({ "command": "GetBackupRuns", "extID": "1" })).await["status"], 200);

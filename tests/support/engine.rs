@@ -38,6 +38,15 @@ pub(crate) fn builder(home: &Home) -> Builder {
     Holdfast::builder(home.path()).config(config(4, 2))
 }
 
+/// An engine with one module, which does not go on before `door` is open.
+pub(crate) fn held(home: &Home, door: &Door) -> Builder {
+    let door = door.clone();
+    builder(home).participant_with(module("held"), move |artifacts: &mut Artifacts| {
+        door.pass();
+        good(artifacts)
+    })
+}
+
 pub(crate) fn config(max_parallel: usize, workers: usize) -> Config {
     let mut config = Config::default();
     config.runs.max_parallel = max_parallel;
