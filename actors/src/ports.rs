@@ -4,12 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use holdfast_log::EventLog;
 use holdfast_model::failure::{Failure, Warnings};
 use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
 use holdfast_model::participant::{ChildV1, Work};
-use holdfast_model::run::{ArtifactStoredV1, Found, Run, RunParticipant, Target};
+use holdfast_model::run::{ArtifactStoredV1, Found, Held, NotFrozen, Run, RunParticipant, Target};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -86,6 +87,35 @@ pub struct Job {
     pub stuck: Box<dyn Fn(Failure) + Send + Sync>,
 }
 
+/// Participants that are to stand still together.
+pub struct BarrierJob {
+    /// For which run.
+    pub run_id: RunId,
+    /// Who, in the order they are frozen in.
+    pub participants: Vec<RunParticipant>,
+    /// How long from the first freeze to the last thaw at most.
+    pub budget: Duration,
+    /// Whether it should stop.
+    pub stop: Stop,
+    /// What time it is when all of them stand still.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why participants did not stand still together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BarrierFailure {
+    /// What went wrong.
+    pub failure: Failure,
+    /// Whose failure it was, where it was one's.
+    pub by: Option<NotFrozen>,
+}
+
+impl From<Failure> for BarrierFailure {
+    fn from(failure: Failure) -> Self {
+        Self { failure, by: None }
+    }
+}
+
 /// Records a process of a participant's durably.
 pub type Admit = Arc<dyn Fn(ChildV1) -> Result<(), Failure> + Send + Sync>;
 
@@ -122,6 +152,11 @@ pub trait Participants: Send + Sync {
     /// Lets one write. The answer comes when its code has returned, also when it panicked or was stopped, and then
     /// nothing of it is left in the run directory.
     fn drive(&self, job: Job) -> PortFuture<Result<Written, WorkFailure>>;
+    /// Lets participants stand still together, and holds what each of them has then until [`Participants::drive`] writes it. The answer comes
+    /// when none of them does any more.
+    fn barrier(&self, job: BarrierJob) -> PortFuture<Result<Held, BarrierFailure>>;
+    /// Lets go of what is held for a run and not written.
+    fn release(&self, run_id: RunId);
     /// Stops what still writes for a run, and answers once it has returned, or is given up.
     fn stop(&self, run_id: RunId) -> PortFuture<()>;
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::event_sourced::{Command, CommandError, EventSourced, ReplayError, replay};
 use crate::participant::{LiveCounts, ParticipantActor, ParticipantRole};
-use crate::ports::World;
+use crate::ports::{Stop, World};
 use crate::queue::{Enqueue, Queue};
 use crate::record::Records;
 use crate::run::{FindParticipant, RunActor, RunEnded, RunRole, TakenOver};
@@ -132,6 +132,7 @@ fn start_run(
         world: world.clone(),
         find: find.clone(),
         ended: me.clone().recipient(),
+        barrier_stop: Stop::default(),
         watch: watch.clone(),
     };
     EventSourced::start(role, world.clone())

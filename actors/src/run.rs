@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use crate::event_sourced::{Command, CommandError, EventSourced, Role};
 use crate::participant::{Assign, ParticipantActor, StopWork};
-use crate::ports::{DirectoryFailure, PortFuture, World};
+use crate::ports::{BarrierFailure, BarrierJob, DirectoryFailure, PortFuture, Stop, World};
 use crate::told;
 
 /// The actor of one run.
@@ -33,6 +33,8 @@ pub struct RunRole {
     pub(crate) find: FindParticipant,
     /// Who is told of the end.
     pub(crate) ended: Recipient<RunEnded>,
+    /// Ends a barrier that is under way.
+    pub(crate) barrier_stop: Stop,
     /// The state for whoever watches.
     pub(crate) watch: Arc<watch::Sender<Arc<Run>>>,
 }
@@ -126,6 +128,8 @@ impl Role for RunRole {
                 Ok(()) => RunCommand::DirectoryReady,
                 Err(failure) => RunCommand::DirectoryFailed(failure),
             }),
+            RunEffect::Barrier => self.barrier(run, me),
+            RunEffect::AbortBarrier => self.barrier_stop.request(),
             RunEffect::StartParticipant(name) => self.start_participant(&name, run, me),
             RunEffect::RetryLater { participant, of, after_ms } => self.retry_later(participant, of, after_ms, me),
             RunEffect::CancelParticipants => {
@@ -135,13 +139,19 @@ impl Role for RunRole {
                     }
                 }
             }
-            RunEffect::Seal => self.spawn(me, backups.seal(Arc::new(run.clone())), |result| match result {
-                Ok(sums_sha256) => RunCommand::Sealed { sums_sha256 },
-                Err(failure) => lost_or_damaged(failure),
-            }),
+            RunEffect::Seal => {
+                self.world.participants.release(self.run_id);
+                self.spawn(me, backups.seal(Arc::new(run.clone())), |result| match result {
+                    Ok(sums_sha256) => RunCommand::Sealed { sums_sha256 },
+                    Err(failure) => lost_or_damaged(failure),
+                });
+            }
             RunEffect::Publish(target) => self.publish(target, run, me),
             RunEffect::Delete => self.delete(run, me),
-            RunEffect::Ended => self.ended.do_send(RunEnded { run_id: self.run_id }),
+            RunEffect::Ended => {
+                self.world.participants.release(self.run_id);
+                self.ended.do_send(RunEnded { run_id: self.run_id });
+            }
         }
     }
 
@@ -156,6 +166,22 @@ impl Role for RunRole {
 }
 
 impl RunRole {
+    fn barrier(&mut self, run: &Run, me: &Addr<RunActor>) {
+        self.barrier_stop = Stop::default();
+        let budget_ms = run.request().map_or(0, |request| request.freeze_budget_ms);
+        let job = BarrierJob {
+            run_id: self.run_id,
+            participants: run.freeze_order().into_iter().cloned().collect(),
+            budget: Duration::from_millis(budget_ms),
+            stop: self.barrier_stop.clone(),
+            clock: self.world.clock.clone(),
+        };
+        self.spawn(me, self.world.participants.barrier(job), |result| match result {
+            Ok(held) => RunCommand::BarrierHeld(held),
+            Err(BarrierFailure { failure, by }) => RunCommand::BarrierFailed { failure, by },
+        });
+    }
+
     fn publish(&self, target: Target, run: &Run, me: &Addr<RunActor>) {
         let published = self.world.backups.publish(Arc::new(run.clone()), target);
         self.spawn(me, published, |result| match result {

@@ -14,7 +14,7 @@ impl From<EngineError> for ApiError {
             "BACKUP_RUN_DELETED" => ErrorCode::BackupRunNotFound,
             "RESTORE_RUN_EXISTS" => ErrorCode::RestoreAlreadyRunning,
             "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
-            "NO_PARTICIPANTS" => ErrorCode::InvalidData,
+            "NO_PARTICIPANTS" | "BARRIER_NOT_SUPPORTED" => ErrorCode::InvalidData,
             "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
             "ENGINE_STOPPED" | "LOG_CLOSED" => ErrorCode::Draining,
             "PROJECTION_BEHIND" => ErrorCode::Busy,

@@ -180,6 +180,8 @@ fn deadlines(section: &mut Section<'_, '_>, kind: Kind) -> Deadlines {
     };
     Deadlines {
         preflight: section.read_or("preflight_timeout", usual.preflight, values::deadline),
+        prepare: usual.prepare,
+        freeze: usual.freeze,
         write: section.read_or("timeout", write, values::deadline),
         stall: section.read_or("stall_timeout", stall, values::deadline),
         grace: usual.grace,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use holdfast_model::run::Consistency;
+
 use super::section::Section;
 use super::values;
 use crate::pipeline::Compression;
@@ -58,6 +60,12 @@ pub struct RunsConfig {
     pub retry_delay: Duration,
     /// A backup that is asked for while one is under way waits for it; else it is refused.
     pub queueing: bool,
+    /// Of which moment artifacts are, where whoever asks does not say so.
+    pub consistency: Consistency,
+    /// How long participants stand still together at most.
+    pub freeze_budget: Duration,
+    /// How long an attempt of a run may take; `None` for as long as it likes.
+    pub timeout: Option<Duration>,
 }
 
 impl Default for RunsConfig {
@@ -70,6 +78,9 @@ impl Default for RunsConfig {
             max_tries: 3,
             retry_delay: Duration::from_secs(5),
             queueing: false,
+            consistency: Consistency::Concurrent,
+            freeze_budget: Duration::from_secs(10),
+            timeout: None,
         }
     }
 }
@@ -84,8 +95,19 @@ impl RunsConfig {
         }
     }
 
-    pub(crate) const KEYS: [&str; 7] =
-        ["max_parallel", "max_attempts", "resume_within", "on_crash", "max_tries", "retry_delay", "queueing"];
+    pub(crate) const KEYS: [&str; 9] = [
+        "max_parallel",
+        "max_attempts",
+        "resume_within",
+        "on_crash",
+        "max_tries",
+        "retry_delay",
+        "queueing",
+        "consistency",
+        "freeze_budget",
+    ];
+    /// The longest that participants may be made to stand still.
+    pub const MAX_FREEZE_BUDGET: Duration = Duration::from_secs(60);
 
     pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
         section.allow("[runs]", &Self::KEYS, |_| None);
@@ -104,6 +126,17 @@ impl RunsConfig {
             max_tries: max_tries(section, default.max_tries),
             retry_delay: retry_delay(section, default.retry_delay),
             queueing: section.read_or("queueing", default.queueing, values::flag),
+            consistency: section.read_or("consistency", default.consistency, |value| {
+                match values::text(value, "\"concurrent\" or \"barrier\"")? {
+                    "concurrent" => Ok(Consistency::Concurrent),
+                    "barrier" => Ok(Consistency::Barrier),
+                    other => Err(format!("{other:?} is not known: \"concurrent\" or \"barrier\"")),
+                }
+            }),
+            freeze_budget: section.read_or("freeze_budget", default.freeze_budget, |value| {
+                values::duration_within(value, Duration::from_millis(1)..=Self::MAX_FREEZE_BUDGET)
+            }),
+            timeout: default.timeout,
         }
     }
 }

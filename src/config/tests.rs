@@ -26,6 +26,8 @@ max_attempts = 5
 resume_within = "90m"
 on_crash = "fail"
 queueing = true
+consistency = "barrier"
+freeze_budget = "5s"
 max_tries = 2
 retry_delay = "1s"
 [space]
@@ -79,6 +81,9 @@ fn all_settings_are_read() {
         max_tries: 2,
         retry_delay: Duration::from_secs(1),
         queueing: true,
+        consistency: holdfast_model::run::Consistency::Barrier,
+        freeze_budget: Duration::from_secs(5),
+        timeout: None,
     };
     assert_eq!((config.runs, config.space.min_free), (runs, 10 << 30));
 

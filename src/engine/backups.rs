@@ -10,7 +10,7 @@ use holdfast_log::fault;
 use holdfast_log::owner::Owner;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId, Sha256};
-use holdfast_model::run::{ArtifactStoredV1, Found, ParticipantStatus, Run, Stage, Target};
+use holdfast_model::run::{ArtifactStoredV1, Found, ParticipantStatus, Run, RunParticipant, Stage, Target};
 use uuid::Uuid;
 
 use super::manifest;
@@ -147,7 +147,9 @@ impl Directories {
         }
         let mut broken = Vec::new();
         let mut kept = Vec::new();
-        for participant in run.participants().iter().filter(|one| one.status == ParticipantStatus::Completed) {
+        // Of a barrier nothing is kept: the moment it was of is gone.
+        let completed = |one: &&RunParticipant| one.status == ParticipantStatus::Completed && !run.wants_barrier();
+        for participant in run.participants().iter().filter(completed) {
             match participant.artifacts.iter().try_for_each(|artifact| self.check(run_id, artifact)) {
                 Ok(()) => kept.extend(participant.artifacts.iter().map(|artifact| artifact.stored.file.clone())),
                 Err(failure) => broken.push((participant.name.clone(), failure.to_string())),

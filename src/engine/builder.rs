@@ -12,7 +12,7 @@ use super::{EngineError, Holdfast, Start};
 use crate::blocking;
 use crate::command::Launcher;
 use crate::config::Config;
-use crate::participant::{Descriptor, Participant};
+use crate::participant::{Alone, Descriptor, Participant, Phased};
 
 /// How long another owner of the home is waited for where nothing is said.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
@@ -106,6 +106,16 @@ impl Builder {
     /// Registers a participant with all that can be said of it.
     pub fn participant_with(self, descriptor: Descriptor, code: impl Participant) -> Self {
         self.with(Ok(Registered { descriptor, code: Arc::new(code) }))
+    }
+
+    /// Registers a critical participant with the default deadlines that can stand still.
+    pub fn phased(self, name: &str, code: impl Phased) -> Self {
+        self.participant(name, Alone(code))
+    }
+
+    /// Registers a participant that can stand still, with all that can be said of it.
+    pub fn phased_with(self, descriptor: Descriptor, code: impl Phased) -> Self {
+        self.participant_with(descriptor, Alone(code))
     }
 
     fn with(mut self, participant: Result<Registered, EngineError>) -> Self {

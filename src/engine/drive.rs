@@ -10,22 +10,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use holdfast_actors::ports::{Job, Participants, PortFuture, WorkFailure, Written};
+use holdfast_actors::ports::{BarrierFailure, BarrierJob, Job, Participants, PortFuture, WorkFailure, Written};
 use holdfast_log::home::Home;
 use holdfast_log::space;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId};
 use holdfast_model::participant::{ChildV1, NOT_ENDED};
-use holdfast_model::run::{ArtifactStoredV1, RunParticipant, StoredFileV1};
+use holdfast_model::run::{ArtifactStoredV1, Held, RunParticipant, StoredFileV1};
 use tokio::sync::{oneshot, watch};
 
 use super::backups::{Directories, failure as storage_failure};
-use super::overseer::{Living, Step, Watch, cancelled, in_time, stopped};
+use super::barrier::{self, Captures};
+use super::overseer::{Living, Watch, cancelled, stopped};
 use super::registry::{Registered, Registry};
 use crate::command;
 use crate::participant::{
-    Artifacts, Deadlines, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError,
-    Preflight, Pulse, Surroundings, lock,
+    Artifacts, Capture, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError, Preflight,
+    Pulse, Step, Steps, Surroundings, lock,
 };
 use crate::pipeline::{Pipeline, StoredArtifact};
 
@@ -38,6 +39,7 @@ pub(super) struct Drivers {
     min_free: u64,
     registry: Registry,
     living: Arc<Mutex<Population>>,
+    captures: Captures,
 }
 
 /// The code that is at work, by home: an engine that was stopped may have left some behind, and the next one in this process begins
@@ -56,6 +58,14 @@ impl Participants for Drivers {
     fn drive(&self, job: Job) -> PortFuture<Result<Written, WorkFailure>> {
         let drivers = self.clone();
         Box::pin(async move { drivers.drive_now(job).await })
+    }
+
+    fn barrier(&self, job: BarrierJob) -> PortFuture<Result<Held, BarrierFailure>> {
+        Box::pin(barrier::hold(self.clone(), job))
+    }
+
+    fn release(&self, run_id: RunId) {
+        self.captures.release(run_id);
     }
 
     fn stop(&self, run_id: RunId) -> PortFuture<()> {
@@ -82,7 +92,7 @@ impl Drivers {
         let key = std::fs::canonicalize(&root).unwrap_or_else(|_| root.clone());
         let living = HOMES.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         living.lock().unwrap_or_else(PoisonError::into_inner).closed = false;
-        Self { home: root, directories, pipeline, min_free, registry, living }
+        Self { home: root, directories, pipeline, min_free, registry, living, captures: Captures::default() }
     }
 
     /// Whether a run is being worked on.
@@ -129,6 +139,8 @@ impl Drivers {
         let opened = opened.map_err(|panic| Failure::new(FailureKind::Fatal, "STORAGE_PANICKED", panic.to_string()))?;
         let directory = opened.map_err(|error| storage_failure(&error))?;
         let pulse = Arc::new(Pulse::new());
+        let deadlines = registered.descriptor.deadlines;
+        let (reporting, steps) = Steps::new(deadlines);
         let surroundings = Surroundings {
             participant: job.participant.name.clone(),
             work: job.work.clone(),
@@ -140,13 +152,13 @@ impl Drivers {
             stop: job.stop.clone(),
             pulse: pulse.clone(),
             admit: job.admit.clone(),
+            deadlines,
+            steps: reporting,
         };
         let artifacts = Artifacts::new(surroundings.clone());
         let given = artifacts.given();
-        let (step, steps) = watch::channel(Step::Preflight(Instant::now()));
         let (returned, is_returned) = watch::channel(false);
         let (answer, answered) = oneshot::channel();
-        let deadlines = registered.descriptor.deadlines;
         let living = Living {
             run_id: job.work.run_id,
             stop: job.stop.clone(),
@@ -157,16 +169,21 @@ impl Drivers {
         };
         let code = registered.code.clone();
         let name = job.participant.name.clone();
-        {
-            let mut population = self.population();
-            if population.closed || job.stop.requested() {
-                return Err(cancelled().into());
-            }
-            population.by_name.insert(name.clone(), living.clone());
+        let mut capture = self.captures.take(job.work.run_id, &name);
+        if job.participant.frozen.is_some() && capture.is_none() {
+            let text = "what it had at the moment of the barrier is gone: run again";
+            return Err(Failure::new(FailureKind::Fatal, "BARRIER_LOST", text).into());
         }
+        self.lives(&name, &living)?;
+        let captures = self.captures.clone();
         let thread = std::thread::Builder::new().name(thread_name(&name)).spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| run(&*code, &surroundings, artifacts, deadlines, &step)));
+            let result =
+                catch_unwind(AssertUnwindSafe(|| run(&*code, capture.as_deref_mut(), &surroundings, artifacts)));
             let result = result.unwrap_or_else(|panic| Err(panicked(&surroundings.participant, &*panic)));
+            // There may be another try.
+            if let (Err(_), Some(capture)) = (&result, capture) {
+                captures.keep(surroundings.work.run_id, &surroundings.participant, capture);
+            }
             let _ = answer.send(result);
         });
         let result = match thread {
@@ -185,14 +202,34 @@ impl Drivers {
         if result.is_err() {
             self.discard(&job, &given).await;
         }
-        self.population().by_name.remove(&name);
+        self.died(&name);
         returned.send_replace(true);
         result
     }
 
+    /// Its code is at work from now on.
+    pub(super) fn lives(&self, name: &ParticipantName, living: &Living) -> Result<(), Failure> {
+        let mut population = self.population();
+        if population.closed || living.stop.requested() {
+            return Err(cancelled());
+        }
+        population.by_name.insert(name.clone(), living.clone());
+        Ok(())
+    }
+
+    /// Its code has returned.
+    pub(super) fn died(&self, name: &ParticipantName) {
+        self.population().by_name.remove(name);
+    }
+
+    /// What was captured and is not written yet.
+    pub(super) fn captures(&self) -> &Captures {
+        &self.captures
+    }
+
     /// The code of a participant: from the run's own record where it was made up for the run, else as it is configured or registered,
     /// if that is still what it was.
-    async fn find(&self, participant: &RunParticipant) -> Result<Registered, Failure> {
+    pub(super) async fn find(&self, participant: &RunParticipant) -> Result<Registered, Failure> {
         let fatal = |code: &str, text: String| Failure::new(FailureKind::Fatal, code, text);
         let (name, kind) = (&participant.name, &participant.kind);
         if !participant.definition.is_empty() {
@@ -230,7 +267,7 @@ impl Drivers {
     }
 
     /// Code of the same participant that its actor has lost sight of ends first: never two tries at a time.
-    async fn wait_for_earlier(&self, name: &ParticipantName) -> Result<(), Failure> {
+    pub(super) async fn wait_for_earlier(&self, name: &ParticipantName) -> Result<(), Failure> {
         let earlier = self.population().by_name.get(name).cloned();
         let Some(earlier) = earlier else { return Ok(()) };
         earlier.stop();
@@ -266,24 +303,26 @@ impl Drivers {
 /// One try, on its own thread. A deadline that passed while nobody looked is found here.
 fn run(
     code: &dyn Participant,
+    capture: Option<&mut (dyn Capture + 'static)>,
     surroundings: &Surroundings,
     mut artifacts: Artifacts,
-    deadlines: Deadlines,
-    step: &watch::Sender<Step>,
 ) -> Result<(), ParticipantError> {
     let span =
         tracing::info_span!("participant", run_id = %surroundings.work.run_id, participant = %surroundings.participant);
     let _entered = span.enter();
-    let began = Instant::now();
-    code.preflight(&Preflight::new(surroundings.stop.clone(), surroundings.admit.clone()))?;
-    in_time(deadlines, Step::Preflight(began))?;
+    if capture.is_none() {
+        code.preflight(&Preflight::new(surroundings.stop.clone(), surroundings.admit.clone()))?;
+        surroundings.steps.in_time()?;
+    }
     space::preflight(surroundings.directory.path(), surroundings.min_free, None)
         .map_err(|error| ParticipantError::new(FailureKind::Resource, error.code(), error.to_string()))?;
     surroundings.pulse.beat();
-    let began = Instant::now();
-    step.send_replace(Step::Write(began));
-    code.write(&mut artifacts)?;
-    in_time(deadlines, Step::Write(began))?;
+    surroundings.steps.begin(Step::Write(Instant::now()))?;
+    match capture {
+        Some(capture) => capture.write(&mut artifacts)?,
+        None => code.write(&mut artifacts)?,
+    }
+    surroundings.steps.in_time()?;
     let given = artifacts.given();
     let open = lock(&given).unfinished.first().cloned();
     match open {
@@ -313,14 +352,14 @@ async fn end_left_over(children: &[ChildV1]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn panicked(name: &ParticipantName, panic: &(dyn std::any::Any + Send)) -> ParticipantError {
+pub(super) fn panicked(name: &ParticipantName, panic: &(dyn std::any::Any + Send)) -> ParticipantError {
     let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = format!("the code of participant {name} panicked: {}", said.unwrap_or("it said nothing"));
     ParticipantError::retryable("PARTICIPANT_PANICKED", text)
 }
 
 /// Thread names have at most 15 bytes on Linux.
-fn thread_name(name: &ParticipantName) -> String {
+pub(super) fn thread_name(name: &ParticipantName) -> String {
     name.as_str().chars().take(15).collect()
 }
 

@@ -102,6 +102,9 @@ pub enum EngineError {
     /// Two participants have the same name.
     #[error("two participants are called {0}: names are told apart without case")]
     ParticipantTwice(ParticipantName),
+    /// A backup with a barrier was asked for, of participants that have no part in one.
+    #[error("these participants cannot stand still: {}; leave them out, or ask for a concurrent backup", .0.join(", "))]
+    CannotStandStill(Vec<String>),
     /// A run of participants that are not there was asked for.
     #[error("no participant is called {}: known are {}", unknown.join(", "), if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
     UnknownParticipant {
@@ -149,6 +152,7 @@ impl EngineError {
             EngineError::ParticipantName { .. } => "INVALID_DATA",
             EngineError::ParticipantTwice(_) => "PARTICIPANT_TWICE",
             EngineError::UnknownParticipant { .. } => "UNKNOWN_PARTICIPANT",
+            EngineError::CannotStandStill(_) => "BARRIER_NOT_SUPPORTED",
             EngineError::NoLauncher => "NO_LAUNCHER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",

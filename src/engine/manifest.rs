@@ -31,7 +31,10 @@ pub(super) fn of(run: &Run, server_id: Uuid) -> Result<Manifest, String> {
         error_summary: view.error_summary,
         requested_by: view.requested_by,
         requested_participants: run.participants().iter().filter(|_| scoped).map(|one| one.name.clone()).collect(),
-        consistency: Consistency { mode: view.consistency.mode, barrier_at: view.consistency.barrier_at },
+        consistency: Consistency {
+            mode: view.consistency.mode.as_str().to_owned(),
+            barrier_at: view.consistency.barrier_at,
+        },
         job: None,
         size_bytes: view.size_bytes,
         stored_bytes: view.stored_bytes,

@@ -4,6 +4,7 @@
 //! settles what a process before left half-done, and, where asked, resumes open runs before anything else gets its turn.
 
 mod backups;
+mod barrier;
 mod board;
 mod builder;
 mod clock;
@@ -51,7 +52,7 @@ use holdfast_log::{AppendLatency, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
-use holdfast_model::run::{NewRun, Retained, Run, RunCommand, RunRequestedV2, RunVerifiedV1};
+use holdfast_model::run::{Consistency, NewRun, Retained, Run, RunCommand, RunRequestedV3, RunVerifiedV1};
 use tokio::sync::watch;
 
 pub(crate) use self::board::{Shown, json};
@@ -286,12 +287,17 @@ impl Holdfast {
 
     async fn request(&self, backup: Backup) -> Result<RunHandle, EngineError> {
         let config = self.config();
-        let (run_type, participants) = plan::of(&backup.what, &self.shared.registry.all(), &config.runs)?;
+        let all = self.shared.registry.all();
+        let (run_type, participants) = plan::of(&backup.what, &all, &config.runs)?;
+        let consistency = backup.consistency.unwrap_or(config.runs.consistency);
+        if consistency == Consistency::Barrier {
+            plan::can_stand_still(&participants, &all)?;
+        }
         let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let run = NewRun {
-            request: RunRequestedV2 {
+            request: RunRequestedV3 {
                 run_id: RunId::new(self.shared.world.clock.now(), counter),
                 run_type,
                 trigger: backup.trigger,
@@ -302,6 +308,9 @@ impl Holdfast {
                 max_parallel: u32::try_from(config.runs.max_parallel).unwrap_or(u32::MAX),
                 job: backup.job,
                 idempotency_key: backup.idempotency_key,
+                consistency,
+                freeze_budget_ms: plan::millis(config.runs.freeze_budget),
+                timeout_ms: config.runs.timeout.map_or(0, plan::millis),
             },
             participants,
         };

@@ -4,7 +4,7 @@
 //! begun with that participant until it has returned. A deadline that passed is a failure, whatever the code says afterwards.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdfast_actors::ports::{Job, Stop, WorkFailure};
 use holdfast_model::failure::{Failure, FailureKind};
@@ -12,7 +12,7 @@ use holdfast_model::ids::RunId;
 use holdfast_model::participant::NOT_ENDED;
 use tokio::sync::{oneshot, watch};
 
-use crate::participant::{Deadlines, ParticipantError, Pulse};
+use crate::participant::{Deadlines, ParticipantError, Pulse, Step, overdue};
 use crate::pipeline::Credits;
 
 /// How often deadlines are looked at.
@@ -45,13 +45,6 @@ impl Living {
         };
         tokio::time::timeout(within, gone).await.is_ok()
     }
-}
-
-/// What a try does just now, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Preflight(Instant),
-    Write(Instant),
 }
 
 /// Comes back when it is asked for.
@@ -90,7 +83,7 @@ impl Watch<'_> {
                 break cancelled();
             }
             let step = *self.living.steps.borrow();
-            if let Err(failure) = in_time(self.deadlines, step).and_then(|()| self.alive(step)) {
+            if let Err(failure) = step.in_time(self.deadlines).and_then(|()| self.alive(step)) {
                 break failure;
             }
         };
@@ -120,29 +113,6 @@ impl Watch<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether a step's own deadline has not passed.
-pub(super) fn in_time(deadlines: Deadlines, step: Step) -> Result<(), Failure> {
-    match step {
-        Step::Preflight(since) => match deadlines.preflight {
-            Some(limit) if since.elapsed() > limit => {
-                Err(overdue("PREFLIGHT_TIMEOUT", format!("its preflight took longer than {limit:?}")))
-            }
-            _ => Ok(()),
-        },
-        Step::Write(since) => match deadlines.write {
-            Some(limit) if since.elapsed() > limit => Err(overdue(
-                "PARTICIPANT_TIMEOUT",
-                format!("it took longer than {limit:?}: see to it, or raise its timeout"),
-            )),
-            _ => Ok(()),
-        },
-    }
-}
-
-fn overdue(code: &str, text: String) -> Failure {
-    Failure::new(FailureKind::Timeout, code, text)
 }
 
 /// The failure of a try that was told to stop: the reason for that, but where something is left that does not end.

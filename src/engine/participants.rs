@@ -73,17 +73,18 @@ pub struct DeadlinesRow {
 pub(crate) struct Defined {
     descriptor: Descriptor,
     in_place: bool,
+    stands_still: bool,
 }
 
 /// The participants of a configuration, as they are listed.
 pub(crate) fn defined(config: &Config) -> Vec<Defined> {
-    config.participants.iter().map(|one| define(one.descriptor.clone(), config)).collect()
+    config.participants.iter().map(|one| define(one.descriptor.clone(), false, config)).collect()
 }
 
-fn define(descriptor: Descriptor, config: &Config) -> Defined {
+fn define(descriptor: Descriptor, stands_still: bool, config: &Config) -> Defined {
     let source = config.participants.iter().find(|one| one.descriptor.name == descriptor.name).map(|one| &one.source);
     let in_place = matches!(source, Some(Source::Command(definition)) if definition.restore.is_some());
-    Defined { in_place, descriptor }
+    Defined { in_place, stands_still, descriptor }
 }
 
 /// The rows of those that are defined, and then of those that are only remembered. `open` are the open runs; `owned` says whether a
@@ -120,7 +121,7 @@ impl ParticipantRow {
             kind: descriptor.map_or("-", |descriptor| &descriptor.kind).to_owned(),
             restore_supported: defined.is_some_and(|one| one.in_place),
             dry_run_supported: defined.is_some_and(|one| one.in_place),
-            barrier_supported: false,
+            barrier_supported: defined.is_some_and(|one| one.stands_still),
             depends_on: descriptor.map(|descriptor| descriptor.depends_on.clone()).unwrap_or_default(),
             deadlines: descriptor.map(DeadlinesRow::of),
             state: standing(state, owned).to_owned(),
@@ -180,7 +181,11 @@ impl Holdfast {
             runs.push(Run::clone(&*self.run(run_id).await?));
         }
         let config = self.config();
-        let defined = self.participants().into_iter().map(|one| define(one.descriptor, &config)).collect();
+        let defined = self
+            .participants()
+            .into_iter()
+            .map(|one| define(one.descriptor, one.code.phases().is_some(), &config))
+            .collect();
         self.read(|known| rows(defined, &known.history, &runs, true)).await
     }
 }

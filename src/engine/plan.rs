@@ -43,6 +43,18 @@ pub(super) fn of(
     }
 }
 
+/// Sees that all participants can stand still together.
+///
+/// # Errors
+/// [`EngineError::CannotStandStill`] names those that cannot.
+pub(super) fn can_stand_still(participants: &[NewParticipant], all: &[Registered]) -> Result<(), EngineError> {
+    let can = |one: &NewParticipant| {
+        all.iter().any(|registered| registered.descriptor.name == one.name && registered.code.phases().is_some())
+    };
+    let unable: Vec<_> = participants.iter().filter(|one| !can(one)).map(|one| one.name.to_string()).collect();
+    if unable.is_empty() { Ok(()) } else { Err(EngineError::CannotStandStill(unable)) }
+}
+
 fn ad_hoc(
     name: &ParticipantName,
     definition: &FilesDefinition,
@@ -106,6 +118,6 @@ fn by_digest(participant: &Registered) -> NewParticipant {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

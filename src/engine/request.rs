@@ -1,7 +1,7 @@
 //! What may be asked of the engine.
 
 use holdfast_model::ids::ParticipantName;
-use holdfast_model::run::Trigger;
+use holdfast_model::run::{Consistency, Trigger};
 
 use crate::participant::FilesDefinition;
 use crate::pipeline::Compression;
@@ -40,6 +40,7 @@ pub struct Backup {
     pub(super) strict: bool,
     pub(super) job: String,
     pub(super) idempotency_key: String,
+    pub(super) consistency: Option<Consistency>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,7 +71,15 @@ impl Backup {
 
     fn of(what: What) -> Self {
         let (job, idempotency_key) = (String::new(), String::new());
-        Self { what, trigger: Trigger::Manual, compression: None, strict: false, job, idempotency_key }
+        Self {
+            what,
+            trigger: Trigger::Manual,
+            compression: None,
+            strict: false,
+            job,
+            idempotency_key,
+            consistency: None,
+        }
     }
 
     /// What makes it start; manual where nothing is said.
@@ -98,6 +107,13 @@ impl Backup {
     #[must_use]
     pub fn job(mut self, job: impl Into<String>) -> Self {
         self.job = job.into();
+        self
+    }
+
+    /// Of which moment its artifacts are; as configured where nothing is said.
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = Some(consistency);
         self
     }
 

@@ -10,8 +10,10 @@ use holdfast_model::ids::{ArtifactName, ParticipantName};
 use holdfast_model::participant::{ChildV1, Work};
 use holdfast_model::run::MAX_ARTIFACTS;
 
+use super::descriptor::Deadlines;
 use super::error::ParticipantError;
 use super::pulse::Pulse;
+use super::step::Steps;
 use crate::pipeline::{ArtifactWriter, Compression, Pipeline, StoredArtifact, WriteOptions};
 use crate::storage::{RunDir, StorageError};
 
@@ -31,6 +33,8 @@ pub(crate) struct Surroundings {
     pub(crate) stop: Stop,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) admit: Admit,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) steps: Steps,
 }
 
 /// What a participant gave.

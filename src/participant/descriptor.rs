@@ -12,6 +12,10 @@ use sha2::Digest;
 pub struct Deadlines {
     /// For [`preflight`](super::Participant::preflight).
     pub preflight: Option<Duration>,
+    /// For [`prepare`](super::Phased::prepare).
+    pub prepare: Option<Duration>,
+    /// From its freeze to its thaw, where it has a moment of its own. In a barrier the run's budget counts.
+    pub freeze: Duration,
     /// For [`write`](super::Participant::write).
     pub write: Option<Duration>,
     /// Without a byte or another sign of life, while it is not held up by its sink.
@@ -23,12 +27,21 @@ pub struct Deadlines {
 impl Deadlines {
     /// The grace where nothing is said.
     pub const GRACE: Duration = Duration::from_secs(10);
+    /// How long it may stand still where nothing is said.
+    pub const FREEZE: Duration = Duration::from_secs(10);
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        Self { preflight: seconds(60), write: seconds(30 * 60), stall: seconds(60), grace: Self::GRACE }
+        Self {
+            preflight: seconds(60),
+            prepare: seconds(60),
+            freeze: Self::FREEZE,
+            write: seconds(30 * 60),
+            stall: seconds(60),
+            grace: Self::GRACE,
+        }
     }
 }
 

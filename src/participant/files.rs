@@ -33,6 +33,8 @@ impl FilesDefinition {
     /// A tree may take days; a disk that answers nothing for five minutes does not answer.
     pub const DEADLINES: Deadlines = Deadlines {
         preflight: Some(Duration::from_secs(60)),
+        prepare: None,
+        freeze: Deadlines::FREEZE,
         write: None,
         stall: Some(Duration::from_secs(300)),
         grace: Deadlines::GRACE,

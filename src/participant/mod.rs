@@ -8,8 +8,10 @@ mod artifacts;
 mod descriptor;
 mod error;
 mod files;
+mod phased;
 mod preflight;
 mod pulse;
+mod step;
 
 pub use self::artifacts::{ArtifactSink, Artifacts};
 pub(crate) use self::artifacts::{Given, Surroundings, lock};
@@ -18,8 +20,11 @@ pub use self::descriptor::{Deadlines, Descriptor};
 pub use self::error::ParticipantError;
 pub use self::files::FilesDefinition;
 pub(crate) use self::files::FilesParticipant;
+pub(crate) use self::phased::{Alone, Standstill};
+pub use self::phased::{Capture, Frozen, Phase, Phased, Thaw};
 pub use self::preflight::Preflight;
 pub(crate) use self::pulse::Pulse;
+pub(crate) use self::step::{Step, Steps, overdue};
 
 /// Something that owns data.
 ///
@@ -78,6 +83,11 @@ pub trait Participant: Send + Sync + 'static {
     /// Why it could not write, and what to do.
     fn preflight(&self, _check: &Preflight) -> Result<(), ParticipantError> {
         Ok(())
+    }
+
+    /// Its phases, where it can stand still; [`Builder::phased`](crate::engine::Builder::phased) registers what has some.
+    fn phases(&self) -> Option<&dyn Phased> {
+        None
     }
 
     /// Writes its artifacts, each whole: at least one, or it fails with `SOURCE_EMPTY`. What it returns counts only where no deadline has

@@ -289,12 +289,15 @@ impl WebSocket {
 
     /// Reads to the close frame, or the end without one.
     pub(crate) async fn closed(&mut self) -> Frame {
-        loop {
-            match self.next().await {
-                Frame::Text(_) | Frame::Ping | Frame::Pong(_) => {}
-                end => return end,
+        let end = async {
+            loop {
+                match self.next().await {
+                    Frame::Text(_) | Frame::Ping | Frame::Pong(_) => {}
+                    end => return end,
+                }
             }
-        }
+        };
+        within("the end of a WebSocket", end).await
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn module(name: &str) -> Descriptor {
 
 /// Deadlines that are only there where a test says so.
 pub(crate) fn patient() -> Deadlines {
-    Deadlines { preflight: None, write: None, stall: None, grace: Deadlines::GRACE }
+    Deadlines { preflight: None, prepare: None, write: None, stall: None, ..Deadlines::default() }
 }
 
 /// Writes one artifact.

@@ -16,7 +16,7 @@ use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{Position, RunId, Sha256, StreamId, Timestamp, Version};
 use holdfast_model::record::Record;
 use holdfast_model::run::{
-    ArtifactStoredV1, Found, NewParticipant, NewRun, ParticipantStatus, Run, RunCommand, RunRequestedV2, RunType,
+    ArtifactStoredV1, Found, NewParticipant, NewRun, ParticipantStatus, Run, RunCommand, RunRequestedV3, RunType,
     StoredFileV1, Target, Trigger,
 };
 use tokio::sync::watch;
@@ -139,7 +139,7 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
         retry_delay_ms: 2,
     };
     let run = NewRun {
-        request: RunRequestedV2 {
+        request: RunRequestedV3 {
             run_id: run_id(counter),
             run_type: RunType::Full,
             trigger: Trigger::Manual,
@@ -150,6 +150,9 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
             max_parallel: 1,
             job: String::new(),
             idempotency_key: String::new(),
+            consistency: holdfast_model::run::Consistency::Concurrent,
+            freeze_budget_ms: 10_000,
+            timeout_ms: 0,
         },
         participants: participants.iter().map(participant).collect(),
     };
@@ -257,7 +260,7 @@ impl Participants for Ports {
             match fault {
                 Fault::Participant(failing, failure) if failing == name.as_str() => return Err(failure.into()),
                 Fault::Stuck(stuck) if stuck == name.as_str() => {
-                    (job.stuck)(Failure::new(FailureKind::Timeout, "PARTICIPANT_TIMEOUT", "too long"));
+                    (job.stuck)(Failure::new(FailureKind::Timeout, "PARTICIPANT_0OUT", "too long"));
                     std::future::pending::<()>().await;
                 }
                 Fault::WaitForStop(waiting) if waiting == name.as_str() => {

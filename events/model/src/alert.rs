@@ -177,7 +177,11 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
         | RunEvent::ParticipantTryFailed(_)
         | RunEvent::ParticipantDue(_)
         | RunEvent::Locked(_)
-        | RunEvent::Unlocked(_) => None,
+        | RunEvent::Unlocked(_)
+        | RunEvent::BarrierRequested(_)
+        | RunEvent::ParticipantFrozen(_)
+        | RunEvent::BarrierCompleted(_)
+        | RunEvent::BarrierAborted(_) => None,
     }
 }
 

@@ -145,7 +145,7 @@ macro_rules! events {
 events! {
     /// A fact of a run.
     RunEvent {
-        1 "RunRequested" Requested: 1 r::RunRequestedV1, 2 r::RunRequestedV2;
+        1 "RunRequested" Requested: 1 r::RunRequestedV1, 2 r::RunRequestedV2, 3 r::RunRequestedV3;
         2 "ParticipantPlanned" ParticipantPlanned: 1 r::ParticipantPlannedV1, 2 r::ParticipantPlannedV2;
         3 "DefinitionPart" DefinitionPart: 1 r::DefinitionPartV1;
         4 "RunStarted" Started: 1 r::RunStartedV1;
@@ -172,6 +172,10 @@ events! {
         25 "ParticipantDue" ParticipantDue: 1 r::ParticipantDueV1;
         26 "RunLocked" Locked: 1 r::RunLockedV1;
         27 "RunUnlocked" Unlocked: 1 r::RunUnlockedV1;
+        28 "BarrierRequested" BarrierRequested: 1 r::BarrierRequestedV1;
+        29 "ParticipantFrozen" ParticipantFrozen: 1 r::ParticipantFrozenV1;
+        30 "BarrierCompleted" BarrierCompleted: 1 r::BarrierCompletedV1;
+        31 "BarrierAborted" BarrierAborted: 1 r::BarrierAbortedV1;
     }
     /// A fact of a participant's supervision.
     ParticipantEvent {

@@ -250,6 +250,7 @@ impl Progress {
             Stage::Unknown => Phase::Idle,
             Stage::Queued => Phase::Queued,
             Stage::Preparing => Phase::Prepare,
+            Stage::Barrier => Phase::Barrier,
             Stage::Working => Phase::Backup,
             Stage::Sealing => Phase::Validate,
             Stage::Publishing => Phase::Finalize,

@@ -105,6 +105,7 @@ fn participant_of(event: &RunEvent) -> Option<&crate::ids::ParticipantName> {
         RunEvent::ParticipantDue(event) => &event.participant,
         RunEvent::ParticipantCancelled(event) => &event.participant,
         RunEvent::ParticipantSkipped(event) => &event.participant,
+        RunEvent::ParticipantFrozen(event) => &event.participant,
         _ => return None,
     })
 }

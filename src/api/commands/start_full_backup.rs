@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::{ParticipantName, RunId};
-use holdfast_model::run::{Outcome, Run, RunParticipant, RunType, RunView, Trigger};
+use holdfast_model::run::{Consistency, Outcome, Run, RunParticipant, RunType, RunView, Trigger};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -25,8 +25,8 @@ pub struct StartFullBackup {
     pub participants: Vec<ParticipantName>,
     /// What makes it start, for the record.
     pub trigger: Trigger,
-    /// Whether the artifacts are to be of one moment.
-    pub consistency: Consistency,
+    /// Whether the artifacts are to be of one moment; as configured where it is not said.
+    pub consistency: Option<Consistency>,
     /// Whether to answer after the run's end only.
     pub wait: bool,
     /// A request with the same key, from the same caller and within 24 hours, is the same request: it attaches to the run.
@@ -65,23 +65,12 @@ pub struct StartFullBackup {
     pub allow_empty: Option<bool>,
 }
 
-/// Whether the artifacts of a run are of one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Consistency {
-    /// Each participant at its own time.
-    #[default]
-    Concurrent,
-    /// All at one instant. Needs participants that can be held.
-    Barrier,
-}
-
 impl Default for StartFullBackup {
     fn default() -> Self {
         Self {
             participants: Vec::new(),
             trigger: Trigger::Manual,
-            consistency: Consistency::default(),
+            consistency: None,
             wait: true,
             idempotency_key: String::new(),
             job: String::new(),
@@ -149,10 +138,6 @@ impl Command for StartFullBackup {
                 field,
                 "must be left out: it is taken on the Unix socket under the home only, where `holdfast backup PATH…` asks for it",
             ));
-        }
-        if self.consistency == Consistency::Barrier {
-            let unable = self.unable(call).join(", ");
-            return Err(ApiError::field("consistency", format_args!("these participants cannot be held: {unable}")));
         }
         let handle = self.begin(call).await?;
         call.accepted(&[("run_id", handle.run_id.to_string())]).await?;
@@ -225,6 +210,7 @@ impl StartFullBackup {
         same && request.trigger == self.trigger
             && request.job == self.job
             && request.strict == self.strict
+            && self.consistency.is_none_or(|consistency| consistency == request.consistency)
             && self.compression.is_none_or(|compression| compression.to_string() == request.compression)
     }
 
@@ -269,18 +255,14 @@ impl StartFullBackup {
         };
         let backup = backup.trigger(self.trigger).strict(self.strict);
         let backup = backup.job(&self.job).idempotency_key(&self.idempotency_key);
+        let backup = match self.consistency {
+            Some(consistency) => backup.consistency(consistency),
+            None => backup,
+        };
         match self.compression {
             Some(compression) => backup.compression(compression),
             None => backup,
         }
-    }
-
-    /// Participants of the request that cannot be held at one instant. None can yet.
-    fn unable(&self, call: &Call) -> Vec<String> {
-        if !self.participants.is_empty() {
-            return self.participants.iter().map(ToString::to_string).collect();
-        }
-        call.engine.participants().iter().map(|one| one.descriptor.name.to_string()).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::participant::{WorkCompletedV1, WorkStartedV1};
 use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV2};
 use crate::run::{
     ParticipantPlannedV2, RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1, RunPublishedV1,
-    RunRequestedV2, RunUnlockedV1, RunVerifiedV1, Trigger,
+    RunRequestedV3, RunUnlockedV1, RunVerifiedV1, Trigger,
 };
 use crate::system::HomeCreatedV1;
 
@@ -59,7 +59,7 @@ impl Log {
     }
 
     fn asked(&mut self, counter: u32, run_type: RunType) -> &mut Self {
-        let request = RunRequestedV2 {
+        let request = RunRequestedV3 {
             run_id: id(counter),
             run_type,
             trigger: Trigger::Manual,
@@ -70,6 +70,9 @@ impl Log {
             max_parallel: 1,
             job: String::new(),
             idempotency_key: self.key.clone(),
+            consistency: crate::run::Consistency::Concurrent,
+            freeze_budget_ms: 10_000,
+            timeout_ms: 0,
         };
         self.run(counter, RunEvent::Requested(request))
     }

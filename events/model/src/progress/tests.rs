@@ -6,7 +6,7 @@ use crate::ids::{RunId, Sha256};
 use crate::run::{
     ArtifactStoredV1, Outcome, ParticipantCompletedV1, ParticipantFailedV2, ParticipantPlannedV2,
     ParticipantProgressedV1, ParticipantResetV1, ParticipantStartedV1, RunClassifiedV1, RunPublishRequestedV1,
-    RunPublishedV1, RunRequestedV2, RunResumedV1, RunStartedV1, StoredFileV1, Target,
+    RunPublishedV1, RunRequestedV3, RunResumedV1, RunStartedV1, StoredFileV1, Target,
 };
 
 const SECOND: i64 = 1_000_000;
@@ -24,7 +24,7 @@ pub(super) struct Film {
 impl Film {
     pub(super) fn new() -> Self {
         let mut film = Self { run: Run::default(), now: Timestamp(0) };
-        film.show(&RunEvent::Requested(RunRequestedV2 {
+        film.show(&RunEvent::Requested(RunRequestedV3 {
             run_id: RunId::new(Timestamp(0), 1),
             run_type: RunType::Scoped,
             trigger: Trigger::Cron,
@@ -35,6 +35,9 @@ impl Film {
             max_parallel: 2,
             job: String::new(),
             idempotency_key: String::new(),
+            consistency: crate::run::Consistency::Concurrent,
+            freeze_budget_ms: 10_000,
+            timeout_ms: 0,
         }));
         for participant in ["a", "b"] {
             film.show(&RunEvent::ParticipantPlanned(ParticipantPlannedV2 {

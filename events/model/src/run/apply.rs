@@ -1,8 +1,8 @@
 //! Folding a run's facts into its state.
 
 use super::{
-    ArtifactStoredV1, Check, LastVerified, Outcome, ParticipantStatus, Retained, Run, RunEffect, RunParticipant, Stage,
-    Target, Try,
+    ArtifactStoredV1, Barrier, Check, LastVerified, Outcome, ParticipantStatus, Retained, Run, RunEffect,
+    RunParticipant, Stage, Target, Try,
 };
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::RunEvent;
@@ -57,6 +57,7 @@ impl Aggregate for Run {
                 progress: None,
                 furthest: 0,
                 files: 0,
+                frozen: None,
             }),
             RunEvent::DefinitionPart(part) => {
                 self.with(&part.participant, |participant| participant.definition.push_str(&part.text));
@@ -70,6 +71,7 @@ impl Aggregate for Run {
             RunEvent::Interrupted(_) => self.check = Check { began: Some(now), took_us: None },
             RunEvent::Resumed(resumed) => {
                 self.stage = Stage::Preparing;
+                self.barrier = None;
                 self.was_good = false;
                 self.attempt = resumed.attempt;
             }
@@ -84,10 +86,26 @@ impl Aggregate for Run {
                 participant.progress = None;
                 participant.furthest = 0;
                 participant.files = 0;
+                participant.frozen = None;
                 participant.artifacts.clear();
                 participant.warnings = Warnings::default();
                 participant.notes = Warnings::default();
             }),
+            RunEvent::BarrierRequested(_) => {
+                self.stage = Stage::Barrier;
+                self.barrier = None;
+            }
+            RunEvent::ParticipantFrozen(frozen) => {
+                self.with(&frozen.participant, |participant| participant.frozen = Some(frozen.clone()));
+            }
+            RunEvent::BarrierCompleted(completed) => {
+                self.stage = Stage::Working;
+                self.barrier = Some(Barrier { at: completed.at, longest_us: completed.longest_us });
+            }
+            RunEvent::BarrierAborted(_) => {
+                self.stage = Stage::Working;
+                self.barrier = None;
+            }
             RunEvent::ParticipantStarted(started) => {
                 self.stage = Stage::Working;
                 self.with(&started.participant, |participant| {
@@ -192,6 +210,8 @@ impl Aggregate for Run {
         for event in events {
             match event {
                 RunEvent::Started(_) | RunEvent::Resumed(_) => effects.push(RunEffect::PrepareDirectory),
+                RunEvent::BarrierRequested(_) => effects.push(RunEffect::Barrier),
+                RunEvent::CancelRequested(_) if self.stage == Stage::Barrier => effects.push(RunEffect::AbortBarrier),
                 RunEvent::ParticipantStarted(started) => {
                     effects.push(RunEffect::StartParticipant(started.participant.clone()));
                 }
@@ -241,7 +261,7 @@ impl Run {
         match (self.stage, self.target, self.retained) {
             (Stage::Ended, Some(Target::Completed), Retained::Kept) => format!("backups/completed/{id}"),
             (Stage::Ended, Some(Target::Failed), Retained::Kept) => format!("backups/failed/{id}"),
-            (Stage::Preparing | Stage::Working | Stage::Sealing | Stage::Publishing, ..) => {
+            (Stage::Preparing | Stage::Barrier | Stage::Working | Stage::Sealing | Stage::Publishing, ..) => {
                 format!("backups/.running/{id}")
             }
             _ => String::new(),

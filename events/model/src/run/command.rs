@@ -1,6 +1,8 @@
 //! What may be wished of a run, and why a wish is refused.
 
-use super::{ArtifactStoredV1, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV2, RunVerifiedV1};
+use super::{
+    ArtifactStoredV1, Held, NotFrozen, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV3, RunVerifiedV1,
+};
 use crate::failure::Failure;
 use crate::ids::{ParticipantName, Sha256, Timestamp};
 
@@ -38,7 +40,7 @@ pub struct Try {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
     /// All but the participants.
-    pub request: RunRequestedV2,
+    pub request: RunRequestedV3,
     /// The participants, in the order they work in.
     pub participants: Vec<NewParticipant>,
 }
@@ -63,6 +65,15 @@ pub enum RunCommand {
     Start,
     /// Its directory is there.
     DirectoryReady,
+    /// The participants stood still together.
+    BarrierHeld(Held),
+    /// They did not.
+    BarrierFailed {
+        /// Why.
+        failure: Failure,
+        /// Whose failure it was, where it was one's.
+        by: Option<NotFrozen>,
+    },
     /// Its directory could not be made.
     DirectoryFailed(Failure),
     /// A participant came further.

@@ -25,7 +25,9 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
         (_, Stage::Unknown) => Err(Refusal::NotFound),
 
         (RunCommand::Start, Stage::Queued) => Ok(vec![RunEvent::Started(RunStartedV1 { attempt: 1 })]),
-        (RunCommand::DirectoryReady, Stage::Preparing) => Ok(run.go_on(Vec::new())),
+        (RunCommand::DirectoryReady, Stage::Preparing) => Ok(run.directory_ready()),
+        (RunCommand::BarrierHeld(held), Stage::Barrier) => Ok(run.barrier_held(held)),
+        (RunCommand::BarrierFailed { failure, by }, Stage::Barrier) => Ok(run.barrier_failed(failure, by)),
         (RunCommand::DirectoryFailed(failure), Stage::Preparing) => Ok(run.end_without_directory(failure)),
 
         (RunCommand::Progress { of, progress }, Stage::Working) => {
@@ -45,7 +47,7 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
             events.push(ended(Outcome::Cancelled, format!("cancelled while it waited in the queue: {reason}")));
             Ok(events)
         }
-        (RunCommand::Cancel { reason }, Stage::Preparing | Stage::Working) => Ok(run.cancel(&reason)),
+        (RunCommand::Cancel { reason }, Stage::Preparing | Stage::Barrier | Stage::Working) => Ok(run.cancel(&reason)),
         (RunCommand::Cancel { .. }, _) => Err(Refusal::NotActive),
 
         (RunCommand::Sealed { sums_sha256 }, Stage::Sealing) => {
@@ -190,7 +192,7 @@ fn split(mut text: &str) -> Vec<&str> {
 
 impl Run {
     /// What follows once `events` are applied: the next participants, or the classification.
-    fn go_on(&self, events: Vec<RunEvent>) -> Vec<RunEvent> {
+    pub(super) fn go_on(&self, events: Vec<RunEvent>) -> Vec<RunEvent> {
         let mut after = self.clone();
         after.apply_all(&events);
         let mut events = events;

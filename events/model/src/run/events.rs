@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Warnings};
-use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256};
+use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256, Timestamp};
 
 /// Which participants a run takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -158,6 +158,121 @@ impl From<RunRequestedV1> for RunRequestedV2 {
             idempotency_key: String::new(),
         }
     }
+}
+
+/// [`RunRequestedV2`], with the moment its artifacts are to be of, and its deadline. Its participants follow as
+/// [`ParticipantPlannedV2`] in the same commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRequestedV3 {
+    /// The run.
+    pub run_id: RunId,
+    /// All participants or some.
+    pub run_type: RunType,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// How artifacts are compressed, as `lz4` or `zstd:3`.
+    pub compression: String,
+    /// Whether a warning fails its participant.
+    pub strict: bool,
+    /// How many processes may work on it, one after the other.
+    pub max_attempts: u32,
+    /// How many seconds after an interruption it is still resumed.
+    pub resume_within_s: u64,
+    /// How many participants work at the same time.
+    pub max_parallel: u32,
+    /// The job it belongs to; empty for none. At most [`super::MAX_JOB`] bytes.
+    pub job: String,
+    /// What whoever asked calls this wish, so that asking again does not make another run; empty for nothing. At most
+    /// [`super::MAX_KEY`] bytes.
+    pub idempotency_key: String,
+    /// Of which moment its artifacts are.
+    pub consistency: Consistency,
+    /// How long participants stand still at most, from the first that is frozen to the last that is thawed, in milliseconds.
+    pub freeze_budget_ms: u64,
+    /// How long an attempt may take, in milliseconds; 0 for as long as it likes.
+    pub timeout_ms: u64,
+}
+
+impl From<RunRequestedV2> for RunRequestedV3 {
+    fn from(v2: RunRequestedV2) -> Self {
+        Self {
+            run_id: v2.run_id,
+            run_type: v2.run_type,
+            trigger: v2.trigger,
+            compression: v2.compression,
+            strict: v2.strict,
+            max_attempts: v2.max_attempts,
+            resume_within_s: v2.resume_within_s,
+            max_parallel: v2.max_parallel,
+            job: v2.job,
+            idempotency_key: v2.idempotency_key,
+            consistency: Consistency::Concurrent,
+            freeze_budget_ms: 0,
+            timeout_ms: 0,
+        }
+    }
+}
+
+/// Of which moment the artifacts of a run are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// Each participant's of one of its own.
+    #[default]
+    Concurrent,
+    /// All of one: the participants stand still together.
+    Barrier,
+}
+
+impl Consistency {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Consistency::Concurrent => "concurrent",
+            Consistency::Barrier => "barrier",
+        }
+    }
+}
+
+/// The participants are about to stand still together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarrierRequestedV1 {
+    /// How long they do at most, in milliseconds.
+    pub budget_ms: u64,
+}
+
+/// A participant stood still, and what it had at that moment is held. In the commit of its [`BarrierCompletedV1`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantFrozenV1 {
+    /// Which.
+    pub participant: ParticipantName,
+    /// How long it prepared, in microseconds.
+    pub prepare_us: u64,
+    /// How long it took to stand still.
+    pub freeze_us: u64,
+    /// How long it took to hold what it had.
+    pub capture_us: u64,
+    /// How long it took to go on.
+    pub thaw_us: u64,
+    /// How long it stood still in all.
+    pub held_us: u64,
+}
+
+/// All participants that are not left out stood still together, and go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarrierCompletedV1 {
+    /// The moment at which all of them stood still.
+    pub at: Timestamp,
+    /// How long it was from the first that was told to stand still to the last that went on, in microseconds.
+    pub longest_us: u64,
+}
+
+/// The participants did not stand still together; none of them does any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarrierAbortedV1 {
+    /// Why.
+    pub failure: Failure,
 }
 
 /// A participant takes part.

@@ -1,7 +1,7 @@
 //! One execution of a backup.
 //!
 //! ```text
-//! queued ─ Started ─► preparing ─► working ─ Classified ─► sealing ─ PublishRequested ─► publishing ─ Published ─► ended
+//! queued ─ Started ─► preparing ─► [barrier ─►] working ─ Classified ─► sealing ─ PublishRequested ─► publishing ─ Published ─► ended
 //!    │                    │           │                       │ (an artifact is not as recorded: classified again)
 //!    └──────────── Ended ─┴───────────┴───────────────────────┴ where there is no directory to publish
 //! ```
@@ -11,6 +11,7 @@
 //! again.
 
 mod apply;
+mod barrier;
 mod command;
 mod decide;
 mod events;
@@ -20,6 +21,7 @@ mod tests;
 mod view;
 
 pub(crate) use apply::share;
+pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
 pub use events::*;
 pub use view::{ArtifactView, ConsistencyView, ParticipantView, RunStatus, RunView};
@@ -62,6 +64,8 @@ pub enum Stage {
     Queued,
     /// Its directory is being made.
     Preparing,
+    /// Participants stand still together.
+    Barrier,
     /// Participants write.
     Working,
     /// Artifacts are read again, manifest and sums are written.
@@ -157,6 +161,8 @@ pub struct RunParticipant {
     pub furthest: u32,
     /// Files in it.
     pub files: u64,
+    /// How long it stood still, where it did in this attempt.
+    pub frozen: Option<ParticipantFrozenV1>,
 }
 
 /// The last verification of an ended run.
@@ -173,7 +179,7 @@ pub struct LastVerified {
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Run {
-    request: Option<RunRequestedV2>,
+    request: Option<RunRequestedV3>,
     requested_by: String,
     requested_at: Timestamp,
     stage: Stage,
@@ -182,6 +188,7 @@ pub struct Run {
     updated_at: Timestamp,
     attempt: u32,
     participants: Vec<RunParticipant>,
+    barrier: Option<Barrier>,
     cancel: Option<String>,
     outcome: Option<Outcome>,
     error_summary: String,
@@ -211,7 +218,7 @@ impl Run {
 
     /// What was asked for.
     #[must_use]
-    pub fn request(&self) -> Option<&RunRequestedV2> {
+    pub fn request(&self) -> Option<&RunRequestedV3> {
         self.request.as_ref()
     }
 
@@ -379,6 +386,10 @@ impl Run {
 pub enum RunEffect {
     /// Make its directory, or see that it is there.
     PrepareDirectory,
+    /// Let the participants stand still together, and come back with what was held.
+    Barrier,
+    /// Let those that stand still go on.
+    AbortBarrier,
     /// Let a participant write.
     StartParticipant(ParticipantName),
     /// Come back with [`RunCommand::Retry`] once the pause is over.

@@ -34,7 +34,7 @@ impl Run {
             // Damage found after the rename leads from publishing back to sealing: then it is already in its place.
             Stage::Sealing => vec![interrupted("it was being sealed")],
             Stage::Publishing => vec![interrupted("it was being published")],
-            Stage::Preparing | Stage::Working => self.recover_work(found, broken, now, stopped),
+            Stage::Preparing | Stage::Barrier | Stage::Working => self.recover_work(found, broken, now, stopped),
         }
     }
 
@@ -64,6 +64,9 @@ impl Run {
             false => format!("the process that worked on attempt {} is gone", self.attempt),
         };
         let mut events = vec![RunEvent::Interrupted(RunInterruptedV1 { reason })];
+        if self.stage == Stage::Barrier {
+            events.push(self.barrier_lost());
+        }
         let max_attempts = self.request.as_ref().map_or(0, |request| request.max_attempts);
         let hopeless = if self.cancel.is_some() {
             Some(("CANCELLED", "interrupted after it was asked to stop".to_owned()))
@@ -87,6 +90,9 @@ impl Run {
             let reason = match participant.status {
                 ParticipantStatus::Pending if participant.tries == 0 => continue,
                 ParticipantStatus::Pending => "it was to be tried again".to_owned(),
+                ParticipantStatus::Completed if self.wants_barrier() => {
+                    "the moment it is of is gone: the barrier is made again, for all".to_owned()
+                }
                 ParticipantStatus::Completed if found == Found::Running => {
                     match broken.iter().find(|(name, _)| *name == participant.name) {
                         Some((_, reason)) => cut(reason, Failure::MAX_MESSAGE).to_owned(),

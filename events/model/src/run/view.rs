@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactStoredV1, Outcome, ParticipantStatus, Run, RunParticipant, RunType, Stage, Trigger};
+use super::{ArtifactStoredV1, Consistency, Outcome, ParticipantStatus, Run, RunParticipant, RunType, Stage, Trigger};
 use crate::failure::Warnings;
 use crate::ids::{ArtifactName, Sha256};
 
@@ -137,10 +137,12 @@ pub struct RunView {
 /// Whether the artifacts of a run are of one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConsistencyView {
-    /// `concurrent`: each participant at its own time.
-    pub mode: String,
-    /// The common instant; 0 where there is none.
+    /// What was asked for. `concurrent`: each participant's are of a moment of its own; `barrier`: all are of one, which is `barrier_at`.
+    pub mode: Consistency,
+    /// The common moment; 0 where there is none, and then the artifacts are not of one.
     pub barrier_at: i64,
+    /// How long participants stood still, from the first that was told to until the last that went on, in microseconds.
+    pub held_us: u64,
 }
 
 /// A participant of a run.
@@ -255,7 +257,11 @@ impl Run {
             requested_participants: if scoped { names.collect() } else { Vec::new() },
             participants: self.participants.iter().map(|participant| self.participant_view(participant)).collect(),
             attempt: self.attempt,
-            consistency: ConsistencyView { mode: "concurrent".into(), barrier_at: 0 },
+            consistency: ConsistencyView {
+                mode: request.consistency,
+                barrier_at: self.barrier.map_or(0, |barrier| barrier.at.seconds()),
+                held_us: self.barrier.map_or(0, |barrier| barrier.longest_us),
+            },
             remote_status: "none".into(),
             endpoints: Vec::new(),
             locked: self.lock.is_some(),

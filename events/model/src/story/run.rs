@@ -4,8 +4,8 @@ use super::{Level, Told, listed, reason};
 use crate::event::RunEvent;
 use crate::figures::{counted, seconds, size};
 use crate::run::{
-    ArtifactStoredV1, Outcome, ParticipantPlannedV2, ParticipantProgressedV1, RunRequestedV2, RunStatus, RunType,
-    Target,
+    ArtifactStoredV1, Consistency, Outcome, ParticipantPlannedV2, ParticipantProgressedV1, RunRequestedV3, RunStatus,
+    RunType, Target,
 };
 
 pub(super) fn told(event: &RunEvent, by: &str) -> Told {
@@ -99,18 +99,50 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
         }
         RunEvent::Locked(locked) => (Level::Info, format!("{by} locked it against deletion{}", reason(&locked.reason))),
         RunEvent::Unlocked(_) => (Level::Info, format!("{by} unlocked it: it may be deleted")),
+        RunEvent::BarrierRequested(barrier) => {
+            let budget = micros(barrier.budget_ms.saturating_mul(1000));
+            (Level::Info, format!("all participants are to stand still together, for {budget} at most"))
+        }
+        RunEvent::ParticipantFrozen(frozen) => (
+            Level::Info,
+            format!(
+                "{} stood still for {}: frozen in {}, captured in {}, thawed in {}",
+                frozen.participant,
+                micros(frozen.held_us),
+                micros(frozen.freeze_us),
+                micros(frozen.capture_us),
+                micros(frozen.thaw_us)
+            ),
+        ),
+        RunEvent::BarrierCompleted(barrier) => {
+            let longest = micros(barrier.longest_us);
+            (Level::Info, format!("all that is backed up is of one moment; the standstill took {longest}"))
+        }
+        RunEvent::BarrierAborted(aborted) => {
+            (Level::Error, format!("the participants did not stand still together: {}", aborted.failure))
+        }
     }
 }
 
-fn requested(request: &RunRequestedV2, by: &str) -> String {
+/// A time in microseconds as people read it.
+fn micros(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        _ => seconds(micros as f64 / 1e6),
+    }
+}
+
+fn requested(request: &RunRequestedV3, by: &str) -> String {
     let what = match request.run_type {
         RunType::Full => "of everything",
         RunType::Scoped => "of some participants",
     };
     let job = if request.job.is_empty() { String::new() } else { format!(", job {}", request.job) };
     let strict = if request.strict { ", a warning fails its participant" } else { "" };
+    let moment = if request.consistency == Consistency::Barrier { ", all of one moment" } else { "" };
     format!(
-        "backup {what} asked for by {by} ({}{job}), compression {}{strict}",
+        "backup {what}{moment} asked for by {by} ({}{job}), compression {}{strict}",
         request.trigger.as_str(),
         request.compression
     )

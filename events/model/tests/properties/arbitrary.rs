@@ -82,13 +82,13 @@ pub(crate) fn target() -> impl Strategy<Value = r::Target> + Clone {
     select(vec![r::Target::Completed, r::Target::Failed])
 }
 
-pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV2> + Clone {
+pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV3> + Clone {
     use r::Trigger::{Cron, Manual, PreUpdate, Shutdown};
     let kinds = (select(vec![r::RunType::Full, r::RunType::Scoped]), select(vec![Manual, Cron, PreUpdate, Shutdown]));
     (run_id(), kinds, (short(), short(), short()), any::<(bool, u32, u64, u32)>()).prop_map(
         |(run_id, (run_type, trigger), texts, (strict, max_attempts, resume_within_s, max_parallel))| {
             let (compression, job, idempotency_key) = texts;
-            r::RunRequestedV2 {
+            r::RunRequestedV3 {
                 run_id,
                 run_type,
                 trigger,
@@ -99,6 +99,9 @@ pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV2> + Clone {
                 max_parallel,
                 job,
                 idempotency_key,
+                consistency: r::Consistency::Concurrent,
+                freeze_budget_ms: 10_000,
+                timeout_ms: 0,
             }
         },
     )
@@ -226,6 +229,16 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(RunEvent::ParticipantDue, participant(), |participant| r::ParticipantDueV1 { participant }),
         event!(RunEvent::Locked, text(), |reason| r::RunLockedV1 { reason }),
         event!(RunEvent::Unlocked, Just(()), |()| r::RunUnlockedV1 {}),
+        event!(RunEvent::BarrierRequested, any::<u64>(), |budget_ms| r::BarrierRequestedV1 { budget_ms }),
+        event!(RunEvent::ParticipantFrozen, (participant(), any::<[u64; 5]>()), |(participant, times)| {
+            let [prepare_us, freeze_us, capture_us, thaw_us, held_us] = times;
+            r::ParticipantFrozenV1 { participant, prepare_us, freeze_us, capture_us, thaw_us, held_us }
+        }),
+        event!(RunEvent::BarrierCompleted, any::<(i64, u64)>(), |(at, longest_us)| r::BarrierCompletedV1 {
+            at: Timestamp(at),
+            longest_us
+        }),
+        event!(RunEvent::BarrierAborted, failure(), |failure| r::BarrierAbortedV1 { failure }),
     ]
 }
 
@@ -420,7 +433,7 @@ pub(crate) fn largest() -> Vec<Event> {
             retry_delay_ms: u64::MAX,
         })
         .into(),
-        RunEvent::Requested(r::RunRequestedV2 {
+        RunEvent::Requested(r::RunRequestedV3 {
             run_id,
             run_type: r::RunType::Scoped,
             trigger: r::Trigger::Shutdown,
@@ -431,6 +444,9 @@ pub(crate) fn largest() -> Vec<Event> {
             max_parallel: u32::MAX,
             job: "j".repeat(r::MAX_JOB),
             idempotency_key: "k".repeat(r::MAX_KEY),
+            consistency: r::Consistency::Concurrent,
+            freeze_budget_ms: 10_000,
+            timeout_ms: 0,
         })
         .into(),
         RunEvent::Locked(r::RunLockedV1 { reason: failure.message.clone() }).into(),

@@ -9,7 +9,7 @@ use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
 use holdfast_model::progress::Progress;
 use holdfast_model::run::{
     ArtifactStoredV1, Found, NewParticipant, NewRun, Outcome, ParticipantCompletedV1, ParticipantStatus, Retained, Run,
-    RunCommand, RunRequestedV2, RunType, Stage, StoredFileV1, Trigger, Try,
+    RunCommand, RunRequestedV3, RunType, Stage, StoredFileV1, Trigger, Try,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ fn name() -> impl Strategy<Value = ParticipantName> + Clone {
 fn new_run() -> impl Strategy<Value = NewRun> {
     (1_usize..=3, any::<[bool; 3]>(), any::<bool>(), 0_u32..4, 0_u32..4).prop_map(
         |(participants, critical, strict, max_attempts, max_parallel)| NewRun {
-            request: RunRequestedV2 {
+            request: RunRequestedV3 {
                 run_id: RunId::new(Timestamp(0), 1),
                 run_type: RunType::Full,
                 trigger: Trigger::Manual,
@@ -39,6 +39,9 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                 max_parallel,
                 job: String::new(),
                 idempotency_key: String::new(),
+                consistency: holdfast_model::run::Consistency::Concurrent,
+                freeze_budget_ms: 10_000,
+                timeout_ms: 0,
             },
             participants: (0..participants)
                 .map(|n| NewParticipant {

@@ -59,7 +59,7 @@ pub(crate) fn samples() -> Vec<Event> {
 fn run_samples() -> Vec<RunEvent> {
     let participant = name();
     vec![
-        RunEvent::Requested(r::RunRequestedV2 {
+        RunEvent::Requested(r::RunRequestedV3 {
             run_id: run_id(),
             run_type: r::RunType::Scoped,
             trigger: r::Trigger::PreUpdate,
@@ -70,6 +70,9 @@ fn run_samples() -> Vec<RunEvent> {
             max_parallel: 2,
             job: String::new(),
             idempotency_key: String::new(),
+            consistency: r::Consistency::Concurrent,
+            freeze_budget_ms: 0,
+            timeout_ms: 0,
         }),
         RunEvent::ParticipantPlanned(r::ParticipantPlannedV2 {
             participant: participant.clone(),
@@ -129,7 +132,10 @@ fn run_samples() -> Vec<RunEvent> {
             retry_after_ms: 9_731,
         }),
         RunEvent::ParticipantDue(r::ParticipantDueV1 { participant: participant.clone() }),
-        RunEvent::ParticipantSkipped(r::ParticipantSkippedV1 { participant, reason: "the run ended before".into() }),
+        RunEvent::ParticipantSkipped(r::ParticipantSkippedV1 {
+            participant: participant.clone(),
+            reason: "the run ended before".into(),
+        }),
         RunEvent::CancelRequested(r::RunCancelRequestedV1 { reason: "asked by the user".into() }),
         RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Partial, error_summary: "site: bad".into() }),
         RunEvent::PublishRequested(r::RunPublishRequestedV1 { target: r::Target::Failed, sums_sha256: digest(160) }),
@@ -143,6 +149,19 @@ fn run_samples() -> Vec<RunEvent> {
         }),
         RunEvent::Locked(r::RunLockedV1 { reason: "before the move".into() }),
         RunEvent::Unlocked(r::RunUnlockedV1 {}),
+        RunEvent::BarrierRequested(r::BarrierRequestedV1 { budget_ms: 10_000 }),
+        RunEvent::ParticipantFrozen(r::ParticipantFrozenV1 {
+            participant,
+            prepare_us: 1_200_000,
+            freeze_us: 340,
+            capture_us: 2_300,
+            thaw_us: 90,
+            held_us: 7_730,
+        }),
+        RunEvent::BarrierCompleted(r::BarrierCompletedV1 { at: Timestamp(1_790_000_000_000_000), longest_us: 8_200 }),
+        RunEvent::BarrierAborted(r::BarrierAbortedV1 {
+            failure: Failure::new(FailureKind::Timeout, "FREEZE_BUDGET_EXCEEDED", "site took longer than 10 s"),
+        }),
         RunEvent::DeleteRequested(r::RunDeleteRequestedV1 {}),
         RunEvent::Deleted(r::RunDeletedV1 {}),
         RunEvent::DeleteFailed(r::RunDeleteFailedV1 {

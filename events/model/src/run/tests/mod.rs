@@ -40,7 +40,7 @@ fn new_run(plan: &Plan) -> NewRun {
         retry_delay_ms: 1000,
     };
     NewRun {
-        request: RunRequestedV2 {
+        request: RunRequestedV3 {
             run_id: RunId::new(Timestamp(0), 1),
             run_type: RunType::Full,
             trigger: Trigger::Manual,
@@ -51,6 +51,9 @@ fn new_run(plan: &Plan) -> NewRun {
             max_parallel: 1,
             job: String::new(),
             idempotency_key: String::new(),
+            consistency: crate::run::Consistency::Concurrent,
+            freeze_budget_ms: 10_000,
+            timeout_ms: 0,
         },
         participants: plan.iter().map(participant).collect(),
     }
