@@ -29,7 +29,7 @@ const TOLD: [&str; 13] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 40] = [
+const NOT_TOLD: [&str; 44] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "ChildStarted",
@@ -53,6 +53,10 @@ const NOT_TOLD: [&str; 40] = [
     "ParticipantSkipped",
     "ParticipantStarted",
     "ParticipantTryFailed",
+    "BarrierAborted",
+    "BarrierCompleted",
+    "BarrierRequested",
+    "ParticipantFrozen",
     "RefusalsSummed",
     "RestoreCompleted",
     "RestoreRequested",

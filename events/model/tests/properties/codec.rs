@@ -1,7 +1,7 @@
 //! Events to bytes and back.
 
 use holdfast_model::codec::{CodecError, Envelope, Origin, record};
-use holdfast_model::event::{Event, SystemEvent};
+use holdfast_model::event::{Event, RunEvent, SystemEvent};
 use holdfast_model::ids::{Position, StreamId, Timestamp, Version};
 use holdfast_model::record::{EventType, MAX_PAYLOAD, MAX_PRINCIPAL, Record};
 use holdfast_model::system::LogRepairedV1;
@@ -67,6 +67,10 @@ fn a_length_that_no_memory_holds_is_refused_before_any_is_taken() {
         for version in *versions {
             // Some events have no fields, and for them these are bytes that follow the end.
             let decoded = Event::decode(EventType(*number), *version, &hostile);
+            // For one that is a number and nothing else these are that number.
+            if matches!(&decoded, Ok(Event::RunEvent(RunEvent::BarrierRequested(_)))) {
+                continue;
+            }
             assert!(matches!(decoded, Err(CodecError::Malformed(_))), "{number}: {decoded:?}");
         }
     }
