@@ -116,13 +116,13 @@ impl Exchange {
 /// Takes orders as they come, a batch at a time.
 fn work(modules: &Modules, orders: &Receiver<Order>) -> anyhow::Result<()> {
     let mut balances = BTreeMap::new();
-    let mut opened = 0_u64;
+    let mut opened = None;
     while let Ok(first) = orders.recv() {
         let _pass = modules.gate.enter();
         // A restore may have taken place while the gate was closed.
-        if opened != modules.gate.times_closed() {
+        if opened != Some(modules.gate.times_closed()) {
             balances = modules.accounts.capture()?.balances()?;
-            opened = modules.gate.times_closed();
+            opened = Some(modules.gate.times_closed());
         }
         let batch: Vec<Order> = std::iter::once(first).chain(orders.try_iter().take(BATCH)).collect();
         make_trades(modules, &mut balances, &batch)?;
