@@ -110,7 +110,11 @@ impl Moment {
     /// Each account's balance.
     pub(crate) fn balances(&self) -> anyhow::Result<BTreeMap<u32, i64>> {
         let balances = self.0.open_table(BALANCES)?;
-        balances.iter()?.map(|entry| entry.map(|(account, cents)| (account.value(), cents.value()))).collect::<Result<_, _>>().map_err(Into::into)
+        balances
+            .iter()?
+            .map(|entry| entry.map(|(account, cents)| (account.value(), cents.value())))
+            .collect::<Result<_, _>>()
+            .map_err(Into::into)
     }
 
     /// How far the trades are in it, a line an account, and one that says how many there were.

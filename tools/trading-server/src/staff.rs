@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, ensure};
 use rusqlite::{Connection, OpenFlags, params};
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS staff (id INTEGER PRIMARY KEY, name TEXT NOT NULL, trades INTEGER NOT NULL)";
+const TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS staff (id INTEGER PRIMARY KEY, name TEXT NOT NULL, trades INTEGER NOT NULL)";
 
 /// The staff.
 pub(crate) struct Staff {

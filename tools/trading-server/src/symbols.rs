@@ -58,7 +58,8 @@ impl Symbols {
     /// Brings what is in memory to the disk.
     pub(crate) fn flush(&self) -> anyhow::Result<()> {
         let new = self.path.with_extension("new");
-        fs::write(&new, serde_json::to_vec_pretty(&*self.capture())?).with_context(|| format!("cannot write {}", new.display()))?;
+        fs::write(&new, serde_json::to_vec_pretty(&*self.capture())?)
+            .with_context(|| format!("cannot write {}", new.display()))?;
         crate::files::replace(&new, &self.path)
     }
 
