@@ -91,7 +91,8 @@ async fn an_exchange_takes_commands_and_a_run_it_died_over_is_of_a_new_moment() 
     let run = serving.back_up(true).await;
     assert_eq!((run.status, run.consistency.mode), (RunStatus::Completed, Consistency::Barrier), "{run:?}");
     assert!(run.consistency.barrier_at > 0 && run.consistency.held_us > 0);
-    let names: Vec<_> = run.participants.iter().flat_map(|one| &one.artifacts).map(|one| &one.logical_name[..]).collect();
+    let names: Vec<_> =
+        run.participants.iter().flat_map(|one| &one.artifacts).map(|one| &one.logical_name[..]).collect();
     assert_eq!(names, ["accounts.snapshot", "symbols.snapshot", "staff.snapshot", "trades.snapshot"]);
 
     let open = serving.back_up(false).await;
