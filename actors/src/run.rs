@@ -178,7 +178,7 @@ impl RunRole {
         };
         self.spawn(me, self.world.participants.barrier(job), |result| match result {
             Ok(held) => RunCommand::BarrierHeld(held),
-            Err(BarrierFailure { failure, by }) => RunCommand::BarrierFailed { failure, by },
+            Err(BarrierFailure { failure, by }) => RunCommand::BarrierFailed { failure, by: by.map(|by| *by) },
         });
     }
 

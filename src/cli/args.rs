@@ -10,7 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use holdfast_model::ids::{ParticipantName, Position, RunId};
-use holdfast_model::run::{RunStatus, Trigger};
+use holdfast_model::run::{Consistency, RunStatus, Trigger};
 
 pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs, TokenCommand,
@@ -177,6 +177,9 @@ pub(super) struct BackupArgs {
     /// Stay on the file systems the paths lie on
     #[arg(long, short = 'x')]
     pub(super) one_file_system: bool,
+    /// Whether all participants stand still together, so that their artifacts are of one moment [default: as configured]
+    #[arg(long, value_name = "HOW", value_parser = consistency())]
+    pub(super) consistency: Option<Consistency>,
     /// Let a warning fail the run
     #[arg(long)]
     pub(super) strict: bool,
@@ -192,6 +195,13 @@ pub(super) struct BackupArgs {
 fn trigger() -> impl TypedValueParser<Value = Trigger> {
     let words = PossibleValuesParser::new(Trigger::ALL.map(Trigger::as_str));
     words.try_map(|word| Trigger::ALL.into_iter().find(|trigger| trigger.as_str() == word).ok_or("no such trigger"))
+}
+
+/// Parses a consistency by its word; the help lists both.
+fn consistency() -> impl TypedValueParser<Value = Consistency> {
+    let all = [Consistency::Barrier, Consistency::Concurrent];
+    let words = PossibleValuesParser::new(all.map(Consistency::as_str));
+    words.try_map(move |word| all.into_iter().find(|one| one.as_str() == word).ok_or("no such consistency"))
 }
 
 /// Parses a status by its word; the help lists all of them.

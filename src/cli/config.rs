@@ -178,6 +178,8 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
             "max_tries": runs.max_tries,
             "retry_delay_seconds": runs.retry_delay.as_secs_f64(),
             "queueing": runs.queueing,
+            "consistency": runs.consistency,
+            "freeze_budget_seconds": runs.freeze_budget.as_secs_f64(),
         },
         "server": server_settings::as_json(&config.server),
         "space": { "min_free_bytes": config.space.min_free },

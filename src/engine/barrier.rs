@@ -22,12 +22,15 @@ use crate::participant::{
     Capture, Deadlines, Participant, ParticipantError, Phase, Preflight, Pulse, Standstill, Step, overdue,
 };
 
+/// By run and participant.
+type Kept = BTreeMap<(RunId, ParticipantName), Box<dyn Capture>>;
+
 /// What was captured and not written yet. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Captures(Arc<Mutex<BTreeMap<(RunId, ParticipantName), Box<dyn Capture>>>>);
+pub(super) struct Captures(Arc<Mutex<Kept>>);
 
 impl Captures {
-    fn held(&self) -> MutexGuard<'_, BTreeMap<(RunId, ParticipantName), Box<dyn Capture>>> {
+    fn held(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,7 +48,7 @@ impl Captures {
         let (released, kept) = std::mem::take(&mut *held).into_iter().partition(|((run, _), _)| *run == run_id);
         *held = kept;
         drop(held);
-        let _: BTreeMap<_, _> = released;
+        let _: Kept = released;
     }
 }
 
@@ -225,7 +228,7 @@ impl Hold {
         let (failure, output) = (error.failure().clone(), error.output().to_owned());
         let failed = NotFrozen { participant, failure: failure.clone(), output };
         if critical {
-            return Err(BarrierFailure { failure, by: Some(failed) });
+            return Err(BarrierFailure { failure, by: Some(Box::new(failed)) });
         }
         self.left_out.push(failed);
         Ok(())

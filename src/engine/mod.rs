@@ -71,6 +71,7 @@ pub use self::records::token_hash;
 pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
+use self::request::What;
 pub(crate) use self::restore_in_place::{Asked, InPlaceRecord, Work as InPlaceWork, in_place_failure, restore_failure};
 pub(crate) use self::restore_into_folder::NotBegun;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
@@ -289,7 +290,11 @@ impl Holdfast {
         let config = self.config();
         let all = self.shared.registry.all();
         let (run_type, participants) = plan::of(&backup.what, &all, &config.runs)?;
-        let consistency = backup.consistency.unwrap_or(config.runs.consistency);
+        let consistency = backup.consistency.unwrap_or(match backup.what {
+            // A tree of files cannot stand still; who asks for it anyway is told so.
+            What::Files(..) => Consistency::Concurrent,
+            What::All | What::Named(_) => config.runs.consistency,
+        });
         if consistency == Consistency::Barrier {
             plan::can_stand_still(&participants, &all)?;
         }

@@ -63,6 +63,10 @@ pub struct ParticipantRow {
 pub struct DeadlinesRow {
     /// To look whether it could write.
     pub preflight_seconds: Option<f64>,
+    /// To prepare itself, where it can stand still.
+    pub prepare_seconds: Option<f64>,
+    /// To stand still, where it does so by itself; in a barrier the run's budget counts.
+    pub freeze_seconds: f64,
     /// To write.
     pub write_seconds: Option<f64>,
     /// Without a byte.
@@ -145,6 +149,8 @@ impl DeadlinesRow {
         let deadlines = &descriptor.deadlines;
         Self {
             preflight_seconds: seconds(deadlines.preflight),
+            prepare_seconds: seconds(deadlines.prepare),
+            freeze_seconds: deadlines.freeze.as_secs_f64(),
             write_seconds: seconds(deadlines.write),
             stall_seconds: seconds(deadlines.stall),
         }

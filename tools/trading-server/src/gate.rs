@@ -116,10 +116,7 @@ mod tests {
         drop(pass);
         assert_eq!(hear.recv().unwrap(), "closed");
         let closed = closing.join().unwrap();
-        let entering = {
-            let gate = gate.clone();
-            std::thread::spawn(move || drop(gate.enter()))
-        };
+        let entering = { std::thread::spawn(move || drop(gate.enter())) };
         drop(closed);
         entering.join().unwrap();
     }
