@@ -13,12 +13,14 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 13] = [
+const TOLD: [&str; 15] = [
     "GuessesSummed",
     "LogRepaired",
     "ParticipantQuarantined",
     "QuarantineLifted",
     "RestoreFailed",
+    "RestoreRollbackFailed",
+    "RestoreRolledBack",
     "RunDeleteFailed",
     "RunEnded",
     "RunInterrupted",
@@ -29,9 +31,12 @@ const TOLD: [&str; 13] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 40] = [
+const NOT_TOLD: [&str; 60] = [
     "ArtifactStored",
     "AttemptAbandoned",
+    "BarrierAborted",
+    "BarrierCompleted",
+    "BarrierRequested",
     "ChildStarted",
     "CommandRecorded",
     "DefinitionPart",
@@ -47,6 +52,7 @@ const NOT_TOLD: [&str; 40] = [
     "ParticipantCompleted",
     "ParticipantDue",
     "ParticipantFailed",
+    "ParticipantFrozen",
     "ParticipantPlanned",
     "ParticipantProgressed",
     "ParticipantReset",
@@ -54,8 +60,24 @@ const NOT_TOLD: [&str; 40] = [
     "ParticipantStarted",
     "ParticipantTryFailed",
     "RefusalsSummed",
+    "RestoreCancelRequested",
+    "RestoreCommitDecided",
+    "RestoreCommitStarted",
     "RestoreCompleted",
+    "RestoreInterrupted",
+    "RestoreParticipantCommitted",
+    "RestoreParticipantPlanned",
+    "RestoreParticipantRolledBack",
+    "RestoreParticipantStaged",
+    "RestoreParticipantVerified",
+    "RestoreQuiesced",
     "RestoreRequested",
+    "RestoreRetryRequested",
+    "RestoreRollbackDecided",
+    "RestoreSourceVerified",
+    "SafetyArtifactStored",
+    "SafetySnapshotSkipped",
+    "SafetySnapshotTaken",
     "RunCancelRequested",
     "RunClassified",
     "RunDeleteRequested",
