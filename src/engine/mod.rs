@@ -26,6 +26,7 @@ mod request;
 mod restore_in_place;
 mod restore_into_folder;
 mod restores;
+mod restoring;
 mod running;
 mod secrets;
 mod serving;
@@ -75,6 +76,7 @@ use self::request::What;
 pub(crate) use self::restore_in_place::{Asked, InPlaceRecord, Work as InPlaceWork, in_place_failure, restore_failure};
 pub(crate) use self::restore_into_folder::NotBegun;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
+pub(crate) use self::restoring::{ModulePlan, NotPlanned};
 use self::running::{Parts, Running};
 pub use self::secrets::SecretsError;
 pub use self::serving::WeakHoldfast;
@@ -142,6 +144,7 @@ struct Shared {
     /// Held while a run with an idempotency key is asked for.
     keys: tokio::sync::Mutex<()>,
     restoring: restore_in_place::Restoring,
+    restorer: restoring::Restorer,
     verifying: verify::Verifying,
     running: Mutex<Option<Running>>,
 }
@@ -179,11 +182,13 @@ impl Holdfast {
         let checks = directories.checks().clone();
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
+        let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),
             backups: Arc::new(directories),
             participants: Arc::new(drivers.clone()),
+            restores: Arc::new(restorer.clone()),
             reserve: Arc::new(LogReserve(ballast)),
             data_plane: data_plane.clone(),
             actor_restarts: Arc::default(),
@@ -196,8 +201,9 @@ impl Holdfast {
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
         let origin = start.resume.then(|| start.origin.clone());
-        let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner, origin });
-        let settled = settle::settle(&root, &opened.home, &log, &opened.projections, &start).await;
+        let running =
+            Running::new(Parts { control_plane, drivers, restorer: restorer.clone(), log: opened.log, owner, origin });
+        let settled = settle::settle(&root, &opened.home, &log, &registry, &opened.projections, &start).await;
         let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -207,6 +213,7 @@ impl Holdfast {
         };
         let board = board::Board::new(&world, &live, &checks, opened.check_rate);
         settled.resumed.iter().for_each(|handle| board.resume(handle));
+        let left = settled.left.clone();
         let shared = Shared {
             home: opened.home,
             config: RwLock::new(Arc::new(start.config)),
@@ -223,7 +230,8 @@ impl Holdfast {
             followed: projections::Followed::start(log, opened.projections, &data_plane),
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),
-            restoring: restore_in_place::Restoring::default(),
+            restoring: restore_in_place::Restoring::with(left),
+            restorer,
             verifying: verify::Verifying::default(),
             running: Mutex::new(Some(running)),
         };
@@ -299,6 +307,10 @@ impl Holdfast {
             plan::can_stand_still(&participants, &all)?;
         }
         let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;
+        // What could not be rolled back is no state to back up.
+        if let Some((name, restore_id)) = self.shared.restorer.standing(participants.iter().map(|one| &one.name)) {
+            return Err(EngineError::Restoring { participants: name.to_string(), restore_id });
+        }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let run = NewRun {

@@ -9,10 +9,12 @@ use holdfast_log::DurableLog;
 use holdfast_log::home::Home;
 use holdfast_model::codec::Origin;
 use holdfast_model::endpoint::Endpoint;
-use holdfast_model::ids::ParticipantName;
+use holdfast_model::ids::{ParticipantName, RestoreId};
 use holdfast_model::participant::{ChildV1, ParticipantCommand};
 use holdfast_model::run::{Found, Retained, RunCommand};
 
+use super::registry::Registry;
+use super::restoring;
 use super::secrets::Secrets;
 use super::{EngineError, Projections, Start, SystemClock, restores};
 use crate::command;
@@ -51,6 +53,8 @@ pub(super) struct Settled {
     pub(super) told: Vec<String>,
     /// Participants of which something still runs that could not be ended.
     pub(super) unended: Vec<ParticipantName>,
+    /// Restores that are open, because not all of their modules are registered.
+    pub(super) left: Vec<(RestoreId, Vec<ParticipantName>)>,
 }
 
 /// Takes away the passwords that no endpoint names, and says which endpoints have lost theirs. A file that cannot be used keeps nobody
@@ -74,6 +78,7 @@ pub(super) async fn settle(
     root: &Addr<Root>,
     home: &Home,
     log: &DurableLog,
+    registry: &Registry,
     projections: &Projections,
     start: &Start,
 ) -> Result<Settled, EngineError> {
@@ -109,16 +114,19 @@ pub(super) async fn settle(
         }
     }
     left.iter().for_each(|what| tracing::error!("{what}"));
+    let modules = restoring::settle(root, log, registry, history, &start.origin).await?;
     let mut told = restores::settle(root, home, log, history, &start.origin).await;
     told.extend(left);
+    told.extend(modules.told);
+    let left = modules.left;
     told.extend(sweep_secrets(home, projections).await);
     if !start.resume {
-        return Ok(Settled { resumed: Vec::new(), told, unended });
+        return Ok(Settled { resumed: Vec::new(), told, unended, left });
     }
     let open = history.open().map(|entry| entry.run_id).collect();
     let resumed = root
         .send(ResumeRuns { runs: open, stopped: history.was_stopped() })
         .await
         .map_err(|_| EngineError::Stopped)??;
-    Ok(Settled { resumed, told, unended })
+    Ok(Settled { resumed, told, unended, left })
 }

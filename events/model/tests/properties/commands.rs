@@ -59,6 +59,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                         .collect(),
                     max_tries: 1 + n as u32,
                     retry_delay_ms: 1000,
+                    format_version: 0,
                 })
                 .collect(),
         },
