@@ -107,7 +107,7 @@ pub struct BarrierFailure {
     /// What went wrong.
     pub failure: Failure,
     /// Whose failure it was, where it was one's.
-    pub by: Option<NotFrozen>,
+    pub by: Option<Box<NotFrozen>>,
 }
 
 impl From<Failure> for BarrierFailure {

@@ -24,10 +24,13 @@ use crate::participant::{
 
 /// What was captured and not written yet. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Captures(Arc<Mutex<BTreeMap<(RunId, ParticipantName), Box<dyn Capture>>>>);
+pub(super) struct Captures(Arc<Mutex<Unwritten>>);
+
+/// By run and participant.
+type Unwritten = BTreeMap<(RunId, ParticipantName), Box<dyn Capture>>;
 
 impl Captures {
-    fn held(&self) -> MutexGuard<'_, BTreeMap<(RunId, ParticipantName), Box<dyn Capture>>> {
+    fn held(&self) -> MutexGuard<'_, Unwritten> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -225,7 +228,7 @@ impl Hold {
         let (failure, output) = (error.failure().clone(), error.output().to_owned());
         let failed = NotFrozen { participant, failure: failure.clone(), output };
         if critical {
-            return Err(BarrierFailure { failure, by: Some(failed) });
+            return Err(BarrierFailure { failure, by: Some(Box::new(failed)) });
         }
         self.left_out.push(failed);
         Ok(())

@@ -29,9 +29,12 @@ const TOLD: [&str; 13] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 40] = [
+const NOT_TOLD: [&str; 45] = [
     "ArtifactStored",
     "AttemptAbandoned",
+    "BarrierAborted",
+    "BarrierCompleted",
+    "BarrierRequested",
     "ChildStarted",
     "CommandRecorded",
     "DefinitionPart",
@@ -47,6 +50,7 @@ const NOT_TOLD: [&str; 40] = [
     "ParticipantCompleted",
     "ParticipantDue",
     "ParticipantFailed",
+    "ParticipantFrozen",
     "ParticipantPlanned",
     "ParticipantProgressed",
     "ParticipantReset",
@@ -64,6 +68,7 @@ const NOT_TOLD: [&str; 40] = [
     "RunPublishRequested",
     "RunRequested",
     "RunStarted",
+    "RunTimedOut",
     "RunUnlocked",
     "TokenCreated",
     "TokenRevoked",

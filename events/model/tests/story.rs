@@ -102,6 +102,26 @@ const LINES: &[(&str, Level, &str, &str)] = &[
     ("ParticipantDue", Level::Debug, "site", "the pause of site is over: it waits for its turn"),
     ("RunLocked", Level::Info, "", "token:ops locked it against deletion: before the move"),
     ("RunUnlocked", Level::Info, "", "token:ops unlocked it: it may be deleted"),
+    ("BarrierRequested", Level::Info, "", "all participants are to stand still together, for 10.0 s at most"),
+    (
+        "ParticipantFrozen",
+        Level::Info,
+        "site",
+        "site stood still for 7.7 ms: frozen in 340 µs, captured in 2.3 ms, thawed in 90 µs",
+    ),
+    ("BarrierCompleted", Level::Info, "", "all that is backed up is of one moment; the standstill took 8.2 ms"),
+    (
+        "BarrierAborted",
+        Level::Error,
+        "",
+        "the participants did not stand still together: site took longer than 10 s (FREEZE_BUDGET_EXCEEDED)",
+    ),
+    (
+        "RunTimedOut",
+        Level::Error,
+        "",
+        "attempt 2 took 1 h 30 min, which is the most it may: what is at work is stopped",
+    ),
     ("WorkStarted", Level::Debug, "site", "site is at work for run 20261121-220000-000042, attempt 2, try 3"),
     ("WorkCompleted", Level::Info, "site", "site is good in run 20261121-220000-000042"),
     (

@@ -1,5 +1,6 @@
 //! The rules of a run, each as given / when / then, in the words below.
 
+mod deadline;
 mod ends;
 mod locks;
 mod recovery;
