@@ -187,7 +187,10 @@ fn allowed(entry: &Entry, call: &Call) -> Result<(), ApiError> {
         }
     }
     if entry.kind == Kind::Work && call.desk.life().is_draining() {
-        return Err(ApiError::new(ErrorCode::Draining, "the server is about to stop and takes no new work"));
+        let mut error = ApiError::new(ErrorCode::Draining, "the server is about to stop and takes no new work");
+        // The next start takes it.
+        error.retryable = true;
+        return Err(error);
     }
     Ok(())
 }

@@ -8,20 +8,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use holdfast_model::audit::{AuditCommand, CommandOutcome, CommandRecordedV2, GuessesSummedV1, RefusalsSummedV1};
+use holdfast_model::audit::{AuditCommand, CommandOutcome, CommandRecordedV2, GuessesSummedV1, RefusalsSummedV2};
 use holdfast_model::codec::Origin;
 use holdfast_model::ids::Timestamp;
 use uuid::Uuid;
 
 use super::call::Call;
-use super::caller::Caller;
+use super::caller::{Caller, Principal};
 use super::error::ApiError;
 use super::table;
 use crate::engine::Holdfast;
 
 /// How long what is not recorded one by one is counted before its sum is.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Refusals of one principal a minute that are recorded one by one.
+/// Refusals of one principal a minute that are recorded one by one, and beyond them the first of each command with each error.
 const REFUSALS: u64 = 10;
 /// Sources of wrong tokens that are told apart in a minute; those above it are refused as if they had tried too often.
 const SOURCES: usize = 10_000;
@@ -51,7 +51,7 @@ pub(super) async fn refusal(
     let Some(principal) = &caller.principal else { return false };
     let name = table::find(name).map_or(UNKNOWN, |entry| entry.name);
     let counts = &engine.desk().counts;
-    if !counts.refused(engine, &principal.name, principal.role.as_str(), &caller.source, name) {
+    if !counts.refused(engine, principal, &caller.source, (name, error.code.as_str())) {
         return false;
     }
     let recorded = record(engine, caller, name, CommandOutcome::Refused, error.code.as_str(), fields).await;
@@ -99,14 +99,26 @@ struct Minute {
     sources: BTreeMap<String, u64>,
     /// Guesses from sources there was no room for.
     unnamed: u64,
-    refused: BTreeMap<String, Refused>,
+    refused: BTreeMap<Who, Refused>,
 }
 
+/// Somebody known: their name and token.
+type Who = (String, Option<Uuid>);
+
+/// What one of them was refused.
+#[derive(Default)]
 struct Refused {
-    count: u64,
-    role: String,
+    one_by_one: u64,
+    role: &'static str,
+    /// By command and error; of both there is a closed list.
+    kinds: BTreeMap<(&'static str, &'static str), Kind>,
+}
+
+/// Refusals of one command with one error.
+#[derive(Default)]
+struct Kind {
+    summed: u64,
     source: String,
-    command: String,
 }
 
 impl Counts {
@@ -154,21 +166,19 @@ impl Counts {
         Err(MINUTE.saturating_sub(passed))
     }
 
-    /// Counts a refusal. Whether it is recorded by itself.
-    fn refused(&self, engine: &Holdfast, principal: &str, role: &str, source: &str, command: &str) -> bool {
+    /// Counts a refusal. Whether it is recorded by itself: nobody hides what is worse behind many that are not.
+    fn refused(&self, engine: &Holdfast, who: &Principal, source: &str, kind: (&'static str, &'static str)) -> bool {
         let mut minute = self.minute(engine);
-        let refused = minute.refused.entry(principal.to_owned()).or_insert_with(|| Refused {
-            count: 0,
-            role: role.to_owned(),
-            source: String::new(),
-            command: String::new(),
-        });
-        refused.count += 1;
-        if refused.count <= REFUSALS {
+        let refused = minute.refused.entry((who.name.clone(), who.token_id)).or_default();
+        refused.role = who.role.as_str();
+        let is_first = !refused.kinds.contains_key(&kind);
+        let kind = refused.kinds.entry(kind).or_default();
+        if refused.one_by_one < REFUSALS || is_first {
+            refused.one_by_one += 1;
             return true;
         }
-        source.clone_into(&mut refused.source);
-        command.clone_into(&mut refused.command);
+        kind.summed += 1;
+        source.clone_into(&mut kind.source);
         false
     }
 
@@ -202,10 +212,12 @@ impl Counts {
             let sum = GuessesSummedV1 { from, to, count: minute.guesses, sources, more_sources };
             keep(engine, "", AuditCommand::Guesses(sum)).await;
         }
-        for (principal, refused) in minute.refused.into_iter().filter(|(_, refused)| refused.count > REFUSALS) {
-            let Refused { count, role, source, command } = refused;
-            let sum = RefusalsSummedV1 { command, role, source, from, to, count: count - REFUSALS };
-            keep(engine, &principal, AuditCommand::Refusals(sum)).await;
+        for ((principal, token_id), Refused { role, kinds, .. }) in minute.refused {
+            for ((command, code), Kind { summed, source }) in kinds.into_iter().filter(|(_, kind)| kind.summed > 0) {
+                let (command, code, role) = (command.to_owned(), code.to_owned(), role.to_owned());
+                let sum = RefusalsSummedV2 { command, code, role, token_id, source, from, to, count: summed };
+                keep(engine, &principal, AuditCommand::Refusals(sum)).await;
+            }
         }
     }
 }

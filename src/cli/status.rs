@@ -32,6 +32,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
     let last = last.map(|run| view.run(run)).transpose().map_err(errors::view)?;
     let last = last.and_then(|run| run.view(view.owned()));
     let quarantined: Vec<_> = quarantined(&view);
+    let damaged: Vec<_> = view.history().damaged().map(|entry| entry.run_id).collect();
     out.value(&json!({
         "home": context.home, "exists": true,
         "owner": holder.as_ref().map(|holder| json!({
@@ -43,6 +44,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
         "progress": at_work,
         "last_good_run": last,
         "quarantined": quarantined,
+        "damaged_runs": damaged,
         "maintenance": maintenance.enabled,
     }))?;
     let mut lines = vec![format!("home        {}", context.home.display())];
@@ -66,6 +68,12 @@ pub(super) async fn status(context: &Context) -> CliResult {
     if !quarantined.is_empty() {
         let names = quarantined.join(", ");
         lines.push(format!("quarantine  {names}: `holdfast participants` says why"));
+    }
+    if let Some(last) = damaged.last() {
+        let more = if damaged.len() > 1 { format!(", and {} more", damaged.len() - 1) } else { String::new() };
+        lines.push(format!(
+            "damaged     run {last}{more}: `holdfast show {last}` says what, `holdfast backup` makes a new one"
+        ));
     }
     if maintenance.enabled {
         lines.push(format!("maintenance on since {}", time(maintenance.since.map_or(0, |since| since.seconds()))));

@@ -98,8 +98,14 @@ where
     connection.outbox().close(reason);
     // What is queued is written, as far as the client takes it.
     let _ = timeout(patience, &mut writing).await;
-    if matches!(reason, Reason::TooLarge | Reason::TokenEnded | Reason::Unknown) {
-        linger(&mut from).await;
+    match reason {
+        Reason::TooLarge | Reason::TokenEnded => linger(&mut from).await,
+        Reason::Unknown => {
+            if let Some(_telling) = connection.tell() {
+                linger(&mut from).await;
+            }
+        }
+        _ => {}
     }
 }
 

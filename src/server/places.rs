@@ -2,8 +2,9 @@
 //!
 //! A connection that nobody knows counts twice: as one of its address, of which there are few, and as one of all strangers, who together
 //! take at most half of the places. So however many they are, whoever shows a token finds one. A door that cannot see a token as it opens
-//! takes some more of an address on trial: they have a moment to show one, and the oldest of them makes room for the next. Processes of
-//! this machine that come by the Unix socket have places of their own.
+//! takes some more of an address on trial: they have a moment to show one, and the oldest of them makes room for the next, also for one
+//! from another address. Who is told to go is not counted any more. Processes of this machine that come by the Unix socket have places of
+//! their own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::gauges::Gauges;
@@ -24,10 +25,13 @@ const COME_BACK: Duration = Duration::from_secs(1);
 const TRIAL: Duration = Duration::from_secs(1);
 /// Strangers of an address who are on trial, for each who may stay.
 const ON_TRIAL: usize = 3;
+/// Clients without a place that are told so at a time; the others are just closed.
+const TOLD: usize = 16;
 
 /// The places of a server.
 pub(super) struct Places {
     taken: Mutex<Taken>,
+    telling: Arc<Semaphore>,
     gauges: Arc<Gauges>,
 }
 
@@ -47,15 +51,13 @@ struct Taken {
 struct FromThere {
     /// Who may stay.
     stay: usize,
-    /// Who is on trial and was not told to go yet, the oldest first.
+    /// Who is on trial, the oldest first.
     on_trial: VecDeque<Arc<Notify>>,
-    /// Who was told to go and has not gone yet.
-    going: usize,
 }
 
 impl FromThere {
     fn is_empty(&self) -> bool {
-        self.stay == 0 && self.on_trial.is_empty() && self.going == 0
+        self.stay == 0 && self.on_trial.is_empty()
     }
 }
 
@@ -63,11 +65,29 @@ impl Taken {
     fn of(&mut self, door: Door) -> &mut usize {
         if door.is_local() { &mut self.local } else { &mut self.network }
     }
+
+    /// Tells the oldest on trial of an address to go. Whether there was one.
+    fn send_away(&mut self, address: IpAddr) -> bool {
+        let Some(from_there) = self.strangers.get_mut(&address) else { return false };
+        let Some(oldest) = from_there.on_trial.pop_front() else { return false };
+        oldest.notify_one();
+        self.all_strangers -= 1;
+        if from_there.is_empty() {
+            self.strangers.remove(&address);
+        }
+        true
+    }
+
+    /// The address that has the most on trial.
+    fn most_on_trial(&self) -> Option<IpAddr> {
+        let most = self.strangers.iter().max_by_key(|(_, from_there)| from_there.on_trial.len());
+        most.map(|(address, _)| *address)
+    }
 }
 
 impl Places {
     pub(super) fn new(gauges: Arc<Gauges>) -> Arc<Self> {
-        Arc::new(Self { taken: Mutex::default(), gauges })
+        Arc::new(Self { taken: Mutex::default(), telling: Arc::new(Semaphore::new(TOLD)), gauges })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -99,34 +119,31 @@ impl Places {
         let address = address.to_canonical();
         let (most, most_of_all) = (limits.unauthenticated_per_address, (limits.connections / 2).max(1));
         let mut taken = self.taken();
-        if taken.all_strangers >= most_of_all {
-            return Err(self.full(format!("{most_of_all} connections have not shown a token yet: show one")));
-        }
-        let from_there = taken.strangers.entry(address).or_default();
-        let is_full = from_there.stay >= most;
-        if is_full && !may_be_on_trial {
+        let stay = taken.strangers.get(&address).map_or(0, |from_there| from_there.stay);
+        let is_on_trial = stay >= most;
+        if is_on_trial && !may_be_on_trial {
             return Err(self.full(shown_none(most, address)));
         }
-        let trial = is_full.then(|| {
-            if from_there.on_trial.len() >= most.saturating_mul(ON_TRIAL)
-                && let Some(oldest) = from_there.on_trial.pop_front()
-            {
-                from_there.going += 1;
-                oldest.notify_one();
-            }
+        let on_trial = taken.strangers.get(&address).map_or(0, |from_there| from_there.on_trial.len());
+        if is_on_trial && on_trial >= most.saturating_mul(ON_TRIAL) {
+            taken.send_away(address);
+        }
+        if taken.all_strangers >= most_of_all && !taken.most_on_trial().is_some_and(|other| taken.send_away(other)) {
+            return Err(self.full(format!("{most_of_all} connections have not shown a token yet: show one")));
+        }
+        taken.all_strangers += 1;
+        let from_there = taken.strangers.entry(address).or_default();
+        let trial = is_on_trial.then(|| {
             let trial = Arc::new(Notify::new());
             from_there.on_trial.push_back(trial.clone());
             trial
         });
-        if trial.is_none() {
-            from_there.stay += 1;
-        }
-        taken.all_strangers += 1;
+        from_there.stay += usize::from(!is_on_trial);
         drop(taken);
         Ok(Stranger { places: self.clone(), address, most, trial })
     }
 
-    /// A place for a connection that stays.
+    /// A place for a connection that stays. Who is on trial has none before they have shown who they are.
     ///
     /// # Errors
     /// [`ErrorCode::TooManyConnections`].
@@ -136,16 +153,19 @@ impl Places {
         stranger: Option<Stranger>,
         limits: &ServerLimits,
     ) -> Result<Place, ApiError> {
-        let mut taken = self.taken();
-        let of_door = taken.of(door);
-        if *of_door >= limits.connections {
-            drop(taken);
-            return Err(self.full(format!("there are {} connections, and no more may be", limits.connections)));
+        let most = limits.connections;
+        let is_on_trial = stranger.as_ref().is_some_and(|stranger| stranger.trial.is_some());
+        let stranger = Mutex::new(stranger);
+        let place = Place { places: self.clone(), door, most, stranger, is_taken: AtomicBool::new(false) };
+        if !is_on_trial {
+            place.take()?;
         }
-        *of_door += 1;
-        drop(taken);
-        self.gauges.came(door);
-        Ok(Place { places: self.clone(), door, stranger: Mutex::new(stranger), is_free: AtomicBool::new(false) })
+        Ok(place)
+    }
+
+    /// The right to tell somebody at length why they have to go; none where many are being told.
+    pub(super) fn tell(&self) -> Option<OwnedSemaphorePermit> {
+        self.telling.clone().try_acquire_owned().ok()
     }
 
     fn full(&self, text: String) -> ApiError {
@@ -194,18 +214,19 @@ impl Trial {
 impl Drop for Stranger {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
-        taken.all_strangers -= 1;
         let Some(from_there) = taken.strangers.get_mut(&self.address) else { return };
         match &self.trial {
             None => from_there.stay -= 1,
             Some(trial) => match from_there.on_trial.iter().position(|other| Arc::ptr_eq(other, trial)) {
                 Some(at) => drop(from_there.on_trial.remove(at)),
-                None => from_there.going -= 1,
+                // They were told to go, and are not counted.
+                None => return,
             },
         }
         if from_there.is_empty() {
             taken.strangers.remove(&self.address);
         }
+        taken.all_strangers -= 1;
     }
 }
 
@@ -213,20 +234,43 @@ impl Drop for Stranger {
 pub(super) struct Place {
     places: Arc<Places>,
     door: Door,
+    most: usize,
     stranger: Mutex<Option<Stranger>>,
-    is_free: AtomicBool,
+    is_taken: AtomicBool,
 }
 
 impl Place {
-    /// Says that it is known who has it.
-    pub(super) fn known(&self) {
-        let stranger = self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(stranger);
+    fn take(&self) -> Result<(), ApiError> {
+        let mut taken = self.places.taken();
+        let of_door = taken.of(self.door);
+        if *of_door >= self.most {
+            drop(taken);
+            return Err(self.places.full(format!("there are {} connections, and no more may be", self.most)));
+        }
+        *of_door += 1;
+        self.is_taken.store(true, Ordering::Release);
+        drop(taken);
+        self.places.gauges.came(self.door);
+        Ok(())
     }
 
-    /// Frees it for another: what is left to do is to tell a stranger why they have to go, who is counted as one meanwhile.
+    /// Says that it is known who has it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TooManyConnections`] for somebody who was on trial.
+    pub(super) fn known(&self) -> Result<(), ApiError> {
+        let mut stranger = self.stranger.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_taken.load(Ordering::Acquire) {
+            self.take()?;
+        }
+        drop(stranger.take());
+        Ok(())
+    }
+
+    /// Frees it for another: what is left to do is to tell why they have to go.
     pub(super) fn free(&self) {
-        if !self.is_free.swap(true, Ordering::Relaxed) {
+        drop(self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if self.is_taken.swap(false, Ordering::AcqRel) {
             *self.places.taken().of(self.door) -= 1;
             self.places.gauges.left(self.door);
         }
@@ -295,6 +339,31 @@ mod tests {
     }
 
     #[test]
+    fn strangers_of_one_address_make_room_for_one_of_another() {
+        let gauges = Arc::new(Gauges::new(Timestamp::default()));
+        let limits = ServerLimits { connections: 12, unauthenticated_per_address: 2, ..ServerLimits::default() };
+        let places = Places::new(gauges);
+        let from = |last: u8| places.newcomer(IpAddr::from([10, 0, 0, last]), &limits);
+        let crowd: Vec<_> = (0..50).map(|_| from(1).expect("a moment")).collect();
+        assert_eq!(places.taken().all_strangers, 6);
+        let others: Vec<_> = (2..6).map(|last| from(last).expect("a place")).collect();
+        assert!(others.iter().all(|other| other.trial().is_none()), "they may stay");
+        assert_eq!(places.taken().all_strangers, 6);
+        assert!(from(6).is_err(), "those who may stay are not sent away");
+        // Whoever is on trial has no place before they are known, and then one of those for connections.
+        let on_trial = from(1);
+        assert!(on_trial.is_err());
+        drop(others);
+        let on_trial = places.admit(Door::Tcp, from(1).ok(), &limits).expect("a moment");
+        assert_eq!(places.taken().network, 0);
+        assert!(on_trial.known().is_ok());
+        assert_eq!(places.taken().network, 1);
+        drop((crowd, on_trial));
+        assert_eq!((places.taken().network, places.taken().all_strangers), (0, 0));
+        assert!(places.taken().strangers.is_empty());
+    }
+
+    #[test]
     fn who_is_known_has_the_other_half() {
         let (places, limits) = of_four();
         let held: Vec<_> = (1..=2)
@@ -304,7 +373,7 @@ mod tests {
             })
             .collect();
         let known = places.admit(Door::WebSocket, None, &limits).expect("a place");
-        held.iter().for_each(Place::known);
+        assert!(held.iter().all(|place| place.known().is_ok()));
         assert_eq!(places.taken().all_strangers, 0, "they have shown who they are");
         let last = places.admit(Door::Tcp, None, &limits).expect("a place");
         assert!(places.admit(Door::Tcp, None, &limits).is_err());

@@ -350,9 +350,28 @@ impl Connection {
         state.known = true;
         state.shown = Some(principal.clone());
         drop(state);
-        if let Some(place) = self.place.upgrade() {
-            place.known();
+        if let Some(place) = self.place.upgrade()
+            && let Err(error) = place.known()
+        {
+            self.end(Reason::Unknown, error);
         }
+    }
+
+    /// Says why it ends, and ends it.
+    fn end(&self, reason: Reason, why: ApiError) {
+        let (outbox, is_told) = (self.outbox.clone(), self.door != Door::WebSocket);
+        drop(self.lobby.dispatcher.engine().data_plane().spawn(async move {
+            // A WebSocket is told by its close frame.
+            if is_told {
+                let _ = outbox.send(envelope::error(None, &why).into()).await;
+            }
+            outbox.close(reason);
+        }));
+    }
+
+    /// The right to tell a client at length why it has to go.
+    pub(super) fn tell(&self) -> Option<OwnedSemaphorePermit> {
+        self.lobby.places.tell()
     }
 
     /// Lets another have its place: it is about to end.
@@ -380,14 +399,7 @@ impl Connection {
         let subscriptions = std::mem::take(&mut state.subscriptions);
         drop(state);
         drop(subscriptions);
-        let connection = self.clone();
-        drop(self.lobby.dispatcher.engine().data_plane().spawn(async move {
-            // A WebSocket is told by its close frame.
-            if connection.door != Door::WebSocket {
-                connection.refuse(None, &token_ended()).await;
-            }
-            connection.outbox.close(Reason::TokenEnded);
-        }));
+        self.end(Reason::TokenEnded, token_ended());
     }
 
     async fn authorize(&self, authorization: &str, limited: Option<ApiError>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -23,8 +23,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// How long a client may take nothing of what was sent to it, as far as the system sees that, in milliseconds.
 const UNACKNOWLEDGED: u32 = 60_000;
-/// Clients without a place that are told so at a time; the others are just closed.
-const TOLD: usize = 16;
 /// How long such a client is waited for.
 const TELLING: Duration = Duration::from_millis(500);
 
@@ -56,7 +54,6 @@ pub(super) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
-    let told = Arc::new(Semaphore::new(TOLD));
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -64,7 +61,7 @@ pub(super) async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&mut connections, stream, peer.ip(), &lobby, tls.as_ref(), &told),
+            Ok((stream, peer)) => admit(&mut connections, stream, peer.ip(), &lobby, tls.as_ref()),
             Err(error) => refused_by_the_system("tcp", &error).await,
         }
     }
@@ -87,7 +84,6 @@ fn admit(
     address: IpAddr,
     lobby: &Arc<Lobby>,
     tls: Option<&TlsAcceptor>,
-    told: &Arc<Semaphore>,
 ) {
     let source = address.to_canonical().to_string();
     let stranger = lobby.places.newcomer(address, &lobby.settings().limits);
@@ -98,7 +94,7 @@ fn admit(
     let ((visit, queue), trial) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            if let Ok(permit) = told.clone().try_acquire_owned() {
+            if let Some(permit) = lobby.places.tell() {
                 let tls = tls.cloned();
                 connections.spawn(async move {
                     let telling = async {

@@ -10,6 +10,7 @@
 
 mod artifact_rules;
 mod backup_restore;
+mod barrier;
 mod cancel;
 mod command;
 mod command_failures;

@@ -17,7 +17,7 @@ use crate::support::engine::{Door, held};
 
 /// A house whose one participant stands before a door, and a run that does.
 async fn with_a_run(home: &Home, door: &Door) -> (House, String) {
-    let house = House::open(held(home, &door), |_| {}).await;
+    let house = House::open(held(home, door), |_| {}).await;
     let run = house.engine.back_up(holdfast::engine::Backup::full()).await.unwrap();
     let run_id = run.run_id.to_string();
     (house, run_id)

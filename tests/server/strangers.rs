@@ -71,6 +71,38 @@ async fn an_address_has_few_connections_by_all_doors_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn strangers_of_one_address_keep_nobody_out_who_shows_a_token() {
+    let home = Home::new();
+    let house = House::open(builder(&home), |_| {}).await;
+    // More than there are places, and they stay.
+    let flood = async {
+        let mut kept = Vec::new();
+        loop {
+            kept.push(TcpStream::connect(house.tcp()).await);
+            if kept.len() > 300 {
+                kept.drain(..100);
+            }
+        }
+    };
+    let shows = async {
+        for number in 0..30_u8 {
+            // Sometimes from the same address, sometimes from another.
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 1 + number % 3], 0).into()).unwrap();
+            let mut client = Lines::over(within("connecting", socket.connect(house.tcp())).await.unwrap());
+            let ask = json!({ "command": "GetBackupRuns", "extID": "1", "__token": house.token });
+            let answer = within("an answer", client.ask(ask)).await;
+            assert_eq!(answer["status"], 200, "{number}: {answer}");
+        }
+    };
+    tokio::select! {
+        () = flood => {}
+        () = shows => {}
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_kept_without_a_token_keep_nobody_out() {
     let home = Home::new();
     let house = House::open(builder(&home), |config| {

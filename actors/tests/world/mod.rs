@@ -7,7 +7,8 @@ use std::time::Duration;
 use holdfast_actors::event_sourced::replay;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{
-    Backups, Clock, DirectoryFailure, Inspection, Job, Participants, PortFuture, Reserve, WorkFailure, World, Written,
+    Backups, BarrierFailure, BarrierJob, Clock, DirectoryFailure, Inspection, Job, Participants, PortFuture, Reserve,
+    WorkFailure, World, Written,
 };
 use holdfast_actors::root::{ForRun, RequestRun, Root, RunHandle, Shutdown};
 use holdfast_log::{Append, AppendError, AppendFuture, EventLog, MemoryLog, ReadError, ReadLog};
@@ -16,8 +17,8 @@ use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{Position, RunId, Sha256, StreamId, Timestamp, Version};
 use holdfast_model::record::Record;
 use holdfast_model::run::{
-    ArtifactStoredV1, Found, NewParticipant, NewRun, ParticipantStatus, Run, RunCommand, RunRequestedV3, RunType,
-    StoredFileV1, Target, Trigger,
+    ArtifactStoredV1, Barrier, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1, ParticipantStatus, Run,
+    RunCommand, RunParticipant, RunRequestedV3, RunType, StoredFileV1, Target, Trigger,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -248,6 +249,22 @@ impl Backups for Ports {
 }
 
 impl Participants for Ports {
+    fn barrier(&self, job: BarrierJob) -> PortFuture<Result<Held, BarrierFailure>> {
+        let times = |one: &RunParticipant| ParticipantFrozenV1 {
+            participant: one.name.clone(),
+            prepare_us: 0,
+            freeze_us: 0,
+            capture_us: 0,
+            thaw_us: 0,
+            held_us: 0,
+        };
+        let frozen = job.participants.iter().map(times).collect();
+        let barrier = Barrier { at: job.clock.now(), longest_us: 0 };
+        Box::pin(async move { Ok(Held { barrier, frozen, left_out: Vec::new() }) })
+    }
+
+    fn release(&self, _run_id: RunId) {}
+
     fn stop(&self, _run_id: RunId) -> PortFuture<()> {
         Box::pin(async {})
     }
@@ -260,7 +277,7 @@ impl Participants for Ports {
             match fault {
                 Fault::Participant(failing, failure) if failing == name.as_str() => return Err(failure.into()),
                 Fault::Stuck(stuck) if stuck == name.as_str() => {
-                    (job.stuck)(Failure::new(FailureKind::Timeout, "PARTICIPANT_0OUT", "too long"));
+                    (job.stuck)(Failure::new(FailureKind::Timeout, "PARTICIPANT_TIMEOUT", "too long"));
                     std::future::pending::<()>().await;
                 }
                 Fault::WaitForStop(waiting) if waiting == name.as_str() => {

@@ -110,6 +110,42 @@ pub struct RefusalsSummedV1 {
     pub count: u64,
 }
 
+/// [`RefusalsSummedV1`] of one command with one error, and with the token they were given with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalsSummedV2 {
+    /// Which command.
+    pub command: String,
+    /// The code of the error; empty where an older program recorded it, and the command is then the last of several.
+    pub code: String,
+    /// The role they were given in.
+    pub role: String,
+    /// The token; none for processes of this machine, and where an older program recorded it.
+    pub token_id: Option<Uuid>,
+    /// The address the last one came from.
+    pub source: String,
+    /// When the first one came.
+    pub from: Timestamp,
+    /// When the last one came.
+    pub to: Timestamp,
+    /// How many.
+    pub count: u64,
+}
+
+impl From<RefusalsSummedV1> for RefusalsSummedV2 {
+    fn from(v1: RefusalsSummedV1) -> Self {
+        Self {
+            command: v1.command,
+            code: String::new(),
+            role: v1.role,
+            token_id: None,
+            source: v1.source,
+            from: v1.from,
+            to: v1.to,
+            count: v1.count,
+        }
+    }
+}
+
 /// Tokens were guessed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuessesSummedV1 {
@@ -135,7 +171,7 @@ pub enum AuditCommand {
     /// A command.
     Command(CommandRecordedV2),
     /// Refused ones.
-    Refusals(RefusalsSummedV1),
+    Refusals(RefusalsSummedV2),
     /// Guesses.
     Guesses(GuessesSummedV1),
 }
@@ -149,8 +185,9 @@ impl Aggregate for Audit {
     fn decide(&self, command: AuditCommand, _now: Timestamp) -> Result<Vec<AuditEvent>, Infallible> {
         Ok(vec![match command {
             AuditCommand::Command(command) => AuditEvent::CommandRecorded(command.bounded()),
-            AuditCommand::Refusals(refusals) => AuditEvent::RefusalsSummed(RefusalsSummedV1 {
+            AuditCommand::Refusals(refusals) => AuditEvent::RefusalsSummed(RefusalsSummedV2 {
                 command: short(&refusals.command),
+                code: short(&refusals.code),
                 role: short(&refusals.role),
                 source: address(&refusals.source),
                 ..refusals
@@ -221,9 +258,11 @@ mod tests {
             code: long(),
             fields: vec![(long(), long()); 99],
         });
-        let refusals = AuditCommand::Refusals(RefusalsSummedV1 {
+        let refusals = AuditCommand::Refusals(RefusalsSummedV2 {
             command: long(),
+            code: long(),
             role: long(),
+            token_id: Some(Uuid::max()),
             source: long(),
             from: Timestamp(i64::MIN),
             to: Timestamp(i64::MAX),

@@ -217,7 +217,7 @@ events! {
     /// A fact about who did what.
     AuditEvent {
         511 "CommandRecorded" CommandRecorded: 1 au::CommandRecordedV1, 2 au::CommandRecordedV2;
-        512 "RefusalsSummed" RefusalsSummed: 1 au::RefusalsSummedV1;
+        512 "RefusalsSummed" RefusalsSummed: 1 au::RefusalsSummedV1, 2 au::RefusalsSummedV2;
         513 "GuessesSummed" GuessesSummed: 1 au::GuessesSummedV1;
     }
     /// A fact about maintenance.

@@ -224,6 +224,11 @@ impl History {
         self.restores.values().filter(|entry| entry.ended.is_none()).map(|entry| entry.restore_id).collect()
     }
 
+    /// Kept runs whose files were not as recorded when they were last read, the oldest first.
+    pub fn damaged(&self) -> impl Iterator<Item = &RunEntry> {
+        self.runs.values().filter(|entry| entry.damaged && !entry.deleted)
+    }
+
     /// The last run a participant was good in whose files were as recorded when they were last read again, and when that was.
     #[must_use]
     pub fn last_good(&self, participant: &ParticipantName) -> Option<(RunId, Timestamp)> {

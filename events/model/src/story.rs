@@ -249,7 +249,9 @@ fn audit(event: &AuditEvent, by: &str) -> Told {
         }
         AuditEvent::RefusalsSummed(sum) => {
             let times = counted(sum.count, "time");
-            let text = format!("{by} was refused {times} more, the last time {} from {}", sum.command, sum.source);
+            let code = if sum.code.is_empty() { String::new() } else { format!(" with {}", sum.code) };
+            let text =
+                format!("{by} was refused {}{code} {times} more, the last time from {}", sum.command, sum.source);
             (Level::Warning, text)
         }
         AuditEvent::GuessesSummed(sum) => {

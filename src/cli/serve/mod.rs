@@ -121,7 +121,10 @@ async fn open(context: &Context, engine: &Holdfast) -> Result<Server, CliError> 
     }
     for run in engine.resumed() {
         out.value(&json!({ "message_type": "resumed", "run_id": run.run_id }))?;
-        out.line(format!("{:<9} run {}, which was interrupted", "resumes", run.run_id))?;
+        let waited = run.watch.borrow().attempt() == 0;
+        let (what, how) =
+            if waited { ("queued", "which waits for its turn") } else { ("resumes", "which was interrupted") };
+        out.line(format!("{what:<9} run {}, {how}", run.run_id))?;
     }
     Ok(server)
 }

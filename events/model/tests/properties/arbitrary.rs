@@ -356,7 +356,8 @@ fn control_kinds() -> Vec<BoxedStrategy<Event>> {
             au::CommandRecordedV2 { command, role, token_id, door, source, outcome, code, fields }
         }),
         event!(AuditEvent::RefusalsSummed, refusals, |(command, role, source, (from, to), count)| {
-            au::RefusalsSummedV1 { command, role, source, from, to, count }
+            let (code, token_id) = (String::clone(&role), Some(uuid::Uuid::from_u64_pair(count, count)));
+            au::RefusalsSummedV2 { command, code, role, token_id, source, from, to, count }
         }),
         event!(AuditEvent::GuessesSummed, guesses, |(from, to, (count, more_sources), sources)| {
             au::GuessesSummedV1 { from, to, count, sources, more_sources }

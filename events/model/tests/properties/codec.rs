@@ -1,7 +1,7 @@
 //! Events to bytes and back.
 
 use holdfast_model::codec::{CodecError, Envelope, Origin, record};
-use holdfast_model::event::{Event, SystemEvent};
+use holdfast_model::event::{Event, RunEvent, SystemEvent};
 use holdfast_model::ids::{Position, StreamId, Timestamp, Version};
 use holdfast_model::record::{EventType, MAX_PAYLOAD, MAX_PRINCIPAL, Record};
 use holdfast_model::system::LogRepairedV1;
@@ -61,12 +61,16 @@ fn the_fullest_payload_that_can_be_written_reads_back() {
 
 #[test]
 fn a_length_that_no_memory_holds_is_refused_before_any_is_taken() {
-    // 253 announces eight bytes of length. What follows is more than an event of one or two numbers has.
-    let hostile = [[253].as_slice(), &u64::MAX.to_le_bytes(), &[0, 0]].concat();
+    // 253 announces eight bytes of length.
+    let hostile = [[253].as_slice(), &u64::MAX.to_le_bytes()].concat();
     for (number, _, versions) in Event::TABLE {
         for version in *versions {
             // Some events have no fields, and for them these are bytes that follow the end.
             let decoded = Event::decode(EventType(*number), *version, &hostile);
+            // For one that is a number and nothing else these are that number.
+            if matches!(&decoded, Ok(Event::RunEvent(RunEvent::BarrierRequested(_)))) {
+                continue;
+            }
             assert!(matches!(decoded, Err(CodecError::Malformed(_))), "{number}: {decoded:?}");
         }
     }

@@ -271,9 +271,11 @@ fn people_samples() -> Vec<Event> {
             fields: vec![("run_id".into(), run_id().to_string())],
         })
         .into(),
-        AuditEvent::RefusalsSummed(au::RefusalsSummedV1 {
+        AuditEvent::RefusalsSummed(au::RefusalsSummedV2 {
             command: "StartFullBackup".into(),
+            code: String::new(),
             role: "viewer".into(),
+            token_id: None,
             source: "127.0.0.1:50413".into(),
             from,
             to,
