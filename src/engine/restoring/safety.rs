@@ -179,7 +179,7 @@ impl Restorer {
             error_summary: String::new(),
             requested_by: format!("restore {}", request.restore_id),
             requested_participants: kept.iter().map(|(one, _)| one.name().clone()).collect(),
-            consistency: Consistency { mode: "barrier".into(), barrier_at: at },
+            consistency: Consistency { mode: "barrier".into(), barrier_at: at, held_us: 0 },
             job: None,
             size_bytes: all().fold(0, |sum, artifact| artifact.content_bytes.saturating_add(sum)),
             stored_bytes: all().fold(0, |sum, artifact| artifact.stored.size_bytes.saturating_add(sum)),
