@@ -7,6 +7,7 @@ mod files;
 mod gate;
 mod participants;
 mod prove;
+mod restoring;
 mod serve;
 mod staff;
 mod symbols;

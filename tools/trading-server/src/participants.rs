@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use holdfast::engine::Builder;
-use holdfast::participant::{Artifacts, Capture, Descriptor, Frozen, ParticipantError, Phase, Phased, Thaw};
+use holdfast::participant::{Artifacts, Capture, Descriptor, Frozen, ParticipantError, Phase, Phased, Restore, Thaw};
 
 use crate::exchange::Modules;
 use crate::gate::Closed;
@@ -64,15 +64,12 @@ pub(crate) fn register(mut builder: Builder, modules: &Modules) -> anyhow::Resul
 
 /// Puts what a module gave into fresh modules.
 pub(crate) fn load(modules: &Modules, module: Module, snapshot: impl Read) -> anyhow::Result<()> {
-    let staged = modules.folder.join(format!("{}.staged", module.name()));
-    let snapshot = BufReader::new(snapshot);
-    match module {
-        Module::Accounts => modules.accounts.stage(snapshot, &staged).and_then(|()| modules.accounts.swap(&staged)),
-        Module::Symbols => modules.symbols.stage(snapshot, &staged).and_then(|()| modules.symbols.swap(&staged)),
-        Module::Staff => modules.staff.stage(snapshot, &staged).and_then(|()| modules.staff.swap(&staged)),
-        Module::Trades => modules.trades.stage(snapshot, &staged).and_then(|()| modules.trades.swap(&staged)),
-    }
-    .with_context(|| format!("the {} of the backup cannot be loaded", module.name()))
+    let loading = Standing { module, modules: modules.clone() };
+    let staged = modules.folder.join(format!("{}.load.staged", module.name()));
+    loading
+        .stage_from(snapshot, &staged)
+        .and_then(|()| loading.swap(&staged))
+        .with_context(|| format!("the {} of the backup cannot be loaded", module.name()))
 }
 
 /// All the money in what was loaded into a folder, without anything being made up for.
@@ -84,10 +81,46 @@ pub(crate) fn money(folder: &Path) -> anyhow::Result<(i64, i64)> {
     Ok((accounts, trades::book(&text[..])?.sum()))
 }
 
+/// A module as a participant.
 #[derive(Clone)]
-struct Standing {
-    module: Module,
-    modules: Modules,
+pub(crate) struct Standing {
+    pub(crate) module: Module,
+    pub(crate) modules: Modules,
+}
+
+impl Standing {
+    /// Makes a file beside the live one of what was written as a snapshot.
+    pub(crate) fn stage_from(&self, snapshot: impl Read, staged: &Path) -> anyhow::Result<()> {
+        let snapshot = BufReader::new(snapshot);
+        match self.module {
+            Module::Accounts => self.modules.accounts.stage(snapshot, staged),
+            Module::Symbols => self.modules.symbols.stage(snapshot, staged),
+            Module::Staff => self.modules.staff.stage(snapshot, staged),
+            Module::Trades => self.modules.trades.stage(snapshot, staged),
+        }
+    }
+
+    /// Puts a file that was staged in the place of the live one, in one step.
+    pub(crate) fn swap(&self, staged: &Path) -> anyhow::Result<()> {
+        match self.module {
+            Module::Accounts => self.modules.accounts.swap(staged),
+            Module::Symbols => self.modules.symbols.swap(staged),
+            Module::Staff => self.modules.staff.swap(staged),
+            Module::Trades => self.modules.trades.swap(staged),
+        }
+    }
+
+    /// What it has now, held without a copy.
+    pub(crate) fn moment(&self) -> Result<Box<dyn Capture>, ParticipantError> {
+        let Standing { module, modules } = self;
+        let moment = match module {
+            Module::Accounts => Moment::Accounts(failed(modules.accounts.capture())?),
+            Module::Symbols => Moment::Symbols(modules.symbols.capture()),
+            Module::Staff => Moment::Staff(failed(modules.staff.capture())?),
+            Module::Trades => Moment::Trades(failed(modules.trades.capture())?),
+        };
+        Ok(Box::new(Captured { module: *module, moment }))
+    }
 }
 
 impl Phased for Standing {
@@ -104,6 +137,10 @@ impl Phased for Standing {
         let closed = self.modules.gate.close();
         Ok(Box::new(Still { standing: self.clone(), _closed: closed }))
     }
+
+    fn restore(&self) -> Option<&dyn Restore> {
+        Some(self)
+    }
 }
 
 struct Still {
@@ -113,14 +150,7 @@ struct Still {
 
 impl Frozen for Still {
     fn capture(&mut self, _phase: &Phase) -> Result<Box<dyn Capture>, ParticipantError> {
-        let Standing { module, modules } = &self.standing;
-        let moment = match module {
-            Module::Accounts => Moment::Accounts(failed(modules.accounts.capture())?),
-            Module::Symbols => Moment::Symbols(modules.symbols.capture()),
-            Module::Staff => Moment::Staff(failed(modules.staff.capture())?),
-            Module::Trades => Moment::Trades(failed(modules.trades.capture())?),
-        };
-        Ok(Box::new(Captured { module: *module, moment }))
+        self.standing.moment()
     }
 
     fn thaw(self: Box<Self>, _how: Thaw) -> Result<(), ParticipantError> {
@@ -158,7 +188,7 @@ impl Capture for Captured {
 }
 
 /// A failure of a module, which another try may mend. What its sink said stays as it is.
-fn failed<T>(result: anyhow::Result<T>) -> Result<T, ParticipantError> {
+pub(crate) fn failed<T>(result: anyhow::Result<T>) -> Result<T, ParticipantError> {
     result.map_err(|error| match error.downcast::<std::io::Error>() {
         Ok(error) => error.into(),
         Err(error) => ParticipantError::retryable("MODULE_FAILED", format!("{error:#}")),

@@ -39,7 +39,8 @@ pub(crate) struct Serve {
 
 /// Trades and serves until it is told to stop.
 pub(crate) async fn serve(options: &Serve) -> anyhow::Result<()> {
-    let modules = Modules::open(&options.data)?;
+    // What a restore left half-done is settled by the engine, before the books are brought together.
+    let modules = Modules::open_as_it_is(&options.data)?;
     let mut config = Config::default();
     // All four at one moment, where whoever asks does not say otherwise.
     config.runs.consistency = Consistency::Barrier;
@@ -49,6 +50,7 @@ pub(crate) async fn serve(options: &Serve) -> anyhow::Result<()> {
     engine.desk().life().is_a_server();
     let mut stops = engine.desk().life().subscribe();
     let server = Server::start(&engine, &doors)?;
+    modules.catch_up()?;
     let exchange = Exchange::start(modules)?;
     let traffic = Traffic::start(&exchange, 4, options.orders)?;
     println!(

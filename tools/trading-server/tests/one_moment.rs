@@ -7,8 +7,12 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use holdfast::api::commands::{GetBackupRun, GetBackupRuns, StartFullBackup, StopBackupServer};
+use holdfast::api::commands::{
+    GetBackupRun, GetBackupRuns, GetRestoreRun, StartFullBackup, StartRestoreRun, StopBackupServer,
+};
+use holdfast::api::text::Reason;
 use holdfast::client::Client;
+use holdfast::model::restore::{RestoreStatus, Safety};
 use holdfast::model::run::{Consistency, RunStatus, RunView};
 use tokio::time::{Instant, timeout};
 
@@ -123,5 +127,47 @@ async fn an_exchange_takes_commands_and_a_run_it_died_over_is_of_a_new_moment() 
         tokio::task::yield_now().await;
     };
     assert!(status.success());
+    check(folder.path());
+}
+
+fn restore(run: &RunView, wait: bool) -> StartRestoreRun {
+    StartRestoreRun {
+        run_id: run.run_id.parse().unwrap(),
+        participants: Vec::new(),
+        dry_run: false,
+        force: true,
+        safety: Safety::Required,
+        accept_incomplete: false,
+        wait,
+        reason: Reason::default(),
+        target: None,
+        overwrite: None,
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_is_taken_back_as_a_whole_also_where_it_dies_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serving = Serving::start(folder.path()).await;
+    let run = serving.back_up(true).await;
+    let restored = timeout(DEADLINE, serving.client.ask(&restore(&run, true))).await.unwrap().unwrap();
+    assert_eq!(restored.status, RestoreStatus::Completed, "{restored:?}");
+    assert_eq!(restored.participants.len(), 4);
+    // It trades on, from there.
+    assert_eq!(serving.back_up(true).await.status, RunStatus::Completed);
+    for _ in 0..5 {
+        let begun = serving.client.ask(&restore(&run, false)).await.unwrap();
+        assert_eq!(begun.status, RestoreStatus::Running, "{begun:?}");
+        serving.kill();
+        serving = Serving::start(folder.path()).await;
+        let restore_id = begun.restore_id.parse().unwrap();
+        let settled = serving.client.ask(&GetRestoreRun { restore_id }).await.unwrap();
+        let is_settled =
+            matches!(settled.status, RestoreStatus::Completed | RestoreStatus::Failed | RestoreStatus::RolledBack);
+        assert!(is_settled, "{settled:?}");
+        // All four are of one moment, whichever it is.
+        assert_eq!(serving.back_up(true).await.status, RunStatus::Completed);
+    }
+    serving.kill();
     check(folder.path());
 }
