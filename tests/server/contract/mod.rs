@@ -113,7 +113,7 @@ const COMMON: [ErrorCode; 7] = [
 ];
 
 /// Who may what, line for line as the contract has it: the least role, and `-` for everybody; and where it may come from.
-const ROLES: [(&str, &str, Reach); 39] = {
+const ROLES: [(&str, &str, Reach); 41] = {
     use Reach::{Connections, Everywhere, Local};
     [
         ("Hello", "-", Everywhere),
