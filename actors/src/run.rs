@@ -107,6 +107,22 @@ impl RunRole {
     }
 }
 
+impl RunRole {
+    /// Comes back when the attempt has taken so long, unless it is over by then. Outside the actor: one that waits for the log polls no timer.
+    fn time_out_later(&self, attempt: u32, after_ms: u64, me: &Addr<RunActor>) {
+        let (me, origin, mut watch) = (me.downgrade(), self.origin.clone(), self.watch.subscribe());
+        self.world.data_plane.spawn(async move {
+            let is_over = |run: &Arc<Run>| !run.is_open() || run.attempt() > attempt;
+            let over = async { watch.wait_for(is_over).await.map(drop) };
+            if tokio::time::timeout(Duration::from_millis(after_ms), over).await.is_err()
+                && let Some(me) = me.upgrade()
+            {
+                me.do_send(Command::<Run> { command: RunCommand::TimedOut { attempt }, origin });
+            }
+        });
+    }
+}
+
 fn lost_or_damaged(failure: DirectoryFailure) -> RunCommand {
     match failure {
         DirectoryFailure::Damaged(damage) => RunCommand::SealFoundDamage(damage),
@@ -132,6 +148,7 @@ impl Role for RunRole {
             RunEffect::AbortBarrier => self.barrier_stop.request(),
             RunEffect::StartParticipant(name) => self.start_participant(&name, run, me),
             RunEffect::RetryLater { participant, of, after_ms } => self.retry_later(participant, of, after_ms, me),
+            RunEffect::Deadline { attempt, after_ms } => self.time_out_later(attempt, after_ms, me),
             RunEffect::CancelParticipants => {
                 for participant in run.participants() {
                     if let Some(actor) = (self.find)(&participant.name) {

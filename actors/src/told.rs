@@ -36,6 +36,9 @@ pub(crate) fn tell(run_id: RunId, origin: &Origin, events: &[RunEvent], run: &Ru
                 let (principal, correlation_id) = (origin.principal.as_str(), origin.correlation_id);
                 info!(%run_id, principal, %correlation_id, reason = cancel.reason, "run is to be cancelled");
             }
+            RunEvent::TimedOut(timed_out) => {
+                warn!(%run_id, attempt = timed_out.attempt, timeout_ms = timed_out.timeout_ms, "run took too long");
+            }
             RunEvent::Published(published) => ended(run_id, published.outcome, run),
             RunEvent::Ended(end) => ended(run_id, end.outcome, run),
             RunEvent::Deleted(_) => info!(%run_id, "run deleted"),

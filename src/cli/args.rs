@@ -193,6 +193,24 @@ pub(super) struct BackupArgs {
     /// lz4, zstd:N, gzip:N, brotli:N or none [default: lz4]
     #[arg(long, value_name = "METHOD")]
     pub(super) compression: Option<Compression>,
+    /// How long it may take, as 6h, 90m or 30s, or none; then it is stopped and has failed [default: as configured]
+    #[arg(long, value_name = "DURATION", value_parser = limit)]
+    pub(super) timeout: Option<Limit>,
+}
+
+/// How long something may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit(Option<Duration>);
+
+impl Limit {
+    /// In whole seconds, the begun one included; 0 for as long as it likes.
+    pub(super) fn seconds(self) -> u64 {
+        self.0.map_or(0, |limit| limit.as_secs() + u64::from(limit.subsec_nanos() > 0))
+    }
+}
+
+fn limit(text: &str) -> Result<Limit, String> {
+    crate::config::deadline_of(text).map(Limit)
 }
 
 /// Parses a trigger by its word; the help lists all of them.

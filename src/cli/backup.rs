@@ -5,7 +5,7 @@ use std::time::Instant;
 use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::run::RunView;
 
-use super::args::BackupArgs;
+use super::args::{BackupArgs, Limit};
 use super::door::{Door, Purpose, is_gone};
 use super::exit::{CliError, CliResult, Exit};
 use super::follow::{Followed, Whose, follow, listen};
@@ -310,6 +310,7 @@ fn request(args: &BackupArgs) -> Result<StartFullBackup, CliError> {
         consistency: args.consistency,
         strict: args.strict,
         compression: args.compression,
+        timeout_s: args.timeout.map(Limit::seconds),
         ..StartFullBackup::default()
     };
     if args.paths.is_empty() { Ok(request) } else { ad_hoc(args, request) }

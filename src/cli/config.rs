@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use holdfast_model::run::Consistency;
 use serde_json::{Value, json};
 
 use super::args::ConfigCommand;
@@ -97,8 +98,17 @@ fn as_text(config: &Config, findings: &[Finding]) -> String {
         0 => String::new(),
         bytes => format!("; a run leaves {} of the disk free", output::size(bytes)),
     };
+    let time =
+        runs.timeout.map_or("as long as it likes".to_owned(), |timeout| format!("at most {}", duration(timeout)));
+    let moment = match runs.consistency {
+        Consistency::Concurrent => "of a moment of its own each".to_owned(),
+        Consistency::Barrier => {
+            format!("of one moment, for which all stand still for {} at most", duration(runs.freeze_budget))
+        }
+    };
     let mut lines = vec![
         format!("compression {}, {workers}, {} at work at a time", pipeline.compression, runs.max_parallel),
+        format!("a run takes {time}; what participants give is {moment}"),
         format!("an interrupted run is {crash}{free}; a backup asked for while one is under way {queueing}"),
     ];
     lines.extend(server_settings::as_text(&config.server));
@@ -180,6 +190,7 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
             "queueing": runs.queueing,
             "consistency": runs.consistency,
             "freeze_budget_seconds": runs.freeze_budget.as_secs_f64(),
+            "timeout_seconds": runs.timeout.map(|timeout| timeout.as_secs_f64()),
         },
         "server": server_settings::as_json(&config.server),
         "space": { "min_free_bytes": config.space.min_free },

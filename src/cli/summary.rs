@@ -75,14 +75,13 @@ pub(super) fn summarise(out: Output, view: &RunView, took: f64) -> CliResult {
                 RunStatus::Cancelled => format!(
                     "What was whole by then: holdfast restore {id} --accept-incomplete --target ./out. Start it again when it suits."
                 ),
+                RunStatus::Timeout => format!(
+                    "What was whole by then: holdfast restore {id} --accept-incomplete --target ./out. A longer --timeout, or `timeout` in [runs], gives it more time."
+                ),
                 _ => format!("`holdfast show {id}` says more."),
             };
-            return Err(CliError::new(
-                exit,
-                "BACKUP_RUN_FAILED",
-                format!("run {id} {}: {reason}", status.as_str()),
-                next,
-            ));
+            let ended = if status == RunStatus::Timeout { "timed out" } else { status.as_str() };
+            return Err(CliError::new(exit, "BACKUP_RUN_FAILED", format!("run {id} {ended}: {reason}"), next));
         }
     }
     Ok(exit)

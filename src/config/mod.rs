@@ -35,6 +35,7 @@ pub use self::participant::{ParticipantConfig, Source};
 use self::section::Section;
 pub use self::server::{LogFormat, ServerConfig, TlsFiles};
 pub use self::settings::{OnCrash, PipelineConfig, RunsConfig, SpaceConfig};
+pub(crate) use self::values::deadline_of;
 
 /// All settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

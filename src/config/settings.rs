@@ -64,7 +64,7 @@ pub struct RunsConfig {
     pub consistency: Consistency,
     /// How long participants stand still together at most.
     pub freeze_budget: Duration,
-    /// How long an attempt of a run may take; `None` for as long as it likes.
+    /// How long an attempt of a run may take, from its turn until all participants have ended; `None` for as long as it likes.
     pub timeout: Option<Duration>,
 }
 
@@ -95,7 +95,7 @@ impl RunsConfig {
         }
     }
 
-    pub(crate) const KEYS: [&str; 9] = [
+    pub(crate) const KEYS: [&str; 10] = [
         "max_parallel",
         "max_attempts",
         "resume_within",
@@ -105,6 +105,7 @@ impl RunsConfig {
         "queueing",
         "consistency",
         "freeze_budget",
+        "timeout",
     ];
     /// The longest that participants may be made to stand still.
     pub const MAX_FREEZE_BUDGET: Duration = Duration::from_secs(60);
@@ -136,7 +137,7 @@ impl RunsConfig {
             freeze_budget: section.read_or("freeze_budget", default.freeze_budget, |value| {
                 values::duration_within(value, Duration::from_millis(1)..=Self::MAX_FREEZE_BUDGET)
             }),
-            timeout: default.timeout,
+            timeout: section.read_or("timeout", default.timeout, values::deadline),
         }
     }
 }

@@ -28,6 +28,7 @@ on_crash = "fail"
 queueing = true
 consistency = "barrier"
 freeze_budget = "5s"
+timeout = "3h"
 max_tries = 2
 retry_delay = "1s"
 [space]
@@ -83,7 +84,7 @@ fn all_settings_are_read() {
         queueing: true,
         consistency: holdfast_model::run::Consistency::Barrier,
         freeze_budget: Duration::from_secs(5),
-        timeout: None,
+        timeout: minutes(180),
     };
     assert_eq!((config.runs, config.space.min_free), (runs, 10 << 30));
 

@@ -78,7 +78,11 @@ pub(super) fn pause(value: &DeValue<'_>) -> Result<Duration, String> {
 
 /// A duration above zero, or `none`.
 pub(super) fn deadline(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
-    let text = text(value, "a duration as \"6h\", \"90m\" or \"30s\", or \"none\",")?;
+    deadline_of(text(value, "a duration as \"6h\", \"90m\" or \"30s\", or \"none\",")?)
+}
+
+/// [`deadline`], as a command line has it.
+pub(crate) fn deadline_of(text: &str) -> Result<Option<Duration>, String> {
     if text == "none" {
         return Ok(None);
     }

@@ -327,7 +327,7 @@ impl Holdfast {
                 idempotency_key: backup.idempotency_key,
                 consistency,
                 freeze_budget_ms: plan::millis(config.runs.freeze_budget),
-                timeout_ms: config.runs.timeout.map_or(0, plan::millis),
+                timeout_ms: backup.timeout.unwrap_or(config.runs.timeout).map_or(0, plan::millis),
             },
             participants,
         };

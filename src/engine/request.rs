@@ -1,5 +1,7 @@
 //! What may be asked of the engine.
 
+use std::time::Duration;
+
 use holdfast_model::ids::ParticipantName;
 use holdfast_model::run::{Consistency, Trigger};
 
@@ -41,6 +43,8 @@ pub struct Backup {
     pub(super) job: String,
     pub(super) idempotency_key: String,
     pub(super) consistency: Option<Consistency>,
+    /// `Some(None)` for as long as it likes.
+    pub(super) timeout: Option<Option<Duration>>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +83,7 @@ impl Backup {
             job,
             idempotency_key,
             consistency: None,
+            timeout: None,
         }
     }
 
@@ -114,6 +119,14 @@ impl Backup {
     #[must_use]
     pub fn consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = Some(consistency);
+        self
+    }
+
+    /// How long each attempt may take, `None` for as long as it likes; as configured where nothing is said. What is at work then is stopped,
+    /// and the run has ended `timeout`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 

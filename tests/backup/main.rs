@@ -15,6 +15,7 @@ mod cancel;
 mod command;
 mod command_failures;
 mod damage;
+mod deadline;
 mod embedding;
 mod full_disk;
 mod in_place;

@@ -169,6 +169,7 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
         | RunEvent::ParticipantCancelled(_)
         | RunEvent::ParticipantSkipped(_)
         | RunEvent::CancelRequested(_)
+        | RunEvent::TimedOut(_)
         | RunEvent::Classified(_)
         | RunEvent::PublishRequested(_)
         | RunEvent::Verified(_)

@@ -176,6 +176,7 @@ events! {
         29 "ParticipantFrozen" ParticipantFrozen: 1 r::ParticipantFrozenV1;
         30 "BarrierCompleted" BarrierCompleted: 1 r::BarrierCompletedV1;
         31 "BarrierAborted" BarrierAborted: 1 r::BarrierAbortedV1;
+        32 "RunTimedOut" TimedOut: 1 r::RunTimedOutV1;
     }
     /// A fact of a participant's supervision.
     ParticipantEvent {

@@ -31,7 +31,7 @@ const TOLD: [&str; 15] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 60] = [
+const NOT_TOLD: [&str; 61] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
@@ -86,6 +86,7 @@ const NOT_TOLD: [&str; 60] = [
     "RunPublishRequested",
     "RunRequested",
     "RunStarted",
+    "RunTimedOut",
     "RunUnlocked",
     "TokenCreated",
     "TokenRevoked",

@@ -214,6 +214,12 @@ const LINES: &[(&str, Level, &str, &str)] = &[
         "",
         "the participants did not stand still together: site took longer than 10 s (FREEZE_BUDGET_EXCEEDED)",
     ),
+    (
+        "RunTimedOut",
+        Level::Error,
+        "",
+        "attempt 2 took 1 h 30 min, which is the most it may: what is at work is stopped",
+    ),
     ("EngineStopped", Level::Info, "", "process 4711 was stopped in good order while runs were open"),
     ("EndpointAdded", Level::Info, "offsite", "endpoint offsite was added by token:ops"),
     ("EndpointUpdated", Level::Info, "offsite", "endpoint offsite was changed by token:ops; it is not in use"),

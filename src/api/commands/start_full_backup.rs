@@ -1,6 +1,7 @@
 //! `StartFullBackup`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::{ParticipantName, RunId};
@@ -15,6 +16,9 @@ use crate::engine::{Backup, FilesDefinition, RunHandle};
 use crate::files::{FilesSpec, RawPath};
 use crate::pipeline::Compression;
 
+/// Longest deadline of a run, in seconds: 366 days, as in the configuration.
+const MAX_TIMEOUT_S: u64 = 366 * 24 * 3600;
+
 /// Begins a backup of all participants, or of those that are named, and answers with the run: after its end, or at once where `wait` is
 /// false.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +31,10 @@ pub struct StartFullBackup {
     pub trigger: Trigger,
     /// Whether the artifacts are to be of one moment; as configured where it is not said.
     pub consistency: Option<Consistency>,
+    /// How many seconds each attempt may take before it is stopped and has ended `timeout`, 0 for as many as it likes; as configured where it
+    /// is not said.
+    #[schemars(range(max = 31_622_400))]
+    pub timeout_s: Option<u64>,
     /// Whether to answer after the run's end only.
     pub wait: bool,
     /// A request with the same key, from the same caller and within 24 hours, is the same request: it attaches to the run.
@@ -71,6 +79,7 @@ impl Default for StartFullBackup {
             participants: Vec::new(),
             trigger: Trigger::Manual,
             consistency: None,
+            timeout_s: None,
             wait: true,
             idempotency_key: String::new(),
             job: String::new(),
@@ -109,6 +118,9 @@ impl Command for StartFullBackup {
         }
         if self.job.len() > 64 || !self.job.chars().all(name) {
             return Err(ApiError::field("job", "must be at most 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"));
+        }
+        if self.timeout_s.is_some_and(|timeout| timeout > MAX_TIMEOUT_S) {
+            return Err(ApiError::field("timeout_s", format!("must be at most {MAX_TIMEOUT_S}, or 0 for no limit")));
         }
         if !self.paths.iter().all(|path| path.as_path().is_absolute()) {
             return Err(ApiError::field("paths", "must be absolute"));
@@ -211,6 +223,7 @@ impl StartFullBackup {
             && request.job == self.job
             && request.strict == self.strict
             && self.consistency.is_none_or(|consistency| consistency == request.consistency)
+            && self.timeout_s.is_none_or(|timeout| timeout.saturating_mul(1000) == request.timeout_ms)
             && self.compression.is_none_or(|compression| compression.to_string() == request.compression)
     }
 
@@ -257,6 +270,10 @@ impl StartFullBackup {
         let backup = backup.job(&self.job).idempotency_key(&self.idempotency_key);
         let backup = match self.consistency {
             Some(consistency) => backup.consistency(consistency),
+            None => backup,
+        };
+        let backup = match self.timeout_s {
+            Some(timeout) => backup.timeout((timeout > 0).then(|| Duration::from_secs(timeout))),
             None => backup,
         };
         match self.compression {

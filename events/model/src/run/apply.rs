@@ -162,6 +162,7 @@ impl Aggregate for Run {
                 });
             }
             RunEvent::CancelRequested(cancel) => self.cancel = Some(cancel.reason.clone()),
+            RunEvent::TimedOut(_) => self.timed_out = true,
             RunEvent::Classified(classified) => {
                 self.stage = Stage::Sealing;
                 self.was_good |= matches!(classified.outcome, Outcome::Completed | Outcome::Partial);
@@ -210,9 +211,14 @@ impl Aggregate for Run {
         let mut effects = Vec::new();
         for event in events {
             match event {
-                RunEvent::Started(_) | RunEvent::Resumed(_) => effects.push(RunEffect::PrepareDirectory),
+                RunEvent::Started(_) | RunEvent::Resumed(_) => {
+                    effects.push(RunEffect::PrepareDirectory);
+                    effects.extend(self.deadline());
+                }
                 RunEvent::BarrierRequested(_) => effects.push(RunEffect::Barrier),
-                RunEvent::CancelRequested(_) if self.stage == Stage::Barrier => effects.push(RunEffect::AbortBarrier),
+                RunEvent::CancelRequested(_) | RunEvent::TimedOut(_) if self.stage == Stage::Barrier => {
+                    effects.push(RunEffect::AbortBarrier);
+                }
                 RunEvent::ParticipantStarted(started) => {
                     effects.push(RunEffect::StartParticipant(started.participant.clone()));
                 }
@@ -221,7 +227,9 @@ impl Aggregate for Run {
                     of: Try { attempt: self.attempt, number: failed.try_number },
                     after_ms: failed.retry_after_ms,
                 }),
-                RunEvent::CancelRequested(_) if self.running() > 0 => effects.push(RunEffect::CancelParticipants),
+                RunEvent::CancelRequested(_) | RunEvent::TimedOut(_) if self.running() > 0 => {
+                    effects.push(RunEffect::CancelParticipants);
+                }
                 RunEvent::Classified(_) => effects.push(RunEffect::Seal),
                 RunEvent::PublishRequested(requested) => effects.push(RunEffect::Publish(requested.target)),
                 RunEvent::Interrupted(_) if events.len() == 1 => effects.extend(self.owed()),

@@ -81,7 +81,7 @@ impl Run {
     /// Its directory is there: what comes next.
     pub(super) fn directory_ready(&self) -> Vec<RunEvent> {
         let budget_ms = self.request.as_ref().map_or(0, |request| request.freeze_budget_ms);
-        match self.wants_barrier() && self.cancel.is_none() && !self.all_ended() {
+        match self.wants_barrier() && !self.is_stopping() && !self.all_ended() {
             true => vec![RunEvent::BarrierRequested(BarrierRequestedV1 { budget_ms })],
             false => self.go_on(Vec::new()),
         }
@@ -89,9 +89,9 @@ impl Run {
 
     /// The barrier held. Where somebody had asked to stop meanwhile, nothing follows from that.
     pub(super) fn barrier_held(&self, held: Held) -> Vec<RunEvent> {
-        if self.cancel.is_some() {
-            return self
-                .barrier_failed(Failure::new(FailureKind::Cancelled, "CANCELLED", "the run was cancelled"), None);
+        if self.is_stopping() {
+            let cancelled = Failure::new(FailureKind::Cancelled, "CANCELLED", "the run was cancelled");
+            return self.barrier_failed(cancelled, None);
         }
         let Held { barrier: Barrier { at, longest_us }, mut frozen, mut left_out } = held;
         let mut open: BTreeSet<_> = self.freeze_order().into_iter().map(|one| one.name.clone()).collect();
@@ -111,7 +111,8 @@ impl Run {
 
     /// The barrier did not hold: nobody writes, since nothing would be of one moment.
     pub(super) fn barrier_failed(&self, failure: Failure, by: Option<NotFrozen>) -> Vec<RunEvent> {
-        let failure = failure.bounded();
+        // Who was told to stop says no more than that; the run knows why.
+        let failure = self.time_up().filter(|_| failure.kind == FailureKind::Cancelled).unwrap_or(failure).bounded();
         let reason = match &by {
             Some(by) => format!("the barrier was aborted, because of {}", by.participant),
             None => format!("the barrier was aborted: {failure}"),

@@ -119,6 +119,11 @@ pub enum RunCommand {
         /// Why.
         reason: String,
     },
+    /// An attempt has taken as long as it may.
+    TimedOut {
+        /// Which: the deadline of an earlier one means nothing to a later one.
+        attempt: u32,
+    },
     /// Everything was read again and is as recorded.
     Sealed {
         /// SHA-256 of `SHA256SUMS`.

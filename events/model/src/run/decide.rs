@@ -40,7 +40,7 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
         }
         (RunCommand::Retry { participant, of }, Stage::Working) => run.retry(&participant, of),
 
-        (RunCommand::Cancel { .. }, stage) if run.cancel.is_some() && stage != Stage::Ended => Ok(Vec::new()),
+        (RunCommand::Cancel { .. }, stage) if run.is_stopping() && stage != Stage::Ended => Ok(Vec::new()),
         (RunCommand::Cancel { reason }, Stage::Queued) => {
             let mut events = run.cancel(&reason);
             let reason = cut(&reason, Failure::MAX_MESSAGE);
@@ -49,6 +49,7 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
         }
         (RunCommand::Cancel { reason }, Stage::Preparing | Stage::Barrier | Stage::Working) => Ok(run.cancel(&reason)),
         (RunCommand::Cancel { .. }, _) => Err(Refusal::NotActive),
+        (RunCommand::TimedOut { attempt }, Stage::Preparing | Stage::Barrier | Stage::Working) => run.time_out(attempt),
 
         (RunCommand::Sealed { sums_sha256 }, Stage::Sealing) => {
             let target = run.outcome.unwrap_or(Outcome::Failed).target();
@@ -201,7 +202,7 @@ impl Run {
             events.push(after.classify());
             return events;
         }
-        if after.cancel.is_some() {
+        if after.is_stopping() {
             return events;
         }
         let ready = after.participants.iter().filter(|participant| after.is_ready(participant));
@@ -252,7 +253,7 @@ impl Run {
     }
 
     /// Applies facts whose time does not matter to what is decided from them.
-    fn apply_all(&mut self, events: &[RunEvent]) {
+    pub(super) fn apply_all(&mut self, events: &[RunEvent]) {
         use crate::aggregate::{Aggregate, Moment};
         let moment = Moment { time: self.updated_at, principal: String::new() };
         events.iter().for_each(|event| self.apply(event, &moment));
@@ -312,11 +313,13 @@ impl Run {
         let output = cut(output, MAX_OUTPUT).to_owned();
         let name = name.clone();
         let again = may_retry
-            && self.cancel.is_none()
+            && !self.is_stopping()
             && participant.tries < participant.max_tries
             && supervision::may_be_mended(failure.kind);
         let event = if failure.kind == FailureKind::Cancelled && self.cancel.is_some() {
             RunEvent::ParticipantCancelled(ParticipantCancelledV1 { participant: name })
+        } else if let Some(failure) = self.time_up().filter(|_| failure.kind == FailureKind::Cancelled) {
+            RunEvent::ParticipantFailed(ParticipantFailedV2 { participant: name, failure, output })
         } else if let Some(run_id) = self.id().filter(|_| again) {
             let try_number = participant.tries;
             let base = participant.retry_delay_ms;
@@ -351,6 +354,8 @@ impl Run {
         let bad: Vec<_> = self.participants.iter().filter(failed).collect();
         let outcome = if self.cancel.is_some() {
             Outcome::Cancelled
+        } else if self.timed_out {
+            Outcome::Timeout
         } else if self.outcome == Some(Outcome::Failed) {
             // What was found while sealing never makes an end better that was known before.
             Outcome::Failed
@@ -368,6 +373,9 @@ impl Run {
         if outcome == Outcome::Cancelled {
             return format!("cancelled: {}", self.cancel.as_deref().unwrap_or_default());
         }
+        if let Some(failure) = self.time_up() {
+            return self.overran(&failure);
+        }
         let reason = |participant: &&RunParticipant| match &participant.failure {
             Some(failure) => format!("{}: {failure}", participant.name),
             None => format!("{}: not run", participant.name),
@@ -383,7 +391,7 @@ impl Run {
     /// are gone with the directory.
     pub(super) fn end_without_directory(&self, failure: Failure) -> Vec<RunEvent> {
         let failure = failure.bounded();
-        let outcome = if self.cancel.is_some() { Outcome::Cancelled } else { Outcome::Failed };
+        let outcome = self.stopped().unwrap_or(Outcome::Failed);
         let error_summary = failure.to_string();
         let mut events = self.close_open("the run ended before");
         let lost = self.participants.iter().filter(|participant| participant.status == ParticipantStatus::Completed);
@@ -402,9 +410,11 @@ impl Run {
     }
 
     pub(super) fn not_run(&self, participant: &RunParticipant, reason: &str) -> RunEvent {
-        let participant = participant.name.clone();
+        let (participant, status) = (participant.name.clone(), participant.status);
         if self.cancel.is_some() {
             RunEvent::ParticipantCancelled(ParticipantCancelledV1 { participant })
+        } else if let Some(time_up) = self.time_up().filter(|_| status == ParticipantStatus::Running) {
+            failed(participant, time_up)
         } else {
             RunEvent::ParticipantSkipped(ParticipantSkippedV1 { participant, reason: reason.into() })
         }

@@ -542,6 +542,15 @@ pub struct RunCancelRequestedV1 {
     pub reason: String,
 }
 
+/// An attempt took as long as it may: what is at work is stopped, and nothing more is begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTimedOutV1 {
+    /// Which attempt.
+    pub attempt: u32,
+    /// How long it could take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
 /// All participants have ended: what the run will be called. Its directory is now being sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunClassifiedV1 {

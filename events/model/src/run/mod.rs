@@ -13,6 +13,7 @@
 mod apply;
 mod barrier;
 mod command;
+mod deadline;
 mod decide;
 mod events;
 mod recover;
@@ -192,6 +193,7 @@ pub struct Run {
     participants: Vec<RunParticipant>,
     barrier: Option<Barrier>,
     cancel: Option<String>,
+    timed_out: bool,
     outcome: Option<Outcome>,
     error_summary: String,
     target: Option<Target>,
@@ -401,6 +403,13 @@ pub enum RunEffect {
         /// After which try.
         of: Try,
         /// The pause, in milliseconds.
+        after_ms: u64,
+    },
+    /// Come back with [`RunCommand::TimedOut`] once the attempt has taken so long.
+    Deadline {
+        /// Which attempt.
+        attempt: u32,
+        /// How long it may take, in milliseconds.
         after_ms: u64,
     },
     /// Stop those that write.

@@ -68,21 +68,24 @@ impl Run {
             events.push(self.barrier_lost());
         }
         let max_attempts = self.request.as_ref().map_or(0, |request| request.max_attempts);
+        let fatal = |(code, text): (&str, String)| Some(Failure::new(FailureKind::Fatal, code, text));
         let hopeless = if self.cancel.is_some() {
-            Some(("CANCELLED", "interrupted after it was asked to stop".to_owned()))
+            fatal(("CANCELLED", "interrupted after it was asked to stop".to_owned()))
+        } else if let Some(time_up) = self.time_up() {
+            Some(time_up)
         } else if let Some(reason) = self.too_late(now) {
-            Some(reason)
+            fatal(reason)
         } else if self.attempt >= max_attempts {
             let text = match max_attempts {
                 1 => "interrupted, and not resumed: on_crash or max_attempts allow one attempt".to_owned(),
                 _ => format!("interrupted in attempt {} of {max_attempts}", self.attempt),
             };
-            Some(("ATTEMPTS_EXHAUSTED", text))
+            fatal(("ATTEMPTS_EXHAUSTED", text))
         } else {
             None
         };
-        if let Some((code, reason)) = hopeless {
-            events.extend(self.give_up(found, Failure::new(FailureKind::Fatal, code, reason)));
+        if let Some(failure) = hopeless {
+            events.extend(self.give_up(found, failure));
             return events;
         }
         events.push(RunEvent::Resumed(RunResumedV1 { attempt: self.attempt.saturating_add(1) }));
@@ -129,7 +132,7 @@ impl Run {
             .collect();
         let (outcome, error_summary) = match &self.cancel {
             Some(reason) => (Outcome::Cancelled, format!("cancelled: {reason}")),
-            None => (Outcome::Failed, failure.to_string()),
+            None => (self.stopped().unwrap_or(Outcome::Failed), failure.to_string()),
         };
         events.push(RunEvent::Classified(RunClassifiedV1 { outcome, error_summary }));
         events

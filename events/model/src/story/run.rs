@@ -64,6 +64,13 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
         RunEvent::CancelRequested(cancel) => {
             (Level::Warning, format!("{by} asked to cancel it{}", reason(&cancel.reason)))
         }
+        RunEvent::TimedOut(timed_out) => {
+            let (attempt, limit) = (timed_out.attempt, seconds(timed_out.timeout_ms as f64 / 1000.0));
+            (
+                Level::Error,
+                format!("attempt {attempt} took {limit}, which is the most it may: what is at work is stopped"),
+            )
+        }
         RunEvent::Classified(classified) => {
             let (outcome, why) = (word(classified.outcome), reason(&classified.error_summary));
             let text =

@@ -240,6 +240,10 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             longest_us
         }),
         event!(RunEvent::BarrierAborted, failure(), |failure| r::BarrierAbortedV1 { failure }),
+        event!(RunEvent::TimedOut, any::<(u32, u64)>(), |(attempt, timeout_ms)| r::RunTimedOutV1 {
+            attempt,
+            timeout_ms
+        }),
     ]
 }
 

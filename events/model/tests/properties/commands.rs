@@ -27,8 +27,9 @@ fn name() -> impl Strategy<Value = ParticipantName> + Clone {
 }
 
 fn new_run() -> impl Strategy<Value = NewRun> {
-    (1_usize..=3, any::<[bool; 3]>(), any::<bool>(), 0_u32..4, 0_u32..4).prop_map(
-        |(participants, critical, strict, max_attempts, max_parallel)| NewRun {
+    let timeout = select(vec![0_u64, 60_000]);
+    (1_usize..=3, any::<[bool; 3]>(), any::<bool>(), 0_u32..4, 0_u32..4, timeout).prop_map(
+        |(participants, critical, strict, max_attempts, max_parallel, timeout_ms)| NewRun {
             request: RunRequestedV3 {
                 run_id: RunId::new(Timestamp(0), 1),
                 run_type: RunType::Full,
@@ -42,7 +43,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                 idempotency_key: String::new(),
                 consistency: if strict { Consistency::Barrier } else { Consistency::Concurrent },
                 freeze_budget_ms: 10_000,
-                timeout_ms: 0,
+                timeout_ms,
             },
             participants: (0..participants)
                 .map(|n| NewParticipant {
@@ -135,6 +136,7 @@ fn command() -> impl Strategy<Value = RunCommand> {
         6 => name().prop_map(|participant| RunCommand::Retry { participant, of: LIVE }),
         3 => name().prop_map(|participant| RunCommand::Retry { participant, of: Try { attempt: 1, number: 1 } }),
         1 => (text(), 1_usize..400).prop_map(|(reason, times)| RunCommand::Cancel { reason: reason.repeat(times) }),
+        1 => select(vec![1, 2, u32::MAX]).prop_map(|attempt| RunCommand::TimedOut { attempt }),
         8 => Just(RunCommand::Sealed { sums_sha256: Sha256::default() }),
         3 => vec((name(), careless()), 0..3).prop_map(RunCommand::SealFoundDamage),
         1 => careless().prop_map(RunCommand::DirectoryLost),
@@ -167,6 +169,7 @@ fn aimed(mut command: RunCommand, run: &Run, now: Timestamp) -> RunCommand {
             *of = live(participant);
         }
         RunCommand::Recover { taken_over, .. } => *taken_over = now,
+        RunCommand::TimedOut { attempt } if *attempt == LIVE.attempt => *attempt = run.attempt(),
         _ => {}
     }
     command
@@ -214,6 +217,9 @@ fn check_state(run: &Run) {
     }
     if run.stage() == Stage::Ended && run.cancel_requested() {
         assert_eq!(run.outcome(), Some(Outcome::Cancelled));
+    }
+    if run.stage() == Stage::Ended && run.timed_out() {
+        assert_eq!(run.outcome(), Some(Outcome::Timeout));
     }
     if run.stage() == Stage::Ended && run.outcome() != Some(Outcome::Completed) {
         assert!(!run.error_summary().is_empty(), "an end that is not good has a reason");
@@ -294,7 +300,7 @@ fn the_stories_reach_every_end() {
             seen.insert(format!("{:?} {:?} {:?}", run.stage(), end, run.retained()));
         }
     }
-    for outcome in ["Completed", "Partial", "Failed", "Cancelled"] {
+    for outcome in ["Completed", "Partial", "Failed", "Cancelled", "Timeout"] {
         for retained in ["Kept", "Deleting", "Deleted"] {
             assert!(
                 seen.contains(&format!("Ended Some(\"{outcome}\") {retained}")),

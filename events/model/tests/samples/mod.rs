@@ -163,6 +163,7 @@ fn run_samples() -> Vec<RunEvent> {
         RunEvent::BarrierAborted(r::BarrierAbortedV1 {
             failure: Failure::new(FailureKind::Timeout, "FREEZE_BUDGET_EXCEEDED", "site took longer than 10 s"),
         }),
+        RunEvent::TimedOut(r::RunTimedOutV1 { attempt: 2, timeout_ms: 5_400_000 }),
         RunEvent::DeleteRequested(r::RunDeleteRequestedV1 {}),
         RunEvent::Deleted(r::RunDeletedV1 {}),
         RunEvent::DeleteFailed(r::RunDeleteFailedV1 {

@@ -1,6 +1,7 @@
 //! The rules of a run, each as given / when / then, in the words below.
 
 mod barrier;
+mod deadline;
 mod ends;
 mod locks;
 mod recovery;

@@ -8,7 +8,7 @@ const STAGES: [&str; 9] =
 
 /// A command, and for each stage what becomes of it: `+` facts follow, `=` it is granted without a new fact; refused as
 /// `N` not found, `E` exists, `O` out of order, `A` active, `X` not active, `L` locked, `D` deleted.
-const GRANTED: [(&str, &str); 19] = [
+const GRANTED: [(&str, &str); 20] = [
     ("Request", "+EEEEEEEE"),
     ("Start", "N+OOOOOOD"),
     ("DirectoryReady", "NO+OOOOOD"),
@@ -17,6 +17,7 @@ const GRANTED: [(&str, &str); 19] = [
     ("Complete", "NOO+OOOOD"),
     ("Fail", "NOO+OOOOD"),
     ("Cancel", "N+++XXXXX"),
+    ("TimedOut", "NOOOOOOOD"),
     ("Sealed", "NOOO+OOOD"),
     ("SealFoundDamage", "NOOO++OOD"),
     ("DirectoryLost", "NOOO++OOD"),
@@ -40,6 +41,7 @@ fn command(name: &str) -> RunCommand {
         "Complete" => complete("db"),
         "Fail" => fail("db", FailureKind::Fatal),
         "Cancel" => cancel(),
+        "TimedOut" => RunCommand::TimedOut { attempt: 1 },
         "Sealed" => sealed(),
         "SealFoundDamage" => damage("db"),
         "DirectoryLost" => RunCommand::DirectoryLost(failure(FailureKind::Resource)),
