@@ -145,3 +145,34 @@ fn a_cancelled_run_stops_its_participant_and_says_so() {
     assert_eq!(run.outcome(), Some(Outcome::Cancelled));
     assert!(run.participants().iter().all(|participant| participant.status == ParticipantStatus::Cancelled));
 }
+
+#[test]
+fn a_restore_goes_step_by_step_and_lets_go_at_its_end() {
+    let world = TestWorld::new(Fault::None);
+    let restore = world.restore(&["a", "b"]);
+    assert_eq!((restore.status.as_str(), restore.is_touched()), ("completed", true));
+    let calls = world.calls();
+    let names: Vec<_> = calls.iter().map(|call| call.split('(').next().unwrap_or_default()).collect();
+    let expected = ["Verify", "Quiesce", "Snapshot", "Stage", "Stage", "Commit", "Commit", "Check", "Check", "release"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_restore_whose_commit_fails_is_put_back_before_it_lets_go() {
+    let failure = Failure::new(FailureKind::Fatal, "BROKEN", "it is broken");
+    let world = TestWorld::new(Fault::Participant("b", failure));
+    let restore = world.restore(&["a", "b"]);
+    assert_eq!(restore.status.as_str(), "rolled_back");
+    let calls = world.calls();
+    let names: Vec<_> = calls.iter().map(|call| call.split('(').next().unwrap_or_default()).collect();
+    assert_eq!(names[5..], ["Commit", "Commit", "RollBack", "RollBack", "Discard", "release"]);
+}
+
+#[test]
+fn a_restore_whose_actor_panics_before_the_decision_is_undone_by_the_next() {
+    let world = TestWorld::new(Fault::PanicOnce("Snapshot"));
+    let restore = world.restore(&["a"]);
+    assert_eq!((restore.status.as_str(), restore.is_touched()), ("failed", false));
+    assert!(restore.error_summary.contains("RESTORE_INTERRUPTED"), "{}", restore.error_summary);
+    assert_eq!(world.calls()[3..], ["Discard", "release"]);
+}

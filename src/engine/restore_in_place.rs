@@ -31,6 +31,8 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 pub(super) struct Now {
     pub(super) participants: Vec<ParticipantName>,
     pub(super) restore_id: RestoreId,
+    /// Whether it is one into modules, which the next start settles where this process ends before it.
+    pub(super) of_modules: bool,
 }
 
 /// The restores of one engine: one in place, and one into a folder, at a time.
@@ -91,7 +93,8 @@ impl Restoring {
 
     /// With restores that a process before left, and that nobody here can settle.
     pub(super) fn with(left: Vec<(RestoreId, Vec<ParticipantName>)>) -> Self {
-        let left = left.into_iter().map(|(restore_id, participants)| Now { participants, restore_id });
+        let left =
+            left.into_iter().map(|(restore_id, participants)| Now { participants, restore_id, of_modules: true });
         Self { left: left.collect(), ..Self::default() }
     }
 
@@ -110,7 +113,11 @@ impl Restoring {
     /// Tells it to stop, and waits until it has.
     pub(super) async fn end(&self) {
         self.stop.request();
-        if tokio::time::timeout(STOPPED_WITHIN, self.ended()).await.is_err() {
+        let ended = async {
+            let _ = self.now.subscribe().wait_for(|now| now.as_ref().is_none_or(|now| now.of_modules)).await;
+            let _ = self.folder.subscribe().wait_for(Option::is_none).await;
+        };
+        if tokio::time::timeout(STOPPED_WITHIN, ended).await.is_err() {
             tracing::error!("a restore was told to stop and has not ended");
         }
     }
@@ -241,7 +248,11 @@ impl Holdfast {
             claim.recorded();
             return Err(error);
         }
-        restoring.now.send_replace(Some(Now { participants: vec![participant.clone()], restore_id }));
+        restoring.now.send_replace(Some(Now {
+            participants: vec![participant.clone()],
+            restore_id,
+            of_modules: false,
+        }));
         Ok(InPlaceRecord { engine: self.clone(), restore_id, claim: Arc::new(claim) })
     }
 

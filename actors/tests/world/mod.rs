@@ -10,13 +10,17 @@ use holdfast_actors::ports::{
     Backups, BarrierFailure, BarrierJob, Clock, DirectoryFailure, Inspection, Job, Participants, PortFuture, Reserve,
     RestoreJob, Restores, WorkFailure, World, Written,
 };
+use holdfast_actors::restores::ForRestore;
 use holdfast_actors::root::{ForRun, RequestRun, Root, RunHandle, Shutdown};
 use holdfast_log::{Append, AppendError, AppendFuture, EventLog, MemoryLog, ReadError, ReadLog};
 use holdfast_model::codec::Origin;
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{Position, RestoreId, RunId, Sha256, StreamId, Timestamp, Version};
 use holdfast_model::record::Record;
-use holdfast_model::restore::{Did, Restore};
+use holdfast_model::restore::{
+    Did, NewParticipant as NewRestored, NewRestore, Restore, RestoreCommand, RestoreParticipantPlannedV1,
+    RestoreRequestedV2, RestoredParticipantV1, Safety, SafetySnapshot, Step,
+};
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1, ParticipantStatus, Run,
     RunCommand, RunParticipant, RunRequestedV3, RunType, StoredFileV1, Target, Trigger,
@@ -81,6 +85,41 @@ impl TestWorld {
                 ends.push(ended(handle).await);
             }
             ends
+        })
+    }
+
+    /// Restores into these, until nobody stands still for it any more.
+    pub(crate) fn restore(&self, names: &[&str]) -> Arc<Restore> {
+        let restore_id = RestoreId(Uuid::from_u128(1));
+        let named =
+            |name: &&str| RestoredParticipantV1 { name: name.parse().unwrap(), kind: "module".into(), critical: true };
+        let planned = |name: &&str| NewRestored {
+            planned: RestoreParticipantPlannedV1 {
+                participant: name.parse().unwrap(),
+                format_version: 1,
+                atomic: true,
+                bytes: 1,
+            },
+            depends_on: Vec::new(),
+        };
+        let request = RestoreRequestedV2 {
+            restore_id,
+            source_run: run_id(1),
+            target: String::new(),
+            staging: Vec::new(),
+            selections: 0,
+            overwrite: true,
+            force: true,
+            safety: Safety::Required,
+            participants: names.iter().map(named).collect(),
+        };
+        let new = NewRestore { request, participants: names.iter().map(planned).collect() };
+        self.with_root(async |root| {
+            let command = RestoreCommand::Begin(new);
+            let mut handle = root.send(ForRestore { restore_id, command, origin: origin() }).await.unwrap().unwrap();
+            let released = handle.released.wait_for(|released| *released);
+            tokio::time::timeout(DEADLINE, released).await.expect("in time").expect("told");
+            handle.watch.borrow().clone()
         })
     }
 
@@ -251,13 +290,28 @@ impl Backups for Ports {
     }
 }
 
-/// No test here restores.
 impl Restores for Ports {
-    fn step(&self, _job: RestoreJob) -> PortFuture<Result<Did, Failure>> {
-        Box::pin(async { Err(Failure::new(FailureKind::Fatal, "NOT_HERE", "nothing is restored here")) })
+    fn step(&self, job: RestoreJob) -> PortFuture<Result<Did, Failure>> {
+        self.call(&format!("{:?}", job.step));
+        let fails = match &self.fault {
+            Fault::Participant(name, failure) if matches!(&job.step, Step::Commit(one) if one.as_str() == *name) => {
+                Some(failure.clone())
+            }
+            _ => None,
+        };
+        let kept = SafetySnapshot { at: Timestamp(0), sums_sha256: Sha256::default(), artifacts: Vec::new() };
+        Box::pin(async move {
+            match (fails, job.step) {
+                (Some(failure), _) => Err(failure),
+                (None, Step::Verify | Step::Stage(_)) => Ok(Did::Read(1)),
+                (None, Step::Snapshot) => Ok(Did::Kept(kept)),
+                (None, _) => Ok(Did::Done),
+            }
+        })
     }
 
     fn release(&self, _restore: Arc<Restore>) -> PortFuture<()> {
+        self.call("release");
         Box::pin(async {})
     }
 

@@ -92,7 +92,7 @@ impl Holdfast {
         // It says to others that the restore is alive; what is to be done about it after this process stands in the log.
         let claim = RestoreClaim::take(self.home(), restore_id).map_err(EngineError::Claim)?;
         let mut handle = self.for_restore(restore_id, command).await?;
-        restoring.begins(Now { participants, restore_id });
+        restoring.begins(Now { participants, restore_id, of_modules: true });
         let (engine, watched) = (self.clone(), handle.clone());
         self.data_plane().spawn(async move {
             let _ = handle.released.wait_for(|released| *released).await;

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use holdfast_actors::ports::RestoreJob;
 use holdfast_actors::report::Report;
@@ -49,6 +50,7 @@ impl Restorer {
         let restore = &job.restore;
         let mut captures = Vec::new();
         let at = now();
+        let began = Instant::now();
         for one in restore.modules() {
             captures.push((one, self.capture(job, one).await?));
         }
@@ -65,12 +67,14 @@ impl Restorer {
         for (one, capture) in captures {
             kept.push((one.clone(), self.write(job, one, capture, &directory).await?));
         }
+        // They stand still for longer; so long they did for the snapshot.
+        let held_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let artifacts: Vec<_> = kept.iter().flat_map(|(_, artifacts)| artifacts.clone()).collect();
         if artifacts.len() > MAX_ARTIFACTS {
             let text = format!("the state before has more than {MAX_ARTIFACTS} artifacts: restore fewer participants");
             return Err(Failure::new(FailureKind::Fatal, "TOO_MANY_ARTIFACTS", text));
         }
-        let manifest = self.manifest(restore, &kept, at.seconds())?;
+        let manifest = self.manifest(restore, &kept, at.seconds(), held_us)?;
         // Everything is read again before it counts.
         let sealing =
             blocking(move || directory.seal(&manifest, &mut |_| {}).map_err(|error| backups::failure(&error)));
@@ -146,6 +150,7 @@ impl Restorer {
         restore: &Restore,
         kept: &[(Restoring, Vec<ArtifactStoredV1>)],
         at: i64,
+        held_us: u64,
     ) -> Result<Manifest, Failure> {
         let request = restore.request.as_ref().ok_or_else(unknown)?;
         let invalid = |reason: String| Failure::new(FailureKind::Fatal, "MANIFEST_INVALID", reason);
@@ -179,7 +184,7 @@ impl Restorer {
             error_summary: String::new(),
             requested_by: format!("restore {}", request.restore_id),
             requested_participants: kept.iter().map(|(one, _)| one.name().clone()).collect(),
-            consistency: Consistency { mode: "barrier".into(), barrier_at: at, held_us: 0 },
+            consistency: Consistency { mode: "barrier".into(), barrier_at: at, held_us },
             job: None,
             size_bytes: all().fold(0, |sum, artifact| artifact.content_bytes.saturating_add(sum)),
             stored_bytes: all().fold(0, |sum, artifact| artifact.stored.size_bytes.saturating_add(sum)),

@@ -6,6 +6,7 @@
 mod access;
 mod channels;
 mod endpoints;
+mod modules;
 mod restores;
 mod runs;
 mod schemas;
@@ -46,7 +47,7 @@ fn every_command_alias_and_error_has_its_case_over_http() {
 
 fn every_case(by: By) {
     let world = World::new(by);
-    let cases: [(&str, Cases); 14] = [
+    let cases: [(&str, Cases); 15] = [
         ("endpoints", endpoints::cases),
         ("runs begin", runs::begun),
         ("runs are listed", runs::listed),
@@ -60,6 +61,7 @@ fn every_case(by: By) {
         ("what the command line does itself", restores::recorded),
         ("channels", channels::cases),
         ("access", access::cases),
+        ("restores into modules", modules::cases),
         // Last, since nothing new is begun after it.
         ("the end", access::stop),
     ];
@@ -111,7 +113,7 @@ const COMMON: [ErrorCode; 7] = [
 ];
 
 /// Who may what, line for line as the contract has it: the least role, and `-` for everybody; and where it may come from.
-const ROLES: [(&str, &str, Reach); 39] = {
+const ROLES: [(&str, &str, Reach); 41] = {
     use Reach::{Connections, Everywhere, Local};
     [
         ("Hello", "-", Everywhere),
@@ -146,6 +148,8 @@ const ROLES: [(&str, &str, Reach); 39] = {
         ("EndRestore", "manager", Local),
         ("GetRestoreRuns", "viewer", Everywhere),
         ("GetRestoreRun", "viewer", Everywhere),
+        ("CancelRestoreRun", "manager", Everywhere),
+        ("RetryRestoreRun", "manager", Everywhere),
         ("SetMaintenance", "manager", Everywhere),
         ("StopBackupServer", "admin", Everywhere),
         ("Subscribe", "viewer", Connections),
