@@ -17,6 +17,7 @@ mod ledger;
 mod log_row;
 mod manifest;
 mod overseer;
+mod owed_thaw;
 mod participants;
 mod plan;
 mod projections;
@@ -196,7 +197,7 @@ impl Holdfast {
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
         let origin = start.resume.then(|| start.origin.clone());
         let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner, origin });
-        let settled = settle::settle(&root, &opened.home, &log, &opened.projections, &start).await;
+        let settled = settle::settle(&root, &opened.home, &log, &opened.projections, &start, &launcher).await;
         let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {

@@ -14,8 +14,8 @@ use holdfast_model::participant::{ChildV1, ParticipantCommand};
 use holdfast_model::run::{Found, Retained, RunCommand};
 
 use super::secrets::Secrets;
-use super::{EngineError, Projections, Start, SystemClock, restores};
-use crate::command;
+use super::{EngineError, Projections, Start, SystemClock, owed_thaw, restores};
+use crate::command::{self, Launcher};
 
 /// Ends what a dead process had started for a participant and left running: nothing is begun beside it. What cannot be ended is that
 /// participant's trouble alone: its next try looks again, and fails where it is still there.
@@ -76,6 +76,7 @@ pub(super) async fn settle(
     log: &DurableLog,
     projections: &Projections,
     start: &Start,
+    launcher: &Launcher,
 ) -> Result<Settled, EngineError> {
     let history = &projections.history;
     for entry in history.deleting() {
@@ -109,7 +110,8 @@ pub(super) async fn settle(
         }
     }
     left.iter().for_each(|what| tracing::error!("{what}"));
-    let mut told = restores::settle(root, home, log, history, &start.origin).await;
+    let mut told = owed_thaw::settle(root, history, start, launcher).await?;
+    told.extend(restores::settle(root, home, log, history, &start.origin).await);
     told.extend(left);
     told.extend(sweep_secrets(home, projections).await);
     if !start.resume {

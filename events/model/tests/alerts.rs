@@ -29,7 +29,7 @@ const TOLD: [&str; 13] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 45] = [
+const NOT_TOLD: [&str; 47] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "ChildStarted",
@@ -40,6 +40,7 @@ const NOT_TOLD: [&str; 45] = [
     "EndpointUpdated",
     "EngineStarted",
     "EngineStopped",
+    "FreezeRequested",
     "HomeCreated",
     "MaintenanceDisabled",
     "MaintenanceEnabled",
@@ -70,6 +71,7 @@ const NOT_TOLD: [&str; 45] = [
     "RunStarted",
     "RunTimedOut",
     "RunUnlocked",
+    "Thawed",
     "TokenCreated",
     "TokenRevoked",
     "WorkCompleted",
