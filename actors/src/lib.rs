@@ -8,6 +8,7 @@
 //! Root ──► Queue ──► RunActor ──► ParticipantActor
 //!             ▲          │  ▲            │
 //!             └──ended───┘  └──report────┘
+//!   └────► RestoreActor ──► Restores (port), a step at a time
 //! ```
 
 pub mod event_sourced;
@@ -16,6 +17,8 @@ pub mod ports;
 pub mod queue;
 pub mod record;
 pub mod report;
+pub mod restore;
+pub mod restores;
 pub mod root;
 pub mod run;
 mod told;

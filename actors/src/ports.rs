@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use holdfast_log::EventLog;
 use holdfast_model::failure::{Failure, Warnings};
-use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId, Sha256, Timestamp};
 use holdfast_model::participant::{ChildV1, Work};
+use holdfast_model::restore::{Did, Restore, Step};
 use holdfast_model::run::{ArtifactStoredV1, Found, Held, NotFrozen, Run, RunParticipant, Target};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -181,6 +182,27 @@ pub trait Participants: Send + Sync {
     fn stop(&self, run_id: RunId) -> PortFuture<()>;
 }
 
+/// One step of a restore into modules.
+pub struct RestoreJob {
+    /// The restore as it is recorded.
+    pub restore: Arc<Restore>,
+    /// The step.
+    pub step: Step,
+    /// Whether it should stop.
+    pub stop: Stop,
+}
+
+/// What a restore does in the world.
+pub trait Restores: Send + Sync {
+    /// Does a step. It may have been done before, by a process or an actor that is gone: then it is done again, to the same end. The answer
+    /// comes when no code is at work for it any more, or what is at work was given up.
+    fn step(&self, job: RestoreJob) -> PortFuture<Result<Did, Failure>>;
+    /// Lets everybody go who stands still for a restore that has ended.
+    fn release(&self, restore: Arc<Restore>) -> PortFuture<()>;
+    /// A restore has ended, and who stands still for it stays so.
+    fn forget(&self, restore_id: RestoreId);
+}
+
 /// Room that is kept for the log on a full disk.
 pub trait Reserve: Send + Sync {
     /// Gives it up. `false` where there is none left.
@@ -215,6 +237,8 @@ pub struct World {
     pub backups: Arc<dyn Backups>,
     /// Participants' own code.
     pub participants: Arc<dyn Participants>,
+    /// Restores into modules.
+    pub restores: Arc<dyn Restores>,
     /// Room for the log.
     pub reserve: Arc<dyn Reserve>,
     /// Where the work behind ports runs.

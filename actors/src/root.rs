@@ -20,6 +20,7 @@ use crate::participant::{LiveCounts, ParticipantActor, ParticipantRole};
 use crate::ports::{Stop, World};
 use crate::queue::{Enqueue, Queue};
 use crate::record::Records;
+use crate::restores::Restores;
 use crate::run::{FindParticipant, RunActor, RunEnded, RunRole, TakenOver};
 
 /// How often an actor of one run is started again after it panicked, before the run is left to the next process.
@@ -88,7 +89,8 @@ pub struct Root {
     find: FindParticipant,
     runs: BTreeMap<RunId, Entry>,
     pub(crate) records: Records,
-    origin: Origin,
+    pub(crate) restores: Restores,
+    pub(crate) origin: Origin,
 }
 
 impl Root {
@@ -97,7 +99,16 @@ impl Root {
     pub fn start(world: World, live: LiveCounts, max_runs: usize, origin: Origin) -> Addr<Self> {
         let find = participants(world.clone(), live);
         let queue = Queue::new(max_runs).start();
-        Self { world, queue, find, runs: BTreeMap::new(), records: Records::default(), origin }.start()
+        Self {
+            world,
+            queue,
+            find,
+            runs: BTreeMap::new(),
+            records: Records::default(),
+            restores: Restores::default(),
+            origin,
+        }
+        .start()
     }
 
     /// The actor of a run, started from its stream where it is not there.

@@ -106,6 +106,10 @@ codes! {
     MaintenanceRequired "MAINTENANCE_REQUIRED" 409;
     /// A restore is at work.
     RestoreAlreadyRunning "RESTORE_ALREADY_RUNNING" 409;
+    /// The restore has ended, or is of a kind that cannot be stopped from here.
+    RestoreRunNotCancellable "RESTORE_RUN_NOT_CANCELLABLE" 409;
+    /// The restore does not wait to be rolled back, or there is nothing to put back.
+    RestoreNotRetryable "RESTORE_NOT_RETRYABLE" 409;
     /// The endpoint's runs could not be listed.
     RemoteBackupListFailed "REMOTE_BACKUP_LIST_FAILED" 409;
     /// The endpoint's run could not be deleted.

@@ -13,6 +13,7 @@ impl From<EngineError> for ApiError {
             "ENDPOINTS_FULL" | "TOKENS_FULL" => ErrorCode::LimitReached,
             "BACKUP_RUN_DELETED" => ErrorCode::BackupRunNotFound,
             "RESTORE_RUN_EXISTS" => ErrorCode::RestoreAlreadyRunning,
+            "NO_SAFETY_SNAPSHOT" => ErrorCode::RestoreNotRetryable,
             "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
             "NO_PARTICIPANTS" | "BARRIER_NOT_SUPPORTED" => ErrorCode::InvalidData,
             "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,

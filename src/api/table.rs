@@ -33,6 +33,8 @@ pub static TABLE: &[Entry] = &[
     entry::<EndRestore>(),
     entry::<GetRestoreRuns>(),
     entry::<GetRestoreRun>(),
+    entry::<CancelRestoreRun>(),
+    entry::<RetryRestoreRun>(),
     entry::<SetMaintenance>(),
     entry::<CreateToken>(),
     entry::<ListTokens>(),

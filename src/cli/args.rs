@@ -1,6 +1,7 @@
 //! The command line as clap sees it.
 
 mod owner;
+mod restore;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use holdfast_model::ids::{ParticipantName, Position, RunId};
-use holdfast_model::run::{RunStatus, Trigger};
+use holdfast_model::run::{Consistency, RunStatus, Trigger};
 
 pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs, TokenCommand,
 };
+pub(super) use self::restore::{AboutRestore, RestoreArgs, RestoresArgs};
 use crate::pipeline::Compression;
 
 const STYLES: Styles = Styles::styled()
@@ -79,6 +81,8 @@ pub(super) enum Command {
     Dump(DumpArgs),
     /// Bring a run back into a folder, or into a participant
     Restore(RestoreArgs),
+    /// List restores, the newest first
+    Restores(RestoresArgs),
     /// Delete a run's directory; its history stays
     Delete(DeleteArgs),
     /// Keep a run from deletion
@@ -177,6 +181,9 @@ pub(super) struct BackupArgs {
     /// Stay on the file systems the paths lie on
     #[arg(long, short = 'x')]
     pub(super) one_file_system: bool,
+    /// Whether all participants stand still together, so that their artifacts are of one moment [default: as configured]
+    #[arg(long, value_name = "HOW", value_parser = consistency())]
+    pub(super) consistency: Option<Consistency>,
     /// Let a warning fail the run
     #[arg(long)]
     pub(super) strict: bool,
@@ -210,6 +217,13 @@ fn limit(text: &str) -> Result<Limit, String> {
 fn trigger() -> impl TypedValueParser<Value = Trigger> {
     let words = PossibleValuesParser::new(Trigger::ALL.map(Trigger::as_str));
     words.try_map(|word| Trigger::ALL.into_iter().find(|trigger| trigger.as_str() == word).ok_or("no such trigger"))
+}
+
+/// Parses a consistency by its word; the help lists both.
+fn consistency() -> impl TypedValueParser<Value = Consistency> {
+    let all = [Consistency::Barrier, Consistency::Concurrent];
+    let words = PossibleValuesParser::new(all.map(Consistency::as_str));
+    words.try_map(move |word| all.into_iter().find(|one| one.as_str() == word).ok_or("no such consistency"))
 }
 
 /// Parses a status by its word; the help lists all of them.
@@ -307,46 +321,6 @@ pub(super) struct DumpArgs {
     /// Only this participant
     #[arg(long, value_name = "NAME")]
     pub(super) participant: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  holdfast restore latest --target ./out
-  holdfast restore latest --target ./out --path data/etc/hosts --path data/srv
-  holdfast maintenance on --reason 'db is lost' && holdfast restore latest --participant db --in-place
-
-Into a folder that is not there or empty, all is made ready beside it and put in place at the end: it is there whole or not at all.
-Into one that holds something, nothing is replaced unless --overwrite is given; then each file is replaced as a whole.
-
-In place, the `restore` command that the configuration has for the participant takes its artifact on standard input, after the whole
-artifact was verified. It replaces live data, so there has to be maintenance, or --force. Backups of this home wait meanwhile. What the command has done, it alone can undo.")]
-#[command(group = clap::ArgGroup::new("where").required(true).args(["target", "in_place"]))]
-pub(super) struct RestoreArgs {
-    /// A run id, or `latest` for the newest good run
-    #[arg(value_parser = run_arg)]
-    pub(super) run: RunArg,
-    /// Into this folder
-    #[arg(long, value_name = "DIR")]
-    pub(super) target: Option<PathBuf>,
-    /// Back into the participant, by its `restore` command of the configuration
-    #[arg(long, requires = "participant", conflicts_with_all = ["path", "overwrite"])]
-    pub(super) in_place: bool,
-    /// In place also where there is no maintenance
-    #[arg(long, requires = "in_place")]
-    pub(super) force: bool,
-    /// Only this path and what is below it, as `ls` shows it
-    #[arg(long, value_name = "PATH")]
-    pub(super) path: Vec<PathBuf>,
-    /// Only this participant
-    #[arg(long, value_name = "NAME")]
-    pub(super) participant: Option<String>,
-    /// Replace files that are in the way
-    #[arg(long)]
-    pub(super) overwrite: bool,
-    /// Take the good participants of a run that is not completed
-    #[arg(long)]
-    pub(super) accept_incomplete: bool,
 }
 
 #[derive(Debug, Args)]

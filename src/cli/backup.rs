@@ -307,6 +307,7 @@ fn request(args: &BackupArgs) -> Result<StartFullBackup, CliError> {
         participants: participants.unwrap_or_default(),
         trigger: args.trigger,
         wait: false,
+        consistency: args.consistency,
         strict: args.strict,
         compression: args.compression,
         timeout_s: args.timeout.map(Limit::seconds),

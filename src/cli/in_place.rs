@@ -14,7 +14,7 @@ use holdfast_model::maintenance::Maintenance;
 use holdfast_model::restore::{Restore, RestoreCompletedV1, RestoreStatus, RestoreView, Safety};
 use tokio::time::timeout;
 
-use super::args::RestoreArgs;
+use super::args::{RestoreArgs, RunArg};
 use super::door::{Door, holder, is_server};
 use super::exit::{CliError, CliResult, Exit};
 use super::in_the_way::InTheWay;
@@ -31,8 +31,12 @@ use crate::command::{Finished, Launcher};
 use crate::engine::{Asked, EngineError, Holdfast, InPlaceRecord, InPlaceWork, in_place_failure};
 use crate::restore::{InPlace, RestoreError};
 
-pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult {
-    let source = browse::open(context, args.run, args.participant.as_deref(), args.accept_incomplete)?;
+pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) -> CliResult {
+    if args.dry_run || args.safety.is_some_and(|safety| safety == Safety::Required) {
+        let text = "a command's restore has no dry run, and nothing is kept of the state before it";
+        return Err(CliError::new(Exit::Usage, "RESTORE_NOT_SUPPORTED", text, "Leave out --dry-run and --safety."));
+    }
+    let source = browse::open(context, run, args.participant.as_deref(), args.accept_incomplete)?;
     let run_id = source.run_id();
     let participant = browse::participant(args.participant.as_deref())?
         .ok_or_else(|| CliError::new(Exit::Usage, "USAGE", "no participant is named", "Give --participant NAME."))?;

@@ -20,10 +20,12 @@ mod interrupts;
 mod lock;
 mod log;
 mod maintenance;
+mod modules;
 mod output;
 mod participants;
 mod progress;
 mod restore;
+mod restores;
 mod runs;
 mod serve;
 mod server_settings;
@@ -146,6 +148,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Ls(args) => browse::ls(context, args),
         Command::Dump(args) => browse::dump(context, args),
         Command::Restore(args) => restore::restore(context, args).await,
+        Command::Restores(args) => restores::list(context, args),
         Command::Delete(args) => delete::delete(context, args).await,
         Command::Lock(args) => lock::lock(context, args).await,
         Command::Unlock(args) => lock::unlock(context, args).await,

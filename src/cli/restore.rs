@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use holdfast_model::ids::{RestoreId, RunId};
 use holdfast_model::restore::RestoreCompletedV1;
 
-use super::args::RestoreArgs;
+use super::args::{RestoreArgs, RunArg};
 use super::door::{Door, Purpose};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, seconds, size};
 use super::watcher::{Watcher, cancel_on_signal};
-use super::{Context, absolute, browse, errors, in_place};
+use super::{Context, absolute, browse, errors, in_place, modules, restores};
 use crate::api::commands::{BeginRestore, EndRestore, RestoreEnd};
 use crate::engine::{RestoreClaim, RestoreOutcome, restore_failure};
 use crate::files::RawPath;
@@ -23,15 +23,22 @@ use crate::restore::{IntoFolder, Prepared, Request, RestoreError, Restored};
 const RECORD_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult {
+    if let Some(about) = &args.about {
+        return restores::about(context, about).await;
+    }
+    let Some(run) = args.run else {
+        return Err(CliError::new(Exit::Usage, "USAGE", "no run is named", "Give a run id, or `latest`."));
+    };
     match &args.target {
-        Some(target) => into_folder(context, args, target).await,
-        None => in_place::restore(context, args).await,
+        Some(target) => into_folder(context, args, run, target).await,
+        None if modules::are_meant(context, args, run)? => modules::restore(context, args, run).await,
+        None => in_place::restore(context, args, run).await,
     }
 }
 
-async fn into_folder(context: &Context, args: &RestoreArgs, target: &Path) -> CliResult {
+async fn into_folder(context: &Context, args: &RestoreArgs, run: RunArg, target: &Path) -> CliResult {
     let out = context.output;
-    let source = browse::open(context, args.run, args.participant.as_deref(), args.accept_incomplete)?;
+    let source = browse::open(context, run, args.participant.as_deref(), args.accept_incomplete)?;
     let run_id = source.run_id();
     let request = Request {
         restore_id: RestoreId(uuid::Uuid::now_v7()),

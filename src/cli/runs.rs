@@ -2,7 +2,7 @@
 
 use holdfast_model::history::RunEntry;
 use holdfast_model::ids::{ParticipantName, Position, StreamId};
-use holdfast_model::run::{Outcome, Run, RunStatus, RunView, Stage};
+use holdfast_model::run::{Consistency, Outcome, Run, RunStatus, RunView, Stage};
 use holdfast_model::story::Level;
 
 use super::args::{RunArg, RunsArgs, ShowArgs};
@@ -236,6 +236,12 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
         (true, _) => field("directory", "deleted".into()),
         (false, "") => {}
         (false, path) => field("directory", root.join(path).display().to_string()),
+    }
+    if let Some(barrier) = run.barrier() {
+        let held = seconds(barrier.longest_us as f64 / 1e6);
+        field("moment", format!("{}, one for all; they stood still for {held}", time(barrier.at.seconds())));
+    } else if row.consistency.mode == Consistency::Barrier {
+        field("moment", "none: the participants did not stand still together".into());
     }
     if row.locked {
         let reason = printable(row.lock_reason.as_bytes());

@@ -146,6 +146,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, position: usize, runs: &RunsCo
             max_tries: tries,
             retry_delay: delay,
             deadlines,
+            reads: 1..=1,
             format_version: 1,
             digest: digest_of(section, &source)?,
         };

@@ -22,15 +22,15 @@ use crate::participant::{
     Capture, Deadlines, Participant, ParticipantError, Phase, Preflight, Prepared, Pulse, Step, overdue,
 };
 
+/// By run and participant.
+type Kept = BTreeMap<(RunId, ParticipantName), Box<dyn Capture>>;
+
 /// What was captured and not written yet. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Captures(Arc<Mutex<Unwritten>>);
-
-/// By run and participant.
-type Unwritten = BTreeMap<(RunId, ParticipantName), Box<dyn Capture>>;
+pub(super) struct Captures(Arc<Mutex<Kept>>);
 
 impl Captures {
-    fn held(&self) -> MutexGuard<'_, Unwritten> {
+    fn held(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -48,7 +48,7 @@ impl Captures {
         let (released, kept) = std::mem::take(&mut *held).into_iter().partition(|((run, _), _)| *run == run_id);
         *held = kept;
         drop(held);
-        let _: BTreeMap<_, _> = released;
+        let _: Kept = released;
     }
 }
 

@@ -95,6 +95,15 @@ impl Drivers {
         Self { home: root, directories, pipeline, min_free, registry, living, captures: Captures::default() }
     }
 
+    pub(super) fn pipeline(&self) -> Pipeline {
+        self.pipeline.clone()
+    }
+
+    /// How much of the disk stays free, in bytes.
+    pub(super) fn min_free(&self) -> u64 {
+        self.min_free
+    }
+
     /// Whether a run is being worked on.
     pub(super) fn has_open_runs(&self) -> bool {
         self.directories.has_open()
@@ -364,7 +373,7 @@ pub(super) fn thread_name(name: &ParticipantName) -> String {
     name.as_str().chars().take(15).collect()
 }
 
-fn collect(participant: &ParticipantName, given: &Mutex<Given>) -> Written {
+pub(super) fn collect(participant: &ParticipantName, given: &Mutex<Given>) -> Written {
     let mut given = lock(given);
     let artifacts = given.stored.iter().map(|(name, stored)| artifact(participant, name, stored)).collect();
     Written {

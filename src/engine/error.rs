@@ -52,10 +52,10 @@ pub enum EngineError {
     #[error("the system gives no random numbers: {0}")]
     Random(String),
     /// A participant is being restored, and one restore is made at a time.
-    #[error("participant {participant} is being restored (restore {restore_id}): wait for its end")]
+    #[error("restore {restore_id} of {participants} is not at its end: wait for it, or see to it")]
     Restoring {
-        /// The participant.
-        participant: ParticipantName,
+        /// The participants.
+        participants: String,
         /// The restore.
         restore_id: RestoreId,
     },

@@ -34,6 +34,7 @@ pub(super) fn of(run: &Run, server_id: Uuid) -> Result<Manifest, String> {
         consistency: Consistency {
             mode: view.consistency.mode.as_str().to_owned(),
             barrier_at: view.consistency.barrier_at,
+            held_us: view.consistency.held_us,
         },
         job: None,
         size_bytes: view.size_bytes,

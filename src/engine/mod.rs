@@ -27,6 +27,7 @@ mod request;
 mod restore_in_place;
 mod restore_into_folder;
 mod restores;
+mod restoring;
 mod running;
 mod secrets;
 mod serving;
@@ -72,9 +73,11 @@ pub use self::records::token_hash;
 pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
+use self::request::What;
 pub(crate) use self::restore_in_place::{Asked, InPlaceRecord, Work as InPlaceWork, in_place_failure, restore_failure};
 pub(crate) use self::restore_into_folder::NotBegun;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
+pub(crate) use self::restoring::{ModulePlan, NotPlanned};
 use self::running::{Parts, Running};
 pub use self::secrets::SecretsError;
 pub use self::serving::WeakHoldfast;
@@ -142,6 +145,7 @@ struct Shared {
     /// Held while a run with an idempotency key is asked for.
     keys: tokio::sync::Mutex<()>,
     restoring: restore_in_place::Restoring,
+    restorer: restoring::Restorer,
     verifying: verify::Verifying,
     running: Mutex<Option<Running>>,
 }
@@ -179,11 +183,13 @@ impl Holdfast {
         let checks = directories.checks().clone();
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
+        let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),
             backups: Arc::new(directories),
             participants: Arc::new(drivers.clone()),
+            restores: Arc::new(restorer.clone()),
             reserve: Arc::new(LogReserve(ballast)),
             data_plane: data_plane.clone(),
             actor_restarts: Arc::default(),
@@ -196,8 +202,10 @@ impl Holdfast {
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
         let origin = start.resume.then(|| start.origin.clone());
-        let running = Running::new(Parts { control_plane, drivers, log: opened.log, owner, origin });
-        let settled = settle::settle(&root, &opened.home, &log, &opened.projections, &start, &launcher).await;
+        let running =
+            Running::new(Parts { control_plane, drivers, restorer: restorer.clone(), log: opened.log, owner, origin });
+        let settled =
+            settle::settle(&root, &opened.home, &log, &registry, &opened.projections, &start, &launcher).await;
         let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -207,6 +215,7 @@ impl Holdfast {
         };
         let board = board::Board::new(&world, &live, &checks, opened.check_rate);
         settled.resumed.iter().for_each(|handle| board.resume(handle));
+        let left = settled.left.clone();
         let shared = Shared {
             home: opened.home,
             config: RwLock::new(Arc::new(start.config)),
@@ -223,7 +232,8 @@ impl Holdfast {
             followed: projections::Followed::start(log, opened.projections, &data_plane),
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),
-            restoring: restore_in_place::Restoring::default(),
+            restoring: restore_in_place::Restoring::with(left),
+            restorer,
             verifying: verify::Verifying::default(),
             running: Mutex::new(Some(running)),
         };
@@ -290,11 +300,19 @@ impl Holdfast {
         let config = self.config();
         let all = self.shared.registry.all();
         let (run_type, participants) = plan::of(&backup.what, &all, &config.runs)?;
-        let consistency = backup.consistency.unwrap_or(config.runs.consistency);
+        let consistency = backup.consistency.unwrap_or(match backup.what {
+            // A tree of files cannot stand still; who asks for it anyway is told so.
+            What::Files(..) => Consistency::Concurrent,
+            What::All | What::Named(_) => config.runs.consistency,
+        });
         if consistency == Consistency::Barrier {
             plan::can_stand_still(&participants, &all)?;
         }
         let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;
+        // What could not be rolled back is no state to back up.
+        if let Some((name, restore_id)) = self.shared.restorer.standing(participants.iter().map(|one| &one.name)) {
+            return Err(EngineError::Restoring { participants: name.to_string(), restore_id });
+        }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let run = NewRun {

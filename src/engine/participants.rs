@@ -63,6 +63,10 @@ pub struct ParticipantRow {
 pub struct DeadlinesRow {
     /// To look whether it could write.
     pub preflight_seconds: Option<f64>,
+    /// To prepare itself, where it can stand still.
+    pub prepare_seconds: Option<f64>,
+    /// To stand still, where it does so by itself; in a barrier the run's budget counts.
+    pub freeze_seconds: f64,
     /// To write.
     pub write_seconds: Option<f64>,
     /// Without a byte.
@@ -78,12 +82,13 @@ pub(crate) struct Defined {
 
 /// The participants of a configuration, as they are listed.
 pub(crate) fn defined(config: &Config) -> Vec<Defined> {
-    config.participants.iter().map(|one| define(one.descriptor.clone(), false, config)).collect()
+    config.participants.iter().map(|one| define(one.descriptor.clone(), false, false, config)).collect()
 }
 
-fn define(descriptor: Descriptor, stands_still: bool, config: &Config) -> Defined {
+fn define(descriptor: Descriptor, stands_still: bool, takes_back: bool, config: &Config) -> Defined {
     let source = config.participants.iter().find(|one| one.descriptor.name == descriptor.name).map(|one| &one.source);
     let in_place = matches!(source, Some(Source::Command(definition)) if definition.restore.is_some());
+    let in_place = in_place || takes_back;
     Defined { in_place, stands_still, descriptor }
 }
 
@@ -145,6 +150,8 @@ impl DeadlinesRow {
         let deadlines = &descriptor.deadlines;
         Self {
             preflight_seconds: seconds(deadlines.preflight),
+            prepare_seconds: seconds(deadlines.prepare),
+            freeze_seconds: deadlines.freeze.as_secs_f64(),
             write_seconds: seconds(deadlines.write),
             stall_seconds: seconds(deadlines.stall),
         }
@@ -184,7 +191,7 @@ impl Holdfast {
         let defined = self
             .participants()
             .into_iter()
-            .map(|one| define(one.descriptor, one.code.phases().is_some(), &config))
+            .map(|one| define(one.descriptor, one.code.phases().is_some(), one.code.restore().is_some(), &config))
             .collect();
         self.read(|known| rows(defined, &known.history, &runs, true)).await
     }

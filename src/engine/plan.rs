@@ -70,6 +70,7 @@ fn ad_hoc(
         depends_on: Vec::new(),
         max_tries: runs.max_tries,
         retry_delay_ms: millis(runs.retry_delay),
+        format_version: 1,
     })
 }
 
@@ -121,6 +122,7 @@ fn by_digest(participant: &Registered) -> NewParticipant {
         depends_on: descriptor.depends_on.clone(),
         max_tries: descriptor.max_tries,
         retry_delay_ms: millis(descriptor.retry_delay),
+        format_version: descriptor.format_version,
     }
 }
 

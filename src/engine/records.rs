@@ -92,7 +92,7 @@ impl Holdfast {
     /// Whether a living process works on a restore that has not ended.
     #[must_use]
     pub fn restore_at_work(&self, restore_id: RestoreId) -> bool {
-        restores::is_claimed(&self.shared.home, restore_id)
+        self.shared.restoring.is_at(restore_id) || restores::is_claimed(&self.shared.home, restore_id)
     }
 
     /// Folds a stream on a thread that may block.
@@ -174,7 +174,7 @@ impl Holdfast {
     /// # Errors
     /// [`EngineError`] where it does not follow from what is recorded.
     pub async fn restore(&self, restore_id: RestoreId, command: RestoreCommand) -> Result<(), EngineError> {
-        self.tell::<Restore>(StreamId::restore(restore_id), command).await.map(drop)
+        self.for_restore(restore_id, command).await.map(drop)
     }
 
     /// Adds an endpoint. Its password is kept in the file of secrets; `config.secret` is set from it.

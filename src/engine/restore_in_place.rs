@@ -29,8 +29,8 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 /// What is being restored in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Now {
-    participant: ParticipantName,
-    restore_id: RestoreId,
+    pub(super) participants: Vec<ParticipantName>,
+    pub(super) restore_id: RestoreId,
 }
 
 /// The restores of one engine: one in place, and one into a folder, at a time.
@@ -39,6 +39,8 @@ pub(super) struct Restoring {
     /// Held while it is looked whether a backup or a restore may begin, until it has.
     gate: Mutex<()>,
     now: watch::Sender<Option<Now>>,
+    /// Open ones whose modules are not registered.
+    left: Vec<Now>,
     /// The restore into a folder that the engine itself makes, if there is one.
     pub(super) folder: watch::Sender<Option<RestoreId>>,
     pub(super) stop: Stop,
@@ -54,11 +56,43 @@ impl Restoring {
         mut participants: impl Iterator<Item = &'a ParticipantName>,
     ) -> Result<MutexGuard<'_, ()>, EngineError> {
         let guard = self.gate.lock().await;
-        let now = self.now.borrow().clone();
-        match now.filter(|now| participants.any(|name| *name == now.participant)) {
+        let at_work = self.now.borrow().clone();
+        let all = self.left.iter().chain(&at_work);
+        match participants.find_map(|name| all.clone().find(|now| now.participants.contains(name))) {
             None => Ok(guard),
             Some(now) => Err(now.refused()),
         }
+    }
+
+    /// Lets a restore begin, as long as the lock is held and this is so.
+    ///
+    /// # Errors
+    /// [`EngineError::Restoring`] where one is at work, or waits for its modules.
+    pub(super) fn admit_restore(&self) -> Result<&Mutex<()>, EngineError> {
+        let at_work = self.now.borrow().clone();
+        match self.left.first().cloned().or(at_work) {
+            Some(now) => Err(now.refused()),
+            None => Ok(&self.gate),
+        }
+    }
+
+    pub(super) fn begins(&self, now: Now) {
+        self.now.send_replace(Some(now));
+    }
+
+    pub(super) fn ends(&self) {
+        self.now.send_replace(None);
+    }
+
+    /// Whether it is the one at work.
+    pub(super) fn is_at(&self, restore_id: RestoreId) -> bool {
+        self.now.borrow().as_ref().is_some_and(|now| now.restore_id == restore_id)
+    }
+
+    /// With restores that a process before left, and that nobody here can settle.
+    pub(super) fn with(left: Vec<(RestoreId, Vec<ParticipantName>)>) -> Self {
+        let left = left.into_iter().map(|(restore_id, participants)| Now { participants, restore_id });
+        Self { left: left.collect(), ..Self::default() }
     }
 
     /// Whether nothing is being restored.
@@ -83,8 +117,9 @@ impl Restoring {
 }
 
 impl Now {
-    fn refused(self) -> EngineError {
-        EngineError::Restoring { participant: self.participant, restore_id: self.restore_id }
+    fn refused(&self) -> EngineError {
+        let names: Vec<_> = self.participants.iter().map(ParticipantName::as_str).collect();
+        EngineError::Restoring { participants: names.join(", "), restore_id: self.restore_id }
     }
 }
 
@@ -180,9 +215,7 @@ impl Holdfast {
     ) -> Result<InPlaceRecord, EngineError> {
         let restoring = &self.shared.restoring;
         let _gate = restoring.gate.lock().await;
-        if let Some(now) = restoring.now.borrow().clone() {
-            return Err(now.refused());
-        }
+        restoring.admit_restore()?;
         if let Some(open) = self.open_run().await {
             return Err(EngineError::BackupAtWork(open.run_id));
         }
@@ -208,7 +241,7 @@ impl Holdfast {
             claim.recorded();
             return Err(error);
         }
-        restoring.now.send_replace(Some(Now { participant: participant.clone(), restore_id }));
+        restoring.now.send_replace(Some(Now { participants: vec![participant.clone()], restore_id }));
         Ok(InPlaceRecord { engine: self.clone(), restore_id, claim: Arc::new(claim) })
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::Addr;
 use holdfast_actors::event_sourced::replay;
-use holdfast_actors::record::Tell;
+use holdfast_actors::restores::ForRestore;
 use holdfast_actors::root::Root;
 use holdfast_log::home::Home;
 use holdfast_log::{ReadLog, durable};
@@ -149,6 +149,11 @@ pub(super) async fn settle(
     for restore_id in history.open_restores() {
         let path = folder(home).join(restore_id.to_string());
         let Left::Gone(outcome) = left(&path) else { continue };
+        // What becomes of one into modules stands in the log alone.
+        if is_of_modules(log, restore_id) {
+            let _ = std::fs::remove_file(path);
+            continue;
+        }
         match settle_one(root, log, restore_id, outcome, origin).await {
             Ok(what) => {
                 settled.push(format!("restore {restore_id}: {what}"));
@@ -160,6 +165,10 @@ pub(super) async fn settle(
     }
     sweep(home, &history.open_restores());
     settled
+}
+
+fn is_of_modules(log: &dyn ReadLog, restore_id: RestoreId) -> bool {
+    replay::<Restore>(log, &StreamId::restore(restore_id)).is_ok_and(|(restore, _)| restore.is_of_modules())
 }
 
 async fn settle_one(
@@ -190,7 +199,7 @@ async fn settle_one(
         RestoreCommand::Fail(failure) => failure.message.clone(),
         _ => "completed; all is in place".to_owned(),
     };
-    let message = Tell::<Restore> { stream: StreamId::restore(restore_id), command, origin: origin.clone() };
+    let message = ForRestore { restore_id, command, origin: origin.clone() };
     root.send(message).await.map_err(|_| EngineError::Stopped)??;
     Ok(what)
 }

@@ -13,11 +13,13 @@ use tokio::sync::oneshot;
 use super::control_plane::ControlPlane;
 use super::drive::Drivers;
 use super::ledger;
+use super::restoring::Restorer;
 
 /// What ends with the engine.
 pub(super) struct Parts {
     pub(super) control_plane: ControlPlane,
     pub(super) drivers: Drivers,
+    pub(super) restorer: Restorer,
     pub(super) log: Arc<DurableLog>,
     pub(super) owner: Arc<Owner>,
     /// Who the end is recorded for; nobody where the process did not go on with runs.
@@ -71,7 +73,7 @@ impl Parts {
 
     /// The actors first: what is stopped here is to be found open by the next start, not recorded as failed.
     fn end_now(self) {
-        let Self { control_plane, drivers, log, owner, origin } = self;
+        let Self { control_plane, drivers, restorer, log, owner, origin } = self;
         control_plane.stop();
         let left_open = drivers.has_open_runs();
         // The data plane may be gone already, so its timers are not relied on.
@@ -89,6 +91,8 @@ impl Parts {
             }
             Err(error) => tracing::error!(%error, "the participants' code is not waited for"),
         }
+        // Who stands still for a restore goes on; the next start settles the restore.
+        restorer.let_go();
         log.close();
         drop(owner);
     }

@@ -9,10 +9,12 @@ use holdfast_log::DurableLog;
 use holdfast_log::home::Home;
 use holdfast_model::codec::Origin;
 use holdfast_model::endpoint::Endpoint;
-use holdfast_model::ids::ParticipantName;
+use holdfast_model::ids::{ParticipantName, RestoreId};
 use holdfast_model::participant::{ChildV1, ParticipantCommand};
 use holdfast_model::run::{Found, Retained, RunCommand};
 
+use super::registry::Registry;
+use super::restoring;
 use super::secrets::Secrets;
 use super::{EngineError, Projections, Start, SystemClock, owed_thaw, restores};
 use crate::command::{self, Launcher};
@@ -51,6 +53,8 @@ pub(super) struct Settled {
     pub(super) told: Vec<String>,
     /// Participants of which something still runs that could not be ended.
     pub(super) unended: Vec<ParticipantName>,
+    /// Restores that are open, because not all of their modules are registered.
+    pub(super) left: Vec<(RestoreId, Vec<ParticipantName>)>,
 }
 
 /// Takes away the passwords that no endpoint names, and says which endpoints have lost theirs. A file that cannot be used keeps nobody
@@ -69,16 +73,31 @@ async fn sweep_secrets(home: &Home, projections: &Projections) -> Vec<String> {
         .collect()
 }
 
-/// Settles what a process before left half-done: deletions, restores, and, where asked, runs.
+/// Settles what a process before left half-done: who stands still, deletions, restores, and, where asked, runs.
 pub(super) async fn settle(
     root: &Addr<Root>,
     home: &Home,
     log: &DurableLog,
+    registry: &Registry,
     projections: &Projections,
     start: &Start,
     launcher: &Launcher,
 ) -> Result<Settled, EngineError> {
     let history = &projections.history;
+    let (mut left, mut unended) = (Vec::new(), Vec::new());
+    for (name, participant) in history.participants() {
+        for child in participant.children() {
+            if let Err(what) = end_left_over(name, *child).await {
+                left.push(what);
+                unended.push(name.clone());
+            }
+        }
+        if participant.at_work().is_some() {
+            for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
+        }
+    }
+    left.iter().for_each(|what| tracing::error!("{what}"));
+    let thawed = owed_thaw::settle(root, history, start, launcher).await?;
     for entry in history.deleting() {
         let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
         let command = RunCommand::Recover {
@@ -97,30 +116,20 @@ pub(super) async fn settle(
             Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
         }
     }
-    let (mut left, mut unended) = (Vec::new(), Vec::new());
-    for (name, participant) in history.participants() {
-        for child in participant.children() {
-            if let Err(what) = end_left_over(name, *child).await {
-                left.push(what);
-                unended.push(name.clone());
-            }
-        }
-        if participant.at_work().is_some() {
-            for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
-        }
-    }
-    left.iter().for_each(|what| tracing::error!("{what}"));
-    let mut told = owed_thaw::settle(root, history, start, launcher).await?;
-    told.extend(restores::settle(root, home, log, history, &start.origin).await);
+    let modules = restoring::settle(root, log, registry, history, &start.origin).await?;
+    let mut told = restores::settle(root, home, log, history, &start.origin).await;
+    told.splice(0..0, thawed);
     told.extend(left);
+    told.extend(modules.told);
+    let left = modules.left;
     told.extend(sweep_secrets(home, projections).await);
     if !start.resume {
-        return Ok(Settled { resumed: Vec::new(), told, unended });
+        return Ok(Settled { resumed: Vec::new(), told, unended, left });
     }
     let open = history.open().map(|entry| entry.run_id).collect();
     let resumed = root
         .send(ResumeRuns { runs: open, stopped: history.was_stopped() })
         .await
         .map_err(|_| EngineError::Stopped)??;
-    Ok(Settled { resumed, told, unended })
+    Ok(Settled { resumed, told, unended, left })
 }

@@ -1,5 +1,6 @@
 //! What the engine knows of a participant beside its code.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use holdfast_model::ids::{InvalidName, ParticipantName, Sha256};
@@ -64,6 +65,8 @@ pub struct Descriptor {
     pub deadlines: Deadlines,
     /// The version of what it writes. A run that is resumed with another one fails, instead of mixing both.
     pub format_version: u32,
+    /// The versions of its format that it takes back. A backup in another one is refused before anything is touched.
+    pub reads: RangeInclusive<u32>,
     /// What tells this definition from another one of the same name.
     pub digest: Sha256,
 }
@@ -86,6 +89,7 @@ impl Descriptor {
             retry_delay: Duration::from_secs(5),
             deadlines: Deadlines::default(),
             format_version: 1,
+            reads: 1..=1,
             digest: digest(&format!("{} {name} 1", Self::MODULE)),
         })
     }
@@ -119,11 +123,19 @@ impl Descriptor {
         self
     }
 
-    /// It writes this version of its format.
+    /// It writes this version of its format, and takes back all up to it.
     #[must_use]
     pub fn format_version(mut self, version: u32) -> Self {
         self.format_version = version;
+        self.reads = 1..=version;
         self.digest = digest(&format!("{} {} {version}", self.kind, self.name));
+        self
+    }
+
+    /// It takes back these versions of its format.
+    #[must_use]
+    pub fn reads(mut self, versions: RangeInclusive<u32>) -> Self {
+        self.reads = versions;
         self
     }
 }

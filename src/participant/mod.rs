@@ -11,6 +11,7 @@ mod files;
 mod phased;
 mod preflight;
 mod pulse;
+mod restore;
 mod step;
 
 pub use self::artifacts::{ArtifactSink, Artifacts};
@@ -24,6 +25,8 @@ pub(crate) use self::phased::{Alone, Prepared};
 pub use self::phased::{Capture, Frozen, Phase, Phased, Thaw};
 pub use self::preflight::Preflight;
 pub(crate) use self::pulse::Pulse;
+pub(crate) use self::restore::{Lease, offered};
+pub use self::restore::{Offered, Planned, Quiesced, Restore, RestorePhase, StagedReader, Staging};
 pub(crate) use self::step::{Step, Steps, overdue};
 
 /// Something that owns data.
@@ -87,6 +90,11 @@ pub trait Participant: Send + Sync + 'static {
 
     /// Its phases, where it can stand still; [`Builder::phased`](crate::engine::Builder::phased) registers what has some.
     fn phases(&self) -> Option<&dyn Phased> {
+        None
+    }
+
+    /// How it takes its artifacts back, where it can.
+    fn restore(&self) -> Option<&dyn Restore> {
         None
     }
 

@@ -18,6 +18,7 @@ use super::Participant;
 use super::artifacts::Artifacts;
 use super::error::ParticipantError;
 use super::preflight::Preflight;
+use super::restore::Restore;
 use super::step::{Step, overdue};
 
 /// Something that owns data and can stand still: in a run with a barrier all participants do so together, and what each of them has at
@@ -113,6 +114,11 @@ pub trait Phased: Send + Sync + 'static {
     /// # Errors
     /// Why it cannot; then it is as if it had not been asked.
     fn freeze(&self, phase: &Phase) -> Result<Box<dyn Frozen>, ParticipantError>;
+
+    /// How it takes its artifacts back, where it can.
+    fn restore(&self) -> Option<&dyn Restore> {
+        None
+    }
 }
 
 /// A participant that stands still. It is thawed exactly once.
@@ -263,6 +269,10 @@ impl<P: Phased> Participant for Alone<P> {
 
     fn phases(&self) -> Option<&dyn Phased> {
         Some(&self.0)
+    }
+
+    fn restore(&self) -> Option<&dyn Restore> {
+        self.0.restore()
     }
 
     fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {

@@ -359,7 +359,8 @@ mod tests {
         assert!(on_trial.known().is_ok());
         assert_eq!(places.taken().network, 1);
         drop((crowd, on_trial));
-        assert_eq!((places.taken().network, places.taken().all_strangers), (0, 0));
+        assert_eq!(places.taken().network, 0);
+        assert_eq!(places.taken().all_strangers, 0);
         assert!(places.taken().strangers.is_empty());
     }
 

@@ -72,6 +72,9 @@ pub struct Consistency {
     pub mode: String,
     /// When the barrier stood; 0 without one.
     pub barrier_at: i64,
+    /// How long participants stood still, from the first that was told to until the last that went on, in microseconds.
+    #[serde(default)]
+    pub held_us: u64,
 }
 
 /// What became of one participant.

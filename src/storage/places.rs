@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use holdfast_log::durable;
-use holdfast_model::ids::RunId;
+use holdfast_model::ids::{RestoreId, RunId};
 use rustix::fs::FlockOperation;
 
 use super::error::StorageError;
@@ -101,6 +101,12 @@ impl Storage {
     #[must_use]
     pub fn path(&self, place: Place, run_id: RunId) -> PathBuf {
         self.folder(place).join(run_id.to_string())
+    }
+
+    /// The path of a restore's safety snapshot, whether it is there or not.
+    #[must_use]
+    pub fn pre_restore(&self, restore_id: RestoreId) -> PathBuf {
+        self.root.join(PRE_RESTORE).join(restore_id.to_string())
     }
 
     fn folder(&self, place: Place) -> PathBuf {

@@ -268,7 +268,7 @@ fn a_run_as_json_has_the_fields_of_the_contract() {
     assert_eq!(shown["path"], format!("backups/completed/{run}"));
     assert!(shown["finished_at"].as_i64() >= shown["started_at"].as_i64());
     assert_eq!(shown["requested_participants"], serde_json::json!([]));
-    assert_eq!(shown["consistency"], serde_json::json!({ "mode": "concurrent", "barrier_at": 0 }));
+    assert_eq!(shown["consistency"], serde_json::json!({ "mode": "concurrent", "barrier_at": 0, "held_us": 0 }));
     assert_eq!((&shown["remote_status"], &shown["attempt"]), (&"none".into(), &1.into()));
     let participant = &shown["participants"][0];
     assert_eq!((&participant["name"], &participant["ok"]), (&"source".into(), &true.into()));

@@ -12,5 +12,6 @@ mod event_log;
 mod kill;
 mod kill_commands;
 mod log_damage;
+mod modules;
 #[path = "../support/mod.rs"]
 mod support;

@@ -138,6 +138,7 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
         depends_on: Vec::new(),
         max_tries: 3,
         retry_delay_ms: 2,
+        format_version: 0,
     };
     let run = NewRun {
         request: RunRequestedV3 {

@@ -247,7 +247,37 @@ fn of_restore(event: &RestoreEvent) -> Option<Told> {
             let text = format!("the restore failed: {}", failed.failure);
             Some((AlertCode::RestoreFailed, Severity::Warning, text))
         }
-        RestoreEvent::Requested(_) | RestoreEvent::Completed(_) | RestoreEvent::Failed(_) => None,
+        RestoreEvent::RollbackFailed(failed) => {
+            let text = format!(
+                "a restore could not be rolled back, and what it was made into is not whole: {}; see to it, then retry the restore",
+                failed.failure
+            );
+            Some((AlertCode::RestoreFailed, Severity::Critical, text))
+        }
+        RestoreEvent::RolledBack(back) if back.failure.kind != FailureKind::Cancelled => {
+            let text = format!("the restore was rolled back, and all is as before: {}", back.failure);
+            Some((AlertCode::RestoreFailed, Severity::Warning, text))
+        }
+        RestoreEvent::Requested(_)
+        | RestoreEvent::Completed(_)
+        | RestoreEvent::Failed(_)
+        | RestoreEvent::ParticipantPlanned(_)
+        | RestoreEvent::SourceVerified(_)
+        | RestoreEvent::Quiesced(_)
+        | RestoreEvent::SafetyArtifactStored(_)
+        | RestoreEvent::SafetySnapshotTaken(_)
+        | RestoreEvent::SafetySnapshotSkipped(_)
+        | RestoreEvent::ParticipantStaged(_)
+        | RestoreEvent::CommitDecided(_)
+        | RestoreEvent::CommitStarted(_)
+        | RestoreEvent::ParticipantCommitted(_)
+        | RestoreEvent::ParticipantVerified(_)
+        | RestoreEvent::RollbackDecided(_)
+        | RestoreEvent::ParticipantRolledBack(_)
+        | RestoreEvent::RolledBack(_)
+        | RestoreEvent::RetryRequested(_)
+        | RestoreEvent::CancelRequested(_)
+        | RestoreEvent::Interrupted(_) => None,
     }
 }
 

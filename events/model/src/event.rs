@@ -146,7 +146,7 @@ events! {
     /// A fact of a run.
     RunEvent {
         1 "RunRequested" Requested: 1 r::RunRequestedV1, 2 r::RunRequestedV2, 3 r::RunRequestedV3;
-        2 "ParticipantPlanned" ParticipantPlanned: 1 r::ParticipantPlannedV1, 2 r::ParticipantPlannedV2;
+        2 "ParticipantPlanned" ParticipantPlanned: 1 r::ParticipantPlannedV1, 2 r::ParticipantPlannedV2, 3 r::ParticipantPlannedV3;
         3 "DefinitionPart" DefinitionPart: 1 r::DefinitionPartV1;
         4 "RunStarted" Started: 1 r::RunStartedV1;
         5 "RunInterrupted" Interrupted: 1 r::RunInterruptedV1;
@@ -197,6 +197,24 @@ events! {
         201 "RestoreRequested" Requested: 1 re::RestoreRequestedV1, 2 re::RestoreRequestedV2;
         202 "RestoreCompleted" Completed: 1 re::RestoreCompletedV1;
         203 "RestoreFailed" Failed: 1 re::RestoreFailedV1;
+        204 "RestoreParticipantPlanned" ParticipantPlanned: 1 re::RestoreParticipantPlannedV1;
+        205 "RestoreSourceVerified" SourceVerified: 1 re::RestoreSourceVerifiedV1;
+        206 "RestoreQuiesced" Quiesced: 1 re::RestoreQuiescedV1;
+        207 "SafetyArtifactStored" SafetyArtifactStored: 1 re::SafetyArtifactStoredV1;
+        208 "SafetySnapshotTaken" SafetySnapshotTaken: 1 re::SafetySnapshotTakenV1;
+        209 "SafetySnapshotSkipped" SafetySnapshotSkipped: 1 re::SafetySnapshotSkippedV1;
+        210 "RestoreParticipantStaged" ParticipantStaged: 1 re::RestoreParticipantStagedV1;
+        211 "RestoreCommitDecided" CommitDecided: 1 re::RestoreCommitDecidedV1;
+        212 "RestoreCommitStarted" CommitStarted: 1 re::RestorePartV1;
+        213 "RestoreParticipantCommitted" ParticipantCommitted: 1 re::RestorePartV1;
+        214 "RestoreParticipantVerified" ParticipantVerified: 1 re::RestorePartV1;
+        215 "RestoreRollbackDecided" RollbackDecided: 1 re::RestoreRollbackDecidedV1;
+        216 "RestoreParticipantRolledBack" ParticipantRolledBack: 1 re::RestorePartV1;
+        217 "RestoreRolledBack" RolledBack: 1 re::RestoreRolledBackV1;
+        218 "RestoreRollbackFailed" RollbackFailed: 1 re::RestoreRollbackFailedV1;
+        219 "RestoreRetryRequested" RetryRequested: 1 re::RestoreRetryRequestedV1;
+        220 "RestoreCancelRequested" CancelRequested: 1 re::RestoreCancelRequestedV1;
+        221 "RestoreInterrupted" Interrupted: 1 re::RestoreInterruptedV1;
     }
     /// A fact of the installation.
     SystemEvent {

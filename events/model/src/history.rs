@@ -136,7 +136,10 @@ impl History {
                 self.restore_places.insert(restore_id, position);
                 self.restores.insert(position, RestoreEntry { restore_id, requested: position, ended: None });
             }
-            RestoreEvent::Completed(_) | RestoreEvent::Failed(_) => {
+            RestoreEvent::Completed(_)
+            | RestoreEvent::Failed(_)
+            | RestoreEvent::RolledBack(_)
+            | RestoreEvent::RollbackFailed(_) => {
                 let place = envelope.stream.restore_id().and_then(|id| self.restore_places.get(&id));
                 let entry = place.and_then(|place| self.restores.get_mut(place));
                 if let Some(entry) = entry.filter(|entry| entry.ended.is_none()) {
@@ -144,6 +147,14 @@ impl History {
                     self.restore_ends.insert(position, entry.restore_id);
                 }
             }
+            RestoreEvent::RetryRequested(_) => {
+                let place = envelope.stream.restore_id().and_then(|id| self.restore_places.get(&id));
+                let entry = place.and_then(|place| self.restores.get_mut(place));
+                if let Some(ended) = entry.and_then(|entry| entry.ended.take()) {
+                    self.restore_ends.remove(&ended);
+                }
+            }
+            _ => {}
         }
     }
 

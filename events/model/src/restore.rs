@@ -1,143 +1,51 @@
-//! One execution of a restore into a folder.
+//! One execution of a restore: into a folder, into a participant's own command, or into modules of the application.
 //!
-//! The work is done beside the target and renamed into place at its end, so that a restore that was interrupted left
-//! nothing but what `RestoreFailed` then says was taken away.
+//! A restore into a folder is made beside the target and renamed into place at its end, so that one that was interrupted left nothing but
+//! what `RestoreFailed` then says was taken away. Of it, and of one by a command, the request and the end are recorded.
+//!
+//! A restore into modules is all or nothing:
+//!
+//! ```text
+//! requested ─► source verified ─► quiesced ─► safety snapshot ─► each staged ─► CommitDecided ─► each committed ─► each verified ─► completed
+//!     │                                │             │                │                               │                  │
+//!     ▼                                └─────────────┴── RollbackDecided ◄────────────────────────────┴──────────────────┘
+//!   failed                                                    ├─ nothing was touched ─► failed | cancelled | timeout
+//!                                                             └─ each touched put back ─► rolled back | rollback failed ─ retry ─┐
+//!                                                                                              ▲──────────────────────────────────┘
+//! ```
+//!
+//! Invariants: no live data is touched before `CommitDecided`; each commit has its `RestoreCommitStarted` before it; after the decision a
+//! restore is made anew from staging by whoever comes after its process, unless `RollbackDecided` is recorded, and that is never taken
+//! back.
 
+mod apply;
+mod decide;
+mod events;
+mod step;
+#[cfg(test)]
+mod tests;
 mod view;
 
-use serde::{Deserialize, Serialize};
-
+pub use self::events::*;
+pub use self::step::{Did, NewParticipant, NewRestore, Restoring, SafetySnapshot, Step};
 pub use self::view::{RestoreView, RestoredParticipant};
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::RestoreEvent;
-use crate::failure::{Failure, FailureKind, cut};
-use crate::ids::{ParticipantName, RestoreId, RunId, Timestamp};
+use crate::failure::Failure;
+use crate::ids::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The code of a failure that left what was to be restored half done, because it was stopped.
 pub const CUT_SHORT: &str = "RESTORE_CUT_SHORT";
+/// The code of the failure of a restore whose process was gone before it was decided that it is made.
+pub const INTERRUPTED: &str = "RESTORE_INTERRUPTED";
 /// Longest path in bytes (`PATH_MAX` of Linux).
 pub const MAX_PATH: usize = 4096;
+/// How often a restore is gone on with after its process died before it is rolled back, and then how often that is tried.
+pub const MAX_INTERRUPTIONS: u32 = 3;
 
 /// Most bytes of a path and of participants' names together in one request.
 const MAX_NAMES: usize = 4800;
-
-/// Somebody asked for a restore.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestoreRequestedV1 {
-    /// Which.
-    pub restore_id: RestoreId,
-    /// The run it takes the bytes from.
-    pub source_run: RunId,
-    /// The folder, as text for people.
-    pub target: String,
-    /// Where it is made ready, as bytes of a path: what recovery takes away.
-    pub staging: Vec<u8>,
-    /// How many paths were asked for; 0 for all.
-    pub selections: u32,
-    /// Whether what is in the way is replaced.
-    pub overwrite: bool,
-}
-
-/// What is kept of the state before a restore. It grows only at its end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Safety {
-    /// A snapshot of it, or nothing is restored.
-    #[default]
-    Required,
-    /// A snapshot of it where one can be taken.
-    BestEffort,
-    /// Nothing.
-    None,
-}
-
-impl Safety {
-    /// The word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Safety::Required => "required",
-            Safety::BestEffort => "best_effort",
-            Safety::None => "none",
-        }
-    }
-}
-
-/// A participant that is restored in place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestoredParticipantV1 {
-    /// Its name.
-    pub name: ParticipantName,
-    /// What it is, for example `command`.
-    pub kind: String,
-    /// Whether its failure fails a run.
-    pub critical: bool,
-}
-
-/// [`RestoreRequestedV1`], with what was said of its safety, and with the participants where it is made in place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestoreRequestedV2 {
-    /// Which.
-    pub restore_id: RestoreId,
-    /// The run it takes the bytes from.
-    pub source_run: RunId,
-    /// The folder, as text for people.
-    pub target: String,
-    /// Where it is made ready, as bytes of a path: what recovery takes away.
-    pub staging: Vec<u8>,
-    /// How many paths were asked for; 0 for all.
-    pub selections: u32,
-    /// Whether what is in the way is replaced.
-    pub overwrite: bool,
-    /// Whether it was made without maintenance being on. One into a folder does not ask for it.
-    pub force: bool,
-    /// What was to be kept of the state before it.
-    pub safety: Safety,
-    /// Those it is made into, in place; none where all goes into a folder.
-    pub participants: Vec<RestoredParticipantV1>,
-}
-
-impl From<RestoreRequestedV1> for RestoreRequestedV2 {
-    fn from(v1: RestoreRequestedV1) -> Self {
-        Self {
-            restore_id: v1.restore_id,
-            source_run: v1.source_run,
-            target: v1.target,
-            staging: v1.staging,
-            selections: v1.selections,
-            overwrite: v1.overwrite,
-            force: false,
-            safety: Safety::None,
-            participants: Vec::new(),
-        }
-    }
-}
-
-impl RestoreRequestedV2 {
-    /// What names and kinds of its participants take, with the path beside them: they share an event.
-    fn names(&self) -> usize {
-        let bytes = |one: &RestoredParticipantV1| one.name.as_str().len() + one.kind.len() + 8;
-        self.participants.iter().map(bytes).sum::<usize>() + self.staging.len()
-    }
-}
-
-/// Everything is in its place and was as recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestoreCompletedV1 {
-    /// Files restored.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// What could not be set, such as owners.
-    pub warnings: u64,
-}
-
-/// It ended without.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestoreFailedV1 {
-    /// Why.
-    pub failure: Failure,
-}
 
 /// Where a restore stands, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -156,6 +64,12 @@ pub enum RestoreStatus {
     Cancelled,
     /// Is open, and nobody works on it.
     Interrupted,
+    /// A deadline passed before anything was touched.
+    Timeout,
+    /// It was begun, and all is as before.
+    RolledBack,
+    /// It was begun, and not all could be put back.
+    RollbackFailed,
 }
 
 impl RestoreStatus {
@@ -169,6 +83,9 @@ impl RestoreStatus {
             RestoreStatus::Failed => "failed",
             RestoreStatus::Cancelled => "cancelled",
             RestoreStatus::Interrupted => "interrupted",
+            RestoreStatus::Timeout => "timeout",
+            RestoreStatus::RolledBack => "rolled_back",
+            RestoreStatus::RollbackFailed => "rollback_failed",
         }
     }
 }
@@ -188,6 +105,20 @@ pub struct Restore {
     pub error_summary: String,
     /// What was brought back, once it is.
     pub completed: Option<RestoreCompletedV1>,
+    /// The modules it is made into, in the order they are committed in; none where it is made otherwise.
+    modules: Vec<Restoring>,
+    source_verified: bool,
+    quiesced: bool,
+    /// The safety snapshot, once it is taken.
+    safety: Option<SafetySnapshotTakenV1>,
+    /// Whether there will be none.
+    unkept: bool,
+    decided: bool,
+    /// Why it is not made.
+    rolling_back: Option<Failure>,
+    /// Why somebody asked to stop.
+    cancel: Option<String>,
+    interruptions: u32,
 }
 
 /// A wish about a restore.
@@ -199,6 +130,34 @@ pub enum RestoreCommand {
     Complete(RestoreCompletedV1),
     /// It failed.
     Fail(Failure),
+    /// Make it, into modules.
+    Begin(NewRestore),
+    /// A step is done.
+    Did(Step, Did),
+    /// A step could not be done.
+    StepFailed(Step, Failure),
+    /// Stop, and put back what was touched.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
+    /// Whoever worked on it is gone: go on.
+    Recover,
+    /// Roll back once more.
+    Retry,
+}
+
+/// What must be done in the world about a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreEffect {
+    /// The next step.
+    Do(Step),
+    /// The step that is under way is to stop.
+    Stop,
+    /// It has ended, and nobody needs to stand still for it any more.
+    Release,
+    /// It could not be rolled back: it has ended, and who stands still for it stays so.
+    Ended,
 }
 
 /// Why a wish about a restore was refused.
@@ -213,6 +172,18 @@ pub enum RestoreRefusal {
     /// It is there already.
     #[error("a restore with this id is there already")]
     Exists,
+    /// The step is not the one that is under way.
+    #[error("the restore is not at this step")]
+    NotAtStep,
+    /// It was not left half rolled back.
+    #[error("the restore does not wait to be rolled back: only one that ended rollback_failed is tried again")]
+    NothingToRetry,
+    /// There is nothing to put back.
+    #[error("no safety snapshot was kept of the state before: restore again, from the same run or another one")]
+    NoSafetySnapshot,
+    /// It names no participant, or one twice.
+    #[error("a restore names each of its participants once")]
+    Participants,
     /// A path is longer than any system takes.
     #[error("the path of the target is longer than {MAX_PATH} bytes: choose a shorter one")]
     PathTooLong,
@@ -229,7 +200,12 @@ impl RestoreRefusal {
             RestoreRefusal::NotFound => "RESTORE_RUN_NOT_FOUND",
             RestoreRefusal::NotRunning => "RESTORE_RUN_NOT_ACTIVE",
             RestoreRefusal::Exists => "RESTORE_RUN_EXISTS",
-            RestoreRefusal::PathTooLong | RestoreRefusal::TooManyParticipants => "INVALID_DATA",
+            RestoreRefusal::NotAtStep => "RESTORE_STEP_PASSED",
+            RestoreRefusal::NothingToRetry => "RESTORE_NOT_RETRYABLE",
+            RestoreRefusal::NoSafetySnapshot => "NO_SAFETY_SNAPSHOT",
+            RestoreRefusal::Participants | RestoreRefusal::PathTooLong | RestoreRefusal::TooManyParticipants => {
+                "INVALID_DATA"
+            }
         }
     }
 }
@@ -237,59 +213,26 @@ impl RestoreRefusal {
 impl Aggregate for Restore {
     type Command = RestoreCommand;
     type Event = RestoreEvent;
-    type Effect = ();
+    type Effect = RestoreEffect;
     type Refusal = RestoreRefusal;
 
-    fn decide(&self, command: RestoreCommand, _now: Timestamp) -> Result<Vec<RestoreEvent>, RestoreRefusal> {
-        match (command, self.status) {
-            (RestoreCommand::Request(request), RestoreStatus::Unknown) if request.staging.len() > MAX_PATH => {
-                Err(RestoreRefusal::PathTooLong)
-            }
-            (RestoreCommand::Request(request), RestoreStatus::Unknown) if request.names() > MAX_NAMES => {
-                Err(RestoreRefusal::TooManyParticipants)
-            }
-            (RestoreCommand::Request(mut request), RestoreStatus::Unknown) => {
-                request.target = cut(&request.target, 1024).to_owned();
-                Ok(vec![RestoreEvent::Requested(request)])
-            }
-            (RestoreCommand::Request(_), _) => Err(RestoreRefusal::Exists),
-            (RestoreCommand::Complete(completed), RestoreStatus::Running) => {
-                Ok(vec![RestoreEvent::Completed(completed)])
-            }
-            (RestoreCommand::Fail(failure), RestoreStatus::Running) => {
-                Ok(vec![RestoreEvent::Failed(RestoreFailedV1 { failure: failure.bounded() })])
-            }
-            _ => Err(RestoreRefusal::NotRunning),
-        }
+    fn decide(&self, command: RestoreCommand, now: Timestamp) -> Result<Vec<RestoreEvent>, RestoreRefusal> {
+        self.decide_now(command, now)
     }
 
     fn apply(&mut self, event: &RestoreEvent, moment: &Moment) {
-        match event {
-            RestoreEvent::Requested(request) => {
-                self.request = Some(request.clone());
-                self.status = RestoreStatus::Running;
-                self.started_at = moment.time;
+        self.fold(event, moment);
+    }
+
+    fn effects(&self, events: &[RestoreEvent]) -> Vec<RestoreEffect> {
+        match events.last() {
+            None => Vec::new(),
+            Some(RestoreEvent::CancelRequested(_)) => vec![RestoreEffect::Stop],
+            Some(RestoreEvent::RollbackFailed(_)) => vec![RestoreEffect::Ended],
+            Some(RestoreEvent::Completed(_) | RestoreEvent::Failed(_) | RestoreEvent::RolledBack(_)) => {
+                vec![RestoreEffect::Release]
             }
-            RestoreEvent::Completed(completed) => {
-                self.completed = Some(completed.clone());
-                self.status = RestoreStatus::Completed;
-                self.finished_at = Some(moment.time);
-            }
-            RestoreEvent::Failed(failed) => {
-                self.status = match failed.failure.kind {
-                    FailureKind::Cancelled => RestoreStatus::Cancelled,
-                    _ => RestoreStatus::Failed,
-                };
-                self.finished_at = Some(moment.time);
-                self.error_summary = failed.failure.to_string();
-            }
+            Some(_) => self.step().map(RestoreEffect::Do).into_iter().collect(),
         }
     }
-
-    fn effects(&self, _events: &[RestoreEvent]) -> Vec<()> {
-        Vec::new()
-    }
 }
-
-#[cfg(test)]
-mod tests;

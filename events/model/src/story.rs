@@ -3,16 +3,16 @@
 //! Each event has its own arm, so that a new one does not compile without its sentence. What a sentence quotes (reasons, names of files)
 //! comes from elsewhere and may hold control characters: whoever shows it on a terminal escapes them.
 
+mod restore;
 mod run;
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Envelope;
 use crate::event::{
-    AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent,
-    SystemEvent,
+    AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RunEvent, SystemEvent,
 };
-use crate::failure::{FailureKind, Warnings};
+use crate::failure::Warnings;
 use crate::figures::{counted, size};
 
 /// How much somebody has to care.
@@ -65,7 +65,7 @@ impl LogLine {
         let (level, message) = match &envelope.data {
             Event::RunEvent(event) => run::told(event, asked(envelope)),
             Event::ParticipantEvent(event) => participant(event, &participant_name(envelope)),
-            Event::RestoreEvent(event) => restore(event, asked(envelope)),
+            Event::RestoreEvent(event) => restore::told(event, asked(envelope)),
             Event::SystemEvent(event) => system(event),
             Event::EndpointEvent(event) => endpoint(event, &endpoint_name(envelope), asked(envelope)),
             Event::AccessEvent(event) => access(event, asked(envelope)),
@@ -86,6 +86,7 @@ fn asked(envelope: &Envelope) -> &str {
 fn participant_name(envelope: &Envelope) -> String {
     let named = match &envelope.data {
         Event::RunEvent(event) => participant_of(event).map(ToString::to_string),
+        Event::RestoreEvent(event) => restore::participant_of(event).map(ToString::to_string),
         _ => envelope.stream.participant_name().map(|name| name.to_string()),
     };
     named.unwrap_or_default()
@@ -159,35 +160,6 @@ fn participant(event: &ParticipantEvent, name: &str) -> Told {
         ParticipantEvent::QuarantineLifted(lifted) => {
             (Level::Info, format!("{name} is out of quarantine and is tried as others are: {}", lifted.reason))
         }
-    }
-}
-
-fn restore(event: &RestoreEvent, by: &str) -> Told {
-    match event {
-        RestoreEvent::Requested(request) => {
-            let what = match request.selections {
-                0 => "all".to_owned(),
-                paths => counted(u64::from(paths), "path"),
-            };
-            let replaced = if request.overwrite { ", what is in the way is replaced" } else { "" };
-            let text = format!(
-                "restore of {what} of run {} to {}, asked for by {by}{replaced}",
-                request.source_run, request.target
-            );
-            (Level::Info, text)
-        }
-        RestoreEvent::Completed(done) => {
-            let files = if done.files > 0 { format!("{}, ", counted(done.files, "file")) } else { String::new() };
-            let text = format!("restored: {files}{}, every byte verified", size(done.bytes));
-            match done.warnings {
-                0 => (Level::Info, text),
-                some => (Level::Warning, format!("{text}; {}", counted(some, "warning"))),
-            }
-        }
-        RestoreEvent::Failed(failed) if failed.failure.kind == FailureKind::Cancelled => {
-            (Level::Warning, format!("the restore was cancelled: {}", failed.failure))
-        }
-        RestoreEvent::Failed(failed) => (Level::Error, format!("the restore failed: {}", failed.failure)),
     }
 }
 

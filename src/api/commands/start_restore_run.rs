@@ -16,20 +16,26 @@ use tokio::sync::watch;
 use super::get_restore_runs::restore;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
-use crate::engine::{Asked, NotBegun};
+use crate::engine::{Asked, ModulePlan, NotBegun, NotPlanned};
 use crate::files::RawPath;
 use crate::restore::{RestoreError, RunSource};
 
 /// Restores participants of a run into where they came from, and answers with the restore: after its end, or at once where `wait` is
 /// false.
 ///
-/// What this version restores in place is one participant at a time whose configuration has a `restore` command: the whole artifact is
-/// read and found as recorded before the command is begun, and is checked again while the command takes it. Several participants would
-/// have to be restored all or none, and a safety snapshot of the state before cannot be taken yet: what asks for either is refused with
-/// RESTORE_NOT_SUPPORTED, and so is the default `safety` of `required`. With `best_effort` or `none` the restore is made without one.
+/// Modules of the application are restored all or none: everything is read and found as recorded; all stand still; the state before is kept
+/// under `pre_restore_path` as `safety` says; all is staged beside the live data, and only then committed, each after those it depends on.
+/// A failure of any of them puts all back. Where the process dies, its next start does the restore again if all was staged, and undoes it
+/// if not, before anything else begins. With `safety` `none` there is no way back once the first has committed.
+///
+/// Of participants with a `restore` command in the configuration one is restored at a time: the whole artifact is read and found as
+/// recorded before the command is begun, and is checked again while the command takes it. What a command did cannot be undone, and the
+/// state before is not kept: `safety` has to be `best_effort` or `none`. What cannot be restored so is refused with RESTORE_NOT_SUPPORTED,
+/// which names the participants.
 ///
 /// A `dry_run` answers what would be restored, after the same checks of the run, the participants and the safety; it touches nothing, is
-/// not kept as a restore and has no `restore_id`, and asks for no maintenance.
+/// not kept as a restore and has no `restore_id`, and asks for no maintenance. Of modules `notes` say whether each would commit in one
+/// step.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct StartRestoreRun {
     /// The run to take the bytes from.
@@ -120,15 +126,15 @@ impl Command for StartRestoreRun {
         if let Some(target) = self.target.clone() {
             return self.into_folder(call, run, target.as_path().to_path_buf()).await;
         }
+        if call.engine.are_modules(&wanted) {
+            return self.restore_modules(call, run, &wanted).await;
+        }
         let participant = self.supported(call, &wanted).await?;
         let source = self.open(call, run.clone(), Some(&participant), true).await?;
         if self.dry_run {
             return Ok(self.planned(call, &run, &participant)?.into());
         }
-        if !self.force && !call.engine.read(|known| known.maintenance.enabled).await? {
-            let text = "a restore in place needs maintenance: SetMaintenance, or `force` where nothing uses the data";
-            return Err(ApiError::new(ErrorCode::MaintenanceRequired, text));
-        }
+        self.guard(call).await?;
         let asked = Asked { force: self.force, safety: self.safety };
         let (restore_id, mut ended) = call.engine.restore_in_place(source, participant, asked).await?;
         self.answer(call, restore_id, &mut ended).await
@@ -136,6 +142,56 @@ impl Command for StartRestoreRun {
 }
 
 impl StartRestoreRun {
+    /// A restore in place replaces what somebody may be working with.
+    async fn guard(&self, call: &Call) -> Result<(), ApiError> {
+        if self.force || call.engine.read(|known| known.maintenance.enabled).await? {
+            return Ok(());
+        }
+        let text = "a restore in place needs maintenance: SetMaintenance, or `force` where nothing uses the data";
+        Err(ApiError::new(ErrorCode::MaintenanceRequired, text))
+    }
+
+    /// Into modules of the application, all or none.
+    async fn restore_modules(
+        &self,
+        call: &Call,
+        run: Arc<Run>,
+        wanted: &BTreeSet<ParticipantName>,
+    ) -> Result<Reply<RestoreView>, ApiError> {
+        // Kept from deletion until the restore holds it itself.
+        let _source = self.open(call, run.clone(), None, false).await?;
+        let plan = call.engine.plan_modules(&run, wanted).await.map_err(not_planned)?;
+        if self.dry_run {
+            return Ok(self.planned_modules(call, &run, &plan)?.into());
+        }
+        self.guard(call).await?;
+        let asked = Asked { force: self.force, safety: self.safety };
+        let mut handle = call.engine.restore_modules(self.run_id, plan, asked).await?;
+        self.answer(call, handle.restore_id, &mut handle.released).await
+    }
+
+    /// What a restore into modules would be, told without one.
+    fn planned_modules(&self, call: &Call, run: &Run, plan: &ModulePlan) -> Result<RestoreView, ApiError> {
+        let view = run.view(true).ok_or_else(|| super::get_backup_run::not_found(self.run_id))?;
+        let now = call.engine.now().seconds();
+        let mut rows = Vec::with_capacity(plan.named.len());
+        for (named, module) in plan.named.iter().zip(&plan.modules) {
+            let backed_up = view.participants.iter().find(|one| one.name == named.name.as_str());
+            let mut row = RestoredParticipant::new(named, ParticipantStatus::Completed, now, now);
+            row.participant.artifacts = backed_up.map(|one| one.artifacts.clone()).unwrap_or_default();
+            row.participant.notes.add(match module.planned.atomic {
+                true => "its commit is one step",
+                false => "its commit is not one step: a crash in its middle is mended by the next start",
+            });
+            if self.safety == Safety::None {
+                row.participant.notes.add("nothing is kept of the state before: there is no way back from its commit");
+            }
+            rows.push(row);
+        }
+        let bytes = plan.modules.iter().fold(0, |sum: u64, one| sum.saturating_add(one.planned.bytes));
+        Ok(RestoreView { participants: rows, target: "modules, in place".into(), bytes, ..self.dry(call) })
+    }
+
     /// The restore that has begun, at once or after its end.
     async fn answer(
         &self,
@@ -238,7 +294,8 @@ impl StartRestoreRun {
         }
         let mut each = wanted.iter();
         let (Some(participant), None) = (each.next(), each.next()) else {
-            let text = "several participants cannot be restored all or none yet: name one at a time in `participants`";
+            let text = "of several participants only modules of the application are restored all or none: name one at a time in \
+                        `participants`";
             return refused(wanted.iter().collect(), text);
         };
         if self.safety == Safety::Required {
@@ -295,6 +352,7 @@ impl StartRestoreRun {
             force: self.force,
             safety: self.safety.as_str().to_owned(),
             pre_restore_path: String::new(),
+            phase: "done".to_owned(),
             status: RestoreStatus::Completed,
             started_at: now,
             finished_at: now,
@@ -325,4 +383,23 @@ impl StartRestoreRun {
             ..self.dry(call)
         })
     }
+}
+
+/// Why a restore into modules is not begun.
+fn not_planned(error: NotPlanned) -> ApiError {
+    let text = error.to_string();
+    let (code, detail) = match error {
+        NotPlanned::Engine(error) => return ApiError::from(error),
+        NotPlanned::NotSupported(participants) => {
+            (ErrorCode::RestoreNotSupported, json!({ "participants": participants }))
+        }
+        NotPlanned::Format { participant, found, .. } => {
+            let detail = json!({ "cause": "FORMAT_NOT_READ", "participants": [participant], "format_version": found });
+            (ErrorCode::BackupRunNotRestorable, detail)
+        }
+        NotPlanned::Refused { participant, failure } => {
+            (ErrorCode::BackupRunNotRestorable, json!({ "cause": failure.code, "participants": [participant] }))
+        }
+    };
+    ApiError::new(code, text).with_detail(detail)
 }

@@ -1,11 +1,12 @@
 //! `restore.progress`: restores that have begun, and one `final` for each that ends.
 //!
-//! A restore records its request and its end; between the two there is nothing to tell.
+//! Of one into a folder or by a command there is nothing to tell in between; of one into modules there is each step.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_model::ids::{Position, RestoreId};
+use holdfast_model::restore::RestoreView;
 use tokio::sync::watch;
 
 use super::Next;
@@ -20,13 +21,13 @@ pub(super) struct Restores {
     folded: watch::Receiver<Position>,
     /// All ends up to here were told.
     told: Position,
-    /// Open ones whose beginning was told.
-    begun: BTreeSet<RestoreId>,
+    /// Open ones, as they were told last.
+    begun: BTreeMap<RestoreId, RestoreView>,
 }
 
 impl Restores {
     pub(super) fn new(engine: &Holdfast, since: Position) -> Self {
-        Self { engine: engine.clone(), folded: engine.watch_folded(), told: since, begun: BTreeSet::new() }
+        Self { engine: engine.clone(), folded: engine.watch_folded(), told: since, begun: BTreeMap::new() }
     }
 
     pub(super) async fn next(&mut self, last: Position) -> Next {
@@ -46,15 +47,18 @@ impl Restores {
                 return Ok(Some((EventType::Final, position, json(&restore.view(true)))));
             }
             self.told = self.told.max(folded_to);
-            self.begun.retain(|restore_id| open.contains(restore_id));
-            if let Some(restore_id) = open.into_iter().find(|restore_id| !self.begun.contains(restore_id)) {
+            self.begun.retain(|restore_id, _| open.contains(restore_id));
+            for restore_id in open {
                 let restore = self.engine.restore_run(restore_id).await?;
-                // It has ended meanwhile: its final is what there is to tell.
+                // Where it has ended meanwhile its final is what there is to tell.
                 if restore.finished_at.is_some() {
                     continue;
                 }
-                self.begun.insert(restore_id);
-                let view = restore.view(self.engine.restore_at_work(restore_id));
+                let Some(view) = restore.view(self.engine.restore_at_work(restore_id)) else { continue };
+                if self.begun.get(&restore_id) == Some(&view) {
+                    continue;
+                }
+                self.begun.insert(restore_id, view.clone());
                 return Ok(Some((EventType::Update, self.told, json(&view))));
             }
             if self.told >= last {

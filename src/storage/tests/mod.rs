@@ -105,7 +105,7 @@ pub(super) fn manifest(run_id: RunId, artifacts: Vec<ManifestArtifact>) -> Manif
         error_summary: String::new(),
         requested_by: "local:uid=0".to_owned(),
         requested_participants: Vec::new(),
-        consistency: Consistency { mode: "concurrent".to_owned(), barrier_at: 0 },
+        consistency: Consistency { mode: "concurrent".to_owned(), barrier_at: 0, held_us: 0 },
         job: None,
         size_bytes: 0,
         stored_bytes: 0,

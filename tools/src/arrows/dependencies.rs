@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::Violation;
 
 /// The crates of the workspace, each after those it may depend on.
-const ORDER: &[&str] = &["holdfast-model", "holdfast-log", "holdfast-actors", "holdfast", "holdfast-tools"];
+const ORDER: &[&str] =
+    &["holdfast-model", "holdfast-log", "holdfast-actors", "holdfast", "holdfast-tools", "holdfast-trading-server"];
 
 /// Crates that only the ones listed may name.
 const KEPT: &[(&str, &[&str])] =

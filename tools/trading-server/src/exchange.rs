@@ -55,20 +55,25 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// Opens what lies in a folder, or begins it there.
+    /// Opens what lies in a folder, or begins it there. What a crash left undone is made up for.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
+        let modules = Self::open_as_it_is(folder)?;
+        modules.catch_up()?;
+        Ok(modules)
+    }
+
+    /// Opens what lies in a folder, or begins it there.
+    pub(crate) fn open_as_it_is(folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let listing = || SYMBOLS.iter().map(|name| ((*name).to_owned(), Symbol { cents: 1_000, trades: 0 })).collect();
-        let modules = Self {
+        Ok(Self {
             folder: folder.to_owned(),
             gate: Gate::default(),
             accounts: Arc::new(Accounts::open(&folder.join("accounts.redb"), ACCOUNTS, CENTS)?),
             symbols: Arc::new(Symbols::open(&folder.join("symbols.json"), listing)?),
             staff: Arc::new(Staff::open(&folder.join("staff.sqlite"), &STAFF)?),
             trades: Arc::new(Trades::open(&folder.join("trades.log"))?),
-        };
-        modules.catch_up()?;
-        Ok(modules)
+        })
     }
 
     /// Brings the accounts up to the last line of the trades.

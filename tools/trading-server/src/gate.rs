@@ -1,7 +1,7 @@
 //! The gate that money passes through: closed for the moment a backup takes its picture.
 //!
-//! A movement of money touches two modules, one after the other. Whoever closes the gate waits until no movement is between the two, and
-//! keeps new ones out until it opens again.
+//! A movement of money touches several modules, one after the other. Whoever closes the gate waits until no movement is between them, and
+//! keeps new ones out until everybody who closed it has opened it again: each module that stands still holds it closed.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +19,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     inside: usize,
-    closed: bool,
+    /// By how many it is held closed.
+    closed: usize,
     /// How often it was.
     times_closed: u64,
     /// The longest that anybody waited to get in.
@@ -30,20 +31,21 @@ impl Gate {
     /// Waits until the gate is open, and goes in.
     pub(crate) fn enter(&self) -> Pass {
         let began = Instant::now();
-        let mut state = self.wait(self.state(), |state| state.closed);
+        let mut state = self.wait(self.state(), |state| state.closed > 0);
         state.longest = state.longest.max(began.elapsed());
         state.inside += 1;
         Pass(self.clone())
     }
 
-    /// Closes it, once whoever closed it before has opened it, and waits until nobody is inside.
+    /// Closes it, and waits until nobody is inside.
     pub(crate) fn close(&self) -> Closed {
-        let mut state = self.wait(self.state(), |state| state.closed);
-        state.closed = true;
+        let mut state = self.state();
+        state.closed += 1;
         state.times_closed += 1;
+        let closed = Closed(self.clone());
         self.0.changed.notify_all();
         drop(self.wait(state, |state| state.inside > 0));
-        Closed(self.clone())
+        closed
     }
 
     /// How often it was closed.
@@ -84,7 +86,7 @@ pub(crate) struct Closed(Gate);
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        self.0.change(|state| state.closed = false);
+        self.0.change(|state| state.closed -= 1);
     }
 }
 
@@ -109,15 +111,12 @@ mod tests {
             })
         };
         // It is closed to newcomers once it waits for the one inside.
-        drop(gate.wait(gate.state(), |state| !state.closed));
+        drop(gate.wait(gate.state(), |state| state.closed == 0));
         assert!(hear.try_recv().is_err());
         drop(pass);
         assert_eq!(hear.recv().unwrap(), "closed");
         let closed = closing.join().unwrap();
-        let entering = {
-            let gate = gate.clone();
-            std::thread::spawn(move || drop(gate.enter()))
-        };
+        let entering = { std::thread::spawn(move || drop(gate.enter())) };
         drop(closed);
         entering.join().unwrap();
     }

@@ -5,6 +5,9 @@ mod accounts;
 mod exchange;
 mod files;
 mod gate;
+mod participants;
+mod prove;
+mod serve;
 mod staff;
 mod symbols;
 mod trades;
@@ -28,6 +31,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Trade, and take commands for backups
+    Serve(serve::Serve),
+    /// Back up under traffic, and load each backup into a second instance
+    Prove(prove::Prove),
     /// Trade for some seconds
     Trade {
         /// Where the modules keep their data
@@ -45,8 +52,11 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Serve(options) => serve::serve(&options).await,
+        Command::Prove(options) => prove::prove(&options).await,
         Command::Trade { data, seconds } => {
             let exchange = Exchange::start(Modules::open(&data)?)?;
             let traffic = Traffic::start(&exchange, 4, 0)?;

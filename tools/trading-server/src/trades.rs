@@ -219,8 +219,9 @@ impl Moment {
     }
 
     /// The lines.
-    pub(crate) fn write(self, to: &mut dyn Write) -> anyhow::Result<()> {
-        let written = std::io::copy(&mut self.file.take(self.length), to)?;
+    pub(crate) fn write(&mut self, to: &mut dyn Write) -> anyhow::Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        let written = std::io::copy(&mut (&self.file).take(self.length), to)?;
         ensure!(written == self.length, "the file of the trades became shorter");
         Ok(())
     }
@@ -252,7 +253,7 @@ mod tests {
         let path = folder.path().join("trades.log");
         let trades = Trades::open(&path).unwrap();
         assert_eq!((trades.place(trade(5)), trades.place(trade(6))), (1, 2));
-        let moment = trades.capture().unwrap();
+        let mut moment = trades.capture().unwrap();
         assert_eq!(trades.settle(1).unwrap(), trade(5));
         assert_eq!(trades.settle(1), None);
         let mut before = Vec::new();

@@ -8,7 +8,7 @@ use crate::ids::{Position, RestoreId, StreamId, Timestamp, Version};
 use crate::participant::{ParticipantQuarantinedV1, QuarantineLiftedV1, WorkReturnedV1, WorkStuckV1};
 use crate::restore::RestoreFailedV1;
 use crate::run::{
-    ParticipantCompletedV1, ParticipantPlannedV2, RunClassifiedV1, RunDeleteFailedV1, RunEndedV1, RunInterruptedV1,
+    ParticipantCompletedV1, ParticipantPlannedV3, RunClassifiedV1, RunDeleteFailedV1, RunEndedV1, RunInterruptedV1,
     RunPublishedV1, RunResumedV1, RunVerifiedV1, Target,
 };
 use crate::system::LogRepairedV1;
@@ -53,7 +53,7 @@ fn published(outcome: Outcome) -> RunEvent {
 fn run(warnings: u64, summary: &str) -> Run {
     let participant: crate::ids::ParticipantName = "site".parse().expect("a name");
     let events = [
-        RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
+        RunEvent::ParticipantPlanned(ParticipantPlannedV3 {
             participant: participant.clone(),
             kind: "files".into(),
             critical: true,
@@ -62,6 +62,7 @@ fn run(warnings: u64, summary: &str) -> Run {
             depends_on: Vec::new(),
             max_tries: 1,
             retry_delay_ms: 0,
+            format_version: 0,
         }),
         RunEvent::ParticipantCompleted(ParticipantCompletedV1 {
             participant,

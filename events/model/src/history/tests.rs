@@ -7,7 +7,7 @@ use crate::ids::{StreamId, Timestamp, Version};
 use crate::participant::{WorkCompletedV1, WorkStartedV1};
 use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV2};
 use crate::run::{
-    ParticipantPlannedV2, RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1, RunPublishedV1,
+    ParticipantPlannedV3, RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1, RunPublishedV1,
     RunRequestedV3, RunUnlockedV1, RunVerifiedV1, Trigger,
 };
 use crate::system::HomeCreatedV1;
@@ -82,7 +82,7 @@ impl Log {
         self.requested(counter);
         self.run(
             counter,
-            RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
+            RunEvent::ParticipantPlanned(ParticipantPlannedV3 {
                 participant: "src".parse().expect("a name"),
                 kind: "files".into(),
                 critical: true,
@@ -91,6 +91,7 @@ impl Log {
                 depends_on: Vec::new(),
                 max_tries: 1,
                 retry_delay_ms: 0,
+                format_version: 0,
             }),
         )
     }

@@ -4,7 +4,7 @@ use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind, Warnings};
 use crate::ids::{RunId, Sha256};
 use crate::run::{
-    ArtifactStoredV1, Outcome, ParticipantCompletedV1, ParticipantFailedV2, ParticipantPlannedV2,
+    ArtifactStoredV1, Outcome, ParticipantCompletedV1, ParticipantFailedV2, ParticipantPlannedV3,
     ParticipantProgressedV1, ParticipantResetV1, ParticipantStartedV1, RunClassifiedV1, RunPublishRequestedV1,
     RunPublishedV1, RunRequestedV3, RunResumedV1, RunStartedV1, StoredFileV1, Target,
 };
@@ -40,7 +40,7 @@ impl Film {
             timeout_ms: 0,
         }));
         for participant in ["a", "b"] {
-            film.show(&RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
+            film.show(&RunEvent::ParticipantPlanned(ParticipantPlannedV3 {
                 participant: name(participant),
                 kind: "files".into(),
                 critical: true,
@@ -49,6 +49,7 @@ impl Film {
                 depends_on: Vec::new(),
                 max_tries: 1,
                 retry_delay_ms: 0,
+                format_version: 0,
             }));
         }
         film

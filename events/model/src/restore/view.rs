@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Restore, RestoreStatus, RestoredParticipantV1};
 use crate::failure::Warnings;
-use crate::run::{ArtifactView, ParticipantStatus, ParticipantView};
+use crate::run::{ArtifactStoredV1, ArtifactView, ParticipantStatus, ParticipantView};
 
 /// A participant of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -58,6 +58,9 @@ pub struct RestoreView {
     pub safety: String,
     /// Where that is; empty where there is none.
     pub pre_restore_path: String,
+    /// Where it is on its way: `validate`, `quiesce`, `safety_snapshot`, `stage`, `commit`, `verify` or `rollback` where it is made into
+    /// modules, `restore` where it is not, and `done`.
+    pub phase: String,
     /// Where it stands.
     pub status: RestoreStatus,
     /// When it was asked for.
@@ -91,7 +94,8 @@ impl Restore {
             dry_run: false,
             force: request.force,
             safety: request.safety.as_str().into(),
-            pre_restore_path: String::new(),
+            pre_restore_path: self.pre_restore_path(),
+            phase: self.phase().to_owned(),
             status: match self.status {
                 RestoreStatus::Running if !owned => RestoreStatus::Interrupted,
                 status => status,
@@ -107,6 +111,17 @@ impl Restore {
         })
     }
 
+    /// Where the state before is kept, relative to the home. One that touched nothing throws it away.
+    fn pre_restore_path(&self) -> String {
+        let thrown_away = self.finished_at.is_some() && !self.is_touched();
+        match &self.request {
+            Some(request) if self.has_safety_snapshot() && !thrown_away => {
+                format!("backups/pre-restore/{}", request.restore_id)
+            }
+            _ => String::new(),
+        }
+    }
+
     /// All of a restore in place end as it does: there is one at a time.
     fn participants(&self) -> Vec<RestoredParticipant> {
         let Some(request) = &self.request else { return Vec::new() };
@@ -114,7 +129,10 @@ impl Restore {
             RestoreStatus::Unknown => ParticipantStatus::Pending,
             RestoreStatus::Running | RestoreStatus::Interrupted => ParticipantStatus::Running,
             RestoreStatus::Completed => ParticipantStatus::Completed,
-            RestoreStatus::Failed => ParticipantStatus::Failed,
+            RestoreStatus::Failed | RestoreStatus::RolledBack | RestoreStatus::RollbackFailed => {
+                ParticipantStatus::Failed
+            }
+            RestoreStatus::Timeout => ParticipantStatus::Timeout,
             RestoreStatus::Cancelled => ParticipantStatus::Cancelled,
         };
         let (from, to) = (self.started_at.seconds(), self.finished_at.map_or(0, |at| at.seconds()));
@@ -122,8 +140,31 @@ impl Restore {
             let mut row = RestoredParticipant::new(one, status, from, to);
             row.participant.tries = 1;
             row.participant.error.clone_from(&self.error_summary);
+            if let Some(module) = self.modules().iter().find(|module| *module.name() == one.name) {
+                let path = self.pre_restore_path();
+                row.safety_artifacts = module.safety_artifacts.iter().map(|one| kept(one, &path)).collect();
+                row.safety_snapshot_path = if row.safety_artifacts.is_empty() { String::new() } else { path };
+            }
             row
         };
         request.participants.iter().map(row).collect()
+    }
+}
+
+/// An artifact of a safety snapshot, which was read again before it was recorded.
+fn kept(artifact: &ArtifactStoredV1, directory: &str) -> ArtifactView {
+    ArtifactView {
+        logical_name: artifact.logical_name.to_string(),
+        path: if directory.is_empty() { String::new() } else { format!("{directory}/{}", artifact.stored.file) },
+        size_bytes: artifact.stored.size_bytes,
+        sha256: artifact.stored.sha256,
+        content_bytes: artifact.content_bytes,
+        content_sha256: artifact.content_sha256,
+        compression: artifact.compression.clone(),
+        encryption: "none".into(),
+        integrity_ok: true,
+        integrity_error: String::new(),
+        validation_ok: true,
+        validation_error: String::new(),
     }
 }

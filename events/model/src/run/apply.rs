@@ -44,6 +44,7 @@ impl Aggregate for Run {
                 depends_on: plan.depends_on.clone(),
                 max_tries: plan.max_tries,
                 retry_delay_ms: plan.retry_delay_ms,
+                format_version: plan.format_version,
                 status: ParticipantStatus::Pending,
                 tries: 0,
                 retry_at: None,

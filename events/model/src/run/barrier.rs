@@ -93,10 +93,19 @@ impl Run {
             let cancelled = Failure::new(FailureKind::Cancelled, "CANCELLED", "the run was cancelled");
             return self.barrier_failed(cancelled, None);
         }
-        let mut events: Vec<_> = held.frozen.into_iter().map(RunEvent::ParticipantFrozen).collect();
-        let Barrier { at, longest_us } = held.barrier;
+        let Held { barrier: Barrier { at, longest_us }, mut frozen, mut left_out } = held;
+        let mut open: BTreeSet<_> = self.freeze_order().into_iter().map(|one| one.name.clone()).collect();
+        left_out.retain(|one| open.remove(&one.participant));
+        frozen.retain(|one| open.remove(&one.participant));
+        // Who was not there writes nothing: it would be of another moment.
+        left_out.extend(open.into_iter().map(|participant| NotFrozen {
+            participant,
+            failure: Failure::new(FailureKind::Fatal, "BARRIER_MISSED", "it did not stand still with the others"),
+            output: String::new(),
+        }));
+        let mut events: Vec<_> = frozen.into_iter().map(RunEvent::ParticipantFrozen).collect();
         events.push(RunEvent::BarrierCompleted(BarrierCompletedV1 { at, longest_us }));
-        events.extend(held.left_out.into_iter().map(failed));
+        events.extend(left_out.into_iter().map(failed));
         self.go_on(events)
     }
 

@@ -25,6 +25,8 @@ pub struct NewParticipant {
     pub max_tries: u32,
     /// The pause before the second try, in milliseconds.
     pub retry_delay_ms: u64,
+    /// The version of the format it writes.
+    pub format_version: u32,
 }
 
 /// One try of a participant in a run. An answer names it, so that a late one is not taken for that of a later try.

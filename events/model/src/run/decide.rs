@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     ArtifactStoredV1, DEFINITION_PART, DefinitionPartV1, MAX_ARTIFACTS, MAX_DEFINITION, MAX_DEPENDENCIES, MAX_JOB,
     MAX_KEY, MAX_KIND, MAX_OUTPUT, MAX_PARTICIPANTS, MAX_REQUEST_EVENTS, NewParticipant, NewRun, Outcome,
-    ParticipantCancelledV1, ParticipantCompletedV1, ParticipantDueV1, ParticipantFailedV2, ParticipantPlannedV2,
+    ParticipantCancelledV1, ParticipantCompletedV1, ParticipantDueV1, ParticipantFailedV2, ParticipantPlannedV3,
     ParticipantSkippedV1, ParticipantStartedV1, ParticipantStatus, ParticipantTryFailedV1, RESERVED_FILES, Refusal,
     Retained, Run, RunCancelRequestedV1, RunClassifiedV1, RunCommand, RunDeleteFailedV1, RunDeleteRequestedV1,
     RunDeletedV1, RunEndedV1, RunLockedV1, RunParticipant, RunPublishRequestedV1, RunPublishedV1, RunStartedV1,
@@ -142,7 +142,7 @@ fn request(new: NewRun) -> Decision {
             return invalid(format!("the definition of {} is larger than {MAX_DEFINITION} bytes", participant.name));
         }
         let parts = split(&participant.definition);
-        events.push(RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
+        events.push(RunEvent::ParticipantPlanned(ParticipantPlannedV3 {
             participant: participant.name.clone(),
             kind: participant.kind,
             critical: participant.critical,
@@ -152,6 +152,7 @@ fn request(new: NewRun) -> Decision {
             depends_on: participant.depends_on.into_iter().filter(|name| all.contains(name)).collect(),
             max_tries: participant.max_tries,
             retry_delay_ms: participant.retry_delay_ms,
+            format_version: participant.format_version,
         }));
         events.extend(parts.into_iter().map(|text| {
             RunEvent::DefinitionPart(DefinitionPartV1 { participant: participant.name.clone(), text: text.to_owned() })

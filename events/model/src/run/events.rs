@@ -311,6 +311,45 @@ pub struct ParticipantPlannedV2 {
     pub retry_delay_ms: u64,
 }
 
+/// [`ParticipantPlannedV2`], with the version of what it writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantPlannedV3 {
+    /// Its name.
+    pub participant: ParticipantName,
+    /// What it is, for example `files`.
+    pub kind: String,
+    /// Whether its failure fails the run.
+    pub critical: bool,
+    /// SHA-256 of its definition.
+    pub definition_sha256: Sha256,
+    /// How many [`DefinitionPartV1`] hold the definition; 0 where the configuration holds it.
+    pub definition_parts: u32,
+    /// Participants of the run that work before it.
+    pub depends_on: Vec<ParticipantName>,
+    /// Tries within one attempt, the first included.
+    pub max_tries: u32,
+    /// The pause before the second try, in milliseconds.
+    pub retry_delay_ms: u64,
+    /// The version of the format it writes; 0 where that was not recorded.
+    pub format_version: u32,
+}
+
+impl From<ParticipantPlannedV2> for ParticipantPlannedV3 {
+    fn from(v2: ParticipantPlannedV2) -> Self {
+        Self {
+            participant: v2.participant,
+            kind: v2.kind,
+            critical: v2.critical,
+            definition_sha256: v2.definition_sha256,
+            definition_parts: v2.definition_parts,
+            depends_on: v2.depends_on,
+            max_tries: v2.max_tries,
+            retry_delay_ms: v2.retry_delay_ms,
+            format_version: 0,
+        }
+    }
+}
+
 impl From<ParticipantPlannedV1> for ParticipantPlannedV2 {
     fn from(v1: ParticipantPlannedV1) -> Self {
         Self {

@@ -136,6 +136,8 @@ pub struct RunParticipant {
     pub max_tries: u32,
     /// The pause before the second try, in milliseconds.
     pub retry_delay_ms: u64,
+    /// The version of the format it writes; 0 where that was not recorded.
+    pub format_version: u32,
     /// How far it has come.
     pub status: ParticipantStatus,
     /// Tries in this attempt.

@@ -4,7 +4,7 @@ use super::{Level, Told, listed, reason};
 use crate::event::RunEvent;
 use crate::figures::{counted, seconds, size};
 use crate::run::{
-    ArtifactStoredV1, Consistency, Outcome, ParticipantPlannedV2, ParticipantProgressedV1, RunRequestedV3, RunStatus,
+    ArtifactStoredV1, Consistency, Outcome, ParticipantPlannedV3, ParticipantProgressedV1, RunRequestedV3, RunStatus,
     RunType, Target,
 };
 
@@ -155,7 +155,7 @@ fn requested(request: &RunRequestedV3, by: &str) -> String {
     )
 }
 
-fn takes_part(planned: &ParticipantPlannedV2) -> String {
+fn takes_part(planned: &ParticipantPlannedV3) -> String {
     let weight = if planned.critical { "critical" } else { "optional" };
     let after: Vec<_> = planned.depends_on.iter().map(ToString::to_string).collect();
     let after = if after.is_empty() { String::new() } else { format!(", after {}", after.join(", ")) };

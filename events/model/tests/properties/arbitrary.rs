@@ -167,7 +167,7 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             definition_parts,
             (depends_on, (max_tries, retry_delay_ms)),
         )| {
-            r::ParticipantPlannedV2 {
+            r::ParticipantPlannedV3 {
                 participant,
                 kind,
                 critical,
@@ -176,6 +176,7 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
                 depends_on,
                 max_tries,
                 retry_delay_ms,
+                format_version: 0,
             }
         }),
         event!(RunEvent::DefinitionPart, (participant(), text()), |(participant, text)| {
@@ -297,6 +298,37 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
             re::RestoreCompletedV1 { files, bytes, warnings }
         }),
         event!(RestoreEvent::Failed, failure(), |failure| re::RestoreFailedV1 { failure }),
+        event!(RestoreEvent::ParticipantPlanned, (participant(), any::<(u32, bool, u64)>()), |(
+            participant,
+            (format_version, atomic, bytes),
+        )| {
+            re::RestoreParticipantPlannedV1 { participant, format_version, atomic, bytes }
+        }),
+        event!(RestoreEvent::SourceVerified, any::<(u32, u64)>(), |(participants, bytes)| {
+            re::RestoreSourceVerifiedV1 { participants, bytes }
+        }),
+        event!(RestoreEvent::Quiesced, Just(()), |()| re::RestoreQuiescedV1 {}),
+        event!(RestoreEvent::SafetyArtifactStored, artifact(), |artifact| re::SafetyArtifactStoredV1 { artifact }),
+        event!(RestoreEvent::SafetySnapshotTaken, (any::<i64>(), any::<[u8; 32]>()), |(at, sums)| {
+            re::SafetySnapshotTakenV1 { at: Timestamp(at), sums_sha256: Sha256(sums) }
+        }),
+        event!(RestoreEvent::SafetySnapshotSkipped, failure(), |failure| re::SafetySnapshotSkippedV1 { failure }),
+        event!(RestoreEvent::ParticipantStaged, (participant(), any::<u64>()), |(participant, bytes)| {
+            re::RestoreParticipantStagedV1 { participant, bytes }
+        }),
+        event!(RestoreEvent::CommitDecided, Just(()), |()| re::RestoreCommitDecidedV1 {}),
+        event!(RestoreEvent::CommitStarted, participant(), |participant| re::RestorePartV1 { participant }),
+        event!(RestoreEvent::ParticipantCommitted, participant(), |participant| re::RestorePartV1 { participant }),
+        event!(RestoreEvent::ParticipantVerified, participant(), |participant| re::RestorePartV1 { participant }),
+        event!(RestoreEvent::RollbackDecided, failure(), |failure| re::RestoreRollbackDecidedV1 { failure }),
+        event!(RestoreEvent::ParticipantRolledBack, participant(), |participant| re::RestorePartV1 { participant }),
+        event!(RestoreEvent::RolledBack, failure(), |failure| re::RestoreRolledBackV1 { failure }),
+        event!(RestoreEvent::RollbackFailed, (option::of(participant()), failure()), |(participant, failure)| {
+            re::RestoreRollbackFailedV1 { participant, failure }
+        }),
+        event!(RestoreEvent::RetryRequested, Just(()), |()| re::RestoreRetryRequestedV1 {}),
+        event!(RestoreEvent::CancelRequested, text(), |reason| re::RestoreCancelRequestedV1 { reason }),
+        event!(RestoreEvent::Interrupted, text(), |reason| re::RestoreInterruptedV1 { reason }),
         event!(SystemEvent::HomeCreated, (uuid(), text()), |(server_id, app_version)| {
             s::HomeCreatedV1 { server_id, app_version }
         }),
@@ -437,7 +469,7 @@ pub(crate) fn largest() -> Vec<Event> {
             retry_after_ms: u64::MAX,
         })
         .into(),
-        RunEvent::ParticipantPlanned(r::ParticipantPlannedV2 {
+        RunEvent::ParticipantPlanned(r::ParticipantPlannedV3 {
             participant: participant.clone(),
             kind: "k".repeat(r::MAX_KIND),
             critical: true,
@@ -446,6 +478,7 @@ pub(crate) fn largest() -> Vec<Event> {
             depends_on: vec![participant; r::MAX_DEPENDENCIES],
             max_tries: u32::MAX,
             retry_delay_ms: u64::MAX,
+            format_version: 0,
         })
         .into(),
         RunEvent::Requested(r::RunRequestedV3 {

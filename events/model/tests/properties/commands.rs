@@ -8,8 +8,9 @@ use holdfast_model::failure::{Failure, Warnings};
 use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
 use holdfast_model::progress::Progress;
 use holdfast_model::run::{
-    ArtifactStoredV1, Found, NewParticipant, NewRun, Outcome, ParticipantCompletedV1, ParticipantStatus, Retained, Run,
-    RunCommand, RunRequestedV3, RunType, Stage, StoredFileV1, Trigger, Try,
+    ArtifactStoredV1, Barrier, Consistency, Found, Held, NewParticipant, NewRun, NotFrozen, Outcome,
+    ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, Retained, Run, RunCommand, RunRequestedV3, RunType,
+    Stage, StoredFileV1, Trigger, Try,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -40,7 +41,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                 max_parallel,
                 job: String::new(),
                 idempotency_key: String::new(),
-                consistency: holdfast_model::run::Consistency::Concurrent,
+                consistency: if strict { Consistency::Barrier } else { Consistency::Concurrent },
                 freeze_budget_ms: 10_000,
                 timeout_ms,
             },
@@ -59,6 +60,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                         .collect(),
                     max_tries: 1 + n as u32,
                     retry_delay_ms: 1000,
+                    format_version: 0,
                 })
                 .collect(),
         },
@@ -97,6 +99,13 @@ fn careless() -> impl Strategy<Value = Failure> {
     (failure(), 1_usize..400).prop_map(|(failure, times)| Failure { message: failure.message.repeat(times), ..failure })
 }
 
+fn not_frozen() -> impl Strategy<Value = NotFrozen> {
+    (name(), careless()).prop_map(|(participant, failure)| {
+        let output = failure.message.repeat(9);
+        NotFrozen { participant, failure, output }
+    })
+}
+
 fn command() -> impl Strategy<Value = RunCommand> {
     let found = select(vec![Found::Running, Found::Running, Found::Published, Found::Nowhere]);
     prop_oneof![
@@ -104,6 +113,20 @@ fn command() -> impl Strategy<Value = RunCommand> {
         6 => Just(RunCommand::Start),
         8 => Just(RunCommand::DirectoryReady),
         1 => careless().prop_map(RunCommand::DirectoryFailed),
+        8 => (vec(name(), 0..5), vec(not_frozen(), 0..2)).prop_map(|(names, left_out)| {
+            let barrier = Barrier { at: Timestamp(1), longest_us: 1 };
+            let frozen = |participant| ParticipantFrozenV1 {
+                participant,
+                prepare_us: 1,
+                freeze_us: 1,
+                capture_us: 1,
+                thaw_us: 1,
+                held_us: 1,
+            };
+            RunCommand::BarrierHeld(Held { barrier, frozen: names.into_iter().map(frozen).collect(), left_out })
+        }),
+        2 => (careless(), proptest::option::of(not_frozen()))
+            .prop_map(|(failure, by)| RunCommand::BarrierFailed { failure, by }),
         6 => progress(name()).prop_map(|progress| RunCommand::Progress { of: LIVE, progress }),
         24 => complete(),
         9 => (name(), careless(), any::<bool>()).prop_map(|(participant, failure, may_retry)| {
@@ -185,7 +208,11 @@ fn check_state(run: &Run) {
         assert!(rows.iter().all(|row| !row.status.is_open()), "no participant is left pending or running");
         assert!(run.outcome().is_some());
     }
+    for row in rows.iter().filter(|row| row.status == ParticipantStatus::Running) {
+        assert!(!run.wants_barrier() || row.frozen.is_some(), "nobody writes what is of another moment: {row:?}");
+    }
     if run.outcome() == Some(Outcome::Completed) {
+        assert_eq!(run.wants_barrier(), run.barrier().is_some(), "one moment is claimed where it was, and only there");
         assert!(rows.iter().all(|row| row.status == ParticipantStatus::Completed), "completed means all");
     }
     if run.stage() == Stage::Ended && run.cancel_requested() {

@@ -109,7 +109,10 @@ proptest! {
                     participant.apply(&event, &moment);
                     let _ = participant.effects(&[event]);
                 }
-                Event::RestoreEvent(event) => restore.apply(&event, &moment),
+                Event::RestoreEvent(event) => {
+                    restore.apply(&event, &moment);
+                    let _ = (restore.effects(&[event]), restore.view(true));
+                }
                 Event::EndpointEvent(event) => endpoint.apply(&event, &moment),
                 Event::AccessEvent(event) => access.apply(&event, &moment),
                 Event::MaintenanceEvent(event) => maintenance.apply(&event, &moment),

@@ -74,7 +74,7 @@ fn run_samples() -> Vec<RunEvent> {
             freeze_budget_ms: 0,
             timeout_ms: 0,
         }),
-        RunEvent::ParticipantPlanned(r::ParticipantPlannedV2 {
+        RunEvent::ParticipantPlanned(r::ParticipantPlannedV3 {
             participant: participant.clone(),
             kind: "files".into(),
             critical: true,
@@ -83,6 +83,7 @@ fn run_samples() -> Vec<RunEvent> {
             depends_on: Vec::new(),
             max_tries: 1,
             retry_delay_ms: 0,
+            format_version: 0,
         }),
         RunEvent::DefinitionPart(r::DefinitionPartV1 {
             participant: participant.clone(),
@@ -213,7 +214,49 @@ fn restore_samples() -> Vec<RestoreEvent> {
         }),
         RestoreEvent::Completed(re::RestoreCompletedV1 { files: 252, bytes: 70_000, warnings: 1 }),
         RestoreEvent::Failed(re::RestoreFailedV1 { failure: failure() }),
+        RestoreEvent::ParticipantPlanned(re::RestoreParticipantPlannedV1 {
+            participant: name(),
+            format_version: 3,
+            atomic: true,
+            bytes: 70_000,
+        }),
+        RestoreEvent::SourceVerified(re::RestoreSourceVerifiedV1 { participants: 1, bytes: 70_000 }),
+        RestoreEvent::Quiesced(re::RestoreQuiescedV1 {}),
+        RestoreEvent::SafetyArtifactStored(re::SafetyArtifactStoredV1 { artifact: kept() }),
+        RestoreEvent::SafetySnapshotTaken(re::SafetySnapshotTakenV1 {
+            at: Timestamp(1_795_298_400_000_000),
+            sums_sha256: digest(8),
+        }),
+        RestoreEvent::SafetySnapshotSkipped(re::SafetySnapshotSkippedV1 { failure: failure() }),
+        RestoreEvent::ParticipantStaged(re::RestoreParticipantStagedV1 { participant: name(), bytes: 70_000 }),
+        RestoreEvent::CommitDecided(re::RestoreCommitDecidedV1 {}),
+        RestoreEvent::CommitStarted(part()),
+        RestoreEvent::ParticipantCommitted(part()),
+        RestoreEvent::ParticipantVerified(part()),
+        RestoreEvent::RollbackDecided(re::RestoreRollbackDecidedV1 { failure: failure() }),
+        RestoreEvent::ParticipantRolledBack(part()),
+        RestoreEvent::RolledBack(re::RestoreRolledBackV1 { failure: failure() }),
+        RestoreEvent::RollbackFailed(re::RestoreRollbackFailedV1 { participant: Some(name()), failure: failure() }),
+        RestoreEvent::RetryRequested(re::RestoreRetryRequestedV1 {}),
+        RestoreEvent::CancelRequested(re::RestoreCancelRequestedV1 { reason: "the wrong run".into() }),
+        RestoreEvent::Interrupted(re::RestoreInterruptedV1 { reason: "the process is gone".into() }),
     ]
+}
+
+fn part() -> re::RestorePartV1 {
+    re::RestorePartV1 { participant: name() }
+}
+
+fn kept() -> r::ArtifactStoredV1 {
+    r::ArtifactStoredV1 {
+        participant: name(),
+        logical_name: file("site.tar"),
+        stored: r::StoredFileV1 { file: file("site.tar.zst"), size_bytes: 300, sha256: digest(40) },
+        content_bytes: 70_000,
+        content_sha256: digest(80),
+        compression: "zstd:3".into(),
+        index: None,
+    }
 }
 
 fn system_samples() -> Vec<SystemEvent> {

@@ -1,5 +1,6 @@
 //! The rules of a run, each as given / when / then, in the words below.
 
+mod barrier;
 mod deadline;
 mod ends;
 mod locks;
@@ -39,6 +40,7 @@ fn new_run(plan: &Plan) -> NewRun {
         depends_on: Vec::new(),
         max_tries: 1,
         retry_delay_ms: 1000,
+        format_version: 0,
     };
     NewRun {
         request: RunRequestedV3 {
@@ -86,7 +88,7 @@ fn artifact(participant: &str, logical: &str) -> ArtifactStoredV1 {
 fn requested(plan: &Plan) -> Vec<RunEvent> {
     let new = new_run(plan);
     let planned = new.participants.into_iter().map(|participant| {
-        RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
+        RunEvent::ParticipantPlanned(ParticipantPlannedV3 {
             participant: participant.name,
             kind: participant.kind,
             critical: participant.critical,
@@ -95,6 +97,7 @@ fn requested(plan: &Plan) -> Vec<RunEvent> {
             depends_on: participant.depends_on,
             max_tries: participant.max_tries,
             retry_delay_ms: participant.retry_delay_ms,
+            format_version: 0,
         })
     });
     [RunEvent::Requested(new.request)].into_iter().chain(planned).collect()

@@ -100,7 +100,7 @@ fn a_request_plans_its_participants_and_splits_their_definitions() {
     new.participants[0].definition = "ä".repeat(DEFINITION_PART);
     let half = |text: String| RunEvent::DefinitionPart(DefinitionPartV1 { participant: name("db"), text });
     let part = "ä".repeat(DEFINITION_PART / 2);
-    let planned = RunEvent::ParticipantPlanned(ParticipantPlannedV2 {
+    let planned = RunEvent::ParticipantPlanned(ParticipantPlannedV3 {
         participant: name("db"),
         kind: "files".into(),
         critical: true,
@@ -109,6 +109,7 @@ fn a_request_plans_its_participants_and_splits_their_definitions() {
         depends_on: Vec::new(),
         max_tries: 1,
         retry_delay_ms: 1000,
+        format_version: 0,
     });
     let run = given::<Run>([])
         .when(RunCommand::Request(new.clone()))

@@ -1,5 +1,11 @@
+//! Restores that are recorded only, and those into modules.
+
+mod modules;
+
 use super::*;
+use crate::failure::FailureKind;
 use crate::given::{Given, given};
+use crate::ids::{RestoreId, RunId};
 
 fn request() -> RestoreRequestedV2 {
     RestoreRequestedV2 {

@@ -1,0 +1,88 @@
+//! What a restore's events make of it.
+
+use super::{Restore, RestoreStatus, Restoring};
+use crate::aggregate::Moment;
+use crate::event::RestoreEvent;
+use crate::failure::FailureKind;
+use crate::ids::ParticipantName;
+
+impl Restore {
+    pub(super) fn fold(&mut self, event: &RestoreEvent, moment: &Moment) {
+        match event {
+            RestoreEvent::Requested(request) => {
+                self.request = Some(request.clone());
+                self.status = RestoreStatus::Running;
+                self.started_at = moment.time;
+            }
+            RestoreEvent::ParticipantPlanned(planned) => self.modules.push(Restoring::new(planned.clone())),
+            RestoreEvent::SourceVerified(_) => self.source_verified = true,
+            RestoreEvent::Quiesced(_) => self.quiesced = true,
+            RestoreEvent::SafetyArtifactStored(stored) => {
+                let artifact = &stored.artifact;
+                self.module(&artifact.participant, |one| one.safety_artifacts.push(artifact.clone()));
+            }
+            RestoreEvent::SafetySnapshotTaken(taken) => self.safety = Some(taken.clone()),
+            RestoreEvent::SafetySnapshotSkipped(_) => self.unkept = true,
+            RestoreEvent::ParticipantStaged(staged) => self.module(&staged.participant, |one| one.staged = true),
+            RestoreEvent::CommitDecided(_) => self.decided = true,
+            RestoreEvent::CommitStarted(part) => self.module(&part.participant, |one| one.touched = true),
+            RestoreEvent::ParticipantCommitted(part) => self.module(&part.participant, |one| one.committed = true),
+            RestoreEvent::ParticipantVerified(part) => self.module(&part.participant, |one| one.checked = true),
+            RestoreEvent::RollbackDecided(decided) => {
+                self.error_summary = decided.failure.to_string();
+                self.rolling_back = Some(decided.failure.clone());
+            }
+            RestoreEvent::ParticipantRolledBack(part) => self.module(&part.participant, |one| one.rolled_back = true),
+            RestoreEvent::CancelRequested(cancel) => self.cancel = Some(cancel.reason.clone()),
+            RestoreEvent::Interrupted(_) => {
+                self.interruptions = self.interruptions.saturating_add(1);
+                self.begin_anew();
+            }
+            RestoreEvent::RetryRequested(_) => {
+                self.status = RestoreStatus::Running;
+                self.finished_at = None;
+                self.interruptions = 0;
+                self.begin_anew();
+            }
+            RestoreEvent::Completed(completed) => {
+                self.completed = Some(completed.clone());
+                self.end(RestoreStatus::Completed, moment);
+            }
+            RestoreEvent::Failed(failed) => {
+                self.error_summary = failed.failure.to_string();
+                let status = match failed.failure.kind {
+                    FailureKind::Cancelled => RestoreStatus::Cancelled,
+                    // Of one that is not of modules it was never told apart.
+                    FailureKind::Timeout if self.is_of_modules() => RestoreStatus::Timeout,
+                    _ => RestoreStatus::Failed,
+                };
+                self.end(status, moment);
+            }
+            RestoreEvent::RolledBack(_) => self.end(RestoreStatus::RolledBack, moment),
+            RestoreEvent::RollbackFailed(failed) => {
+                let why = self.rolling_back.as_ref().map(|why| format!("; it was rolled back because {why}"));
+                self.error_summary = format!("{}{}", failed.failure, why.unwrap_or_default());
+                self.end(RestoreStatus::RollbackFailed, moment);
+            }
+        }
+    }
+
+    fn end(&mut self, status: RestoreStatus, moment: &Moment) {
+        self.status = status;
+        self.finished_at = Some(moment.time);
+    }
+
+    /// Nobody stands still any more, and nobody can tell what happened to live data meanwhile: what was done is done again, for all.
+    fn begin_anew(&mut self) {
+        self.quiesced = false;
+        for one in &mut self.modules {
+            (one.staged, one.committed, one.checked, one.rolled_back) = (false, false, false, false);
+        }
+    }
+
+    fn module(&mut self, name: &ParticipantName, change: impl FnOnce(&mut Restoring)) {
+        if let Some(one) = self.modules.iter_mut().find(|one| one.name() == name) {
+            change(one);
+        }
+    }
+}

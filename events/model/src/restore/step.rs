@@ -1,0 +1,194 @@
+//! The steps of a restore into modules: which is next follows from what is recorded.
+
+use super::{Restore, RestoreParticipantPlannedV1, RestoreRequestedV2, RestoreStatus, Safety};
+use crate::ids::{ParticipantName, Sha256, Timestamp};
+use crate::run::ArtifactStoredV1;
+
+/// One step of a restore into modules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Reads every artifact again.
+    Verify,
+    /// Has all modules keep their data from changing.
+    Quiesce,
+    /// Keeps the state before.
+    Snapshot,
+    /// Gives a module its artifacts, beside its live data.
+    Stage(ParticipantName),
+    /// Has a module put what is staged in the place of its live data.
+    Commit(ParticipantName),
+    /// Has a module look at what it has now.
+    Check(ParticipantName),
+    /// Puts a module back to the state before.
+    RollBack(ParticipantName),
+    /// Throws away what is staged, and where nothing was touched what was kept of the state before.
+    Discard,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Did {
+    /// It is done.
+    Done,
+    /// It is done; content bytes were read.
+    Read(u64),
+    /// The state before is kept.
+    Kept(SafetySnapshot),
+}
+
+/// A safety snapshot that was read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SafetySnapshot {
+    /// The moment it is of.
+    pub at: Timestamp,
+    /// SHA-256 of the list of hashes in its directory.
+    pub sums_sha256: Sha256,
+    /// What it holds.
+    pub artifacts: Vec<ArtifactStoredV1>,
+}
+
+/// A restore into modules that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRestore {
+    /// What is asked for.
+    pub request: RestoreRequestedV2,
+    /// The modules, in any order.
+    pub participants: Vec<NewParticipant>,
+}
+
+/// A module of a restore that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewParticipant {
+    /// What is recorded of it.
+    pub planned: RestoreParticipantPlannedV1,
+    /// Modules that are committed before it, where they are part of the restore.
+    pub depends_on: Vec<ParticipantName>,
+}
+
+/// How far a module of a restore has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restoring {
+    /// What was planned.
+    pub planned: RestoreParticipantPlannedV1,
+    /// Whether all is staged.
+    pub staged: bool,
+    /// Whether its live data may have been touched.
+    pub touched: bool,
+    /// Whether its live data is what was staged.
+    pub committed: bool,
+    /// Whether it has looked at that.
+    pub checked: bool,
+    /// Whether it was put back.
+    pub rolled_back: bool,
+    /// What is kept of the state before.
+    pub safety_artifacts: Vec<ArtifactStoredV1>,
+}
+
+impl Restoring {
+    pub(super) fn new(planned: RestoreParticipantPlannedV1) -> Self {
+        let safety_artifacts = Vec::new();
+        Self {
+            planned,
+            staged: false,
+            touched: false,
+            committed: false,
+            checked: false,
+            rolled_back: false,
+            safety_artifacts,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ParticipantName {
+        &self.planned.participant
+    }
+}
+
+impl Restore {
+    /// The modules it is made into, in the order they are committed in; none where it is made otherwise.
+    #[must_use]
+    pub fn modules(&self) -> &[Restoring] {
+        &self.modules
+    }
+
+    /// Whether it is made into modules of the application.
+    #[must_use]
+    pub fn is_of_modules(&self) -> bool {
+        !self.modules.is_empty()
+    }
+
+    /// Whether it has been asked for and has no end.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.status == RestoreStatus::Running
+    }
+
+    /// Whether it is decided that it is not made.
+    #[must_use]
+    pub fn is_rolling_back(&self) -> bool {
+        self.rolling_back.is_some()
+    }
+
+    /// Whether the live data of any module may have been touched.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.modules.iter().any(|one| one.touched)
+    }
+
+    /// Whether the state before is kept.
+    #[must_use]
+    pub fn has_safety_snapshot(&self) -> bool {
+        self.safety.is_some()
+    }
+
+    /// The step that is under way, or is to be: what is recorded says it, and nothing else.
+    #[must_use]
+    pub fn step(&self) -> Option<Step> {
+        if !self.is_open() || !self.is_of_modules() {
+            return None;
+        }
+        let first = |is_left: fn(&Restoring) -> bool| self.modules.iter().find(|one| is_left(one));
+        if self.is_rolling_back() {
+            let last = self.modules.iter().rev().find(|one| one.touched && !one.rolled_back);
+            return Some(match last {
+                Some(_) if !self.quiesced => Step::Quiesce,
+                Some(last) => Step::RollBack(last.name().clone()),
+                None => Step::Discard,
+            });
+        }
+        if !self.source_verified {
+            return Some(Step::Verify);
+        }
+        if !self.quiesced {
+            return Some(Step::Quiesce);
+        }
+        let wants_safety = self.request.as_ref().is_some_and(|request| request.safety != Safety::None);
+        if wants_safety && self.safety.is_none() && !self.unkept && !self.decided {
+            return Some(Step::Snapshot);
+        }
+        if let Some(one) = first(|one| !one.staged) {
+            return Some(Step::Stage(one.name().clone()));
+        }
+        if let Some(one) = first(|one| !one.committed) {
+            return Some(Step::Commit(one.name().clone()));
+        }
+        first(|one| !one.checked).map(|one| Step::Check(one.name().clone()))
+    }
+
+    /// Where it is on its way, in one word for people and programs.
+    #[must_use]
+    pub fn phase(&self) -> &'static str {
+        match self.step() {
+            None if self.is_open() => "restore",
+            None => "done",
+            Some(Step::Verify) => "validate",
+            Some(Step::Quiesce) => "quiesce",
+            Some(Step::Snapshot) => "safety_snapshot",
+            Some(Step::Stage(_)) => "stage",
+            Some(Step::Commit(_)) => "commit",
+            Some(Step::Check(_)) => "verify",
+            Some(Step::RollBack(_) | Step::Discard) => "rollback",
+        }
+    }
+}

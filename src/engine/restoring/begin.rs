@@ -1,0 +1,154 @@
+//! How a restore into modules begins, is stopped, tried again, and settled by the process after.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use holdfast_actors::event_sourced::replay;
+use holdfast_actors::restore::RestoreHandle;
+use holdfast_actors::restores::ForRestore;
+use holdfast_actors::root::Root;
+use holdfast_log::ReadLog;
+use holdfast_model::codec::Origin;
+use holdfast_model::history::History;
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
+use holdfast_model::restore::{NewRestore, Restore, RestoreCommand, RestoreRequestedV2};
+
+use super::super::registry::Registry;
+use super::super::restore_in_place::Now;
+use super::super::{Asked, EngineError, Holdfast, RestoreClaim, ViewError};
+use super::ModulePlan;
+
+impl Holdfast {
+    /// Begins a restore into modules. It goes on by itself, also where nobody watches it.
+    ///
+    /// # Errors
+    /// [`EngineError::Restoring`] where another one is at work, [`EngineError::BackupAtWork`] where a backup is; [`EngineError::Claim`]
+    /// where the home cannot be written; where it cannot be recorded.
+    pub(crate) async fn restore_modules(
+        &self,
+        run_id: RunId,
+        plan: ModulePlan,
+        asked: Asked,
+    ) -> Result<RestoreHandle, EngineError> {
+        let restore_id = RestoreId(self.shared.world.clock.new_id());
+        let names: Vec<_> = plan.named.iter().map(|one| one.name.clone()).collect();
+        let listed: Vec<_> = names.iter().map(ParticipantName::as_str).collect();
+        let request = RestoreRequestedV2 {
+            restore_id,
+            source_run: run_id,
+            target: format!("modules {}, in place", listed.join(", ")),
+            staging: Vec::new(),
+            selections: 0,
+            overwrite: true,
+            force: asked.force,
+            safety: asked.safety,
+            participants: plan.named,
+        };
+        let command = RestoreCommand::Begin(NewRestore { request, participants: plan.modules });
+        self.admitted(restore_id, names, command).await
+    }
+
+    /// Rolls a restore back once more that ended `rollback_failed`.
+    ///
+    /// # Errors
+    /// [`EngineError`] with the code `RESTORE_NOT_RETRYABLE` or `NO_SAFETY_SNAPSHOT`; as a restore that begins.
+    pub async fn retry_restore(&self, restore_id: RestoreId) -> Result<RestoreHandle, EngineError> {
+        let restore = self.restore_run(restore_id).await?;
+        let names = restore.modules().iter().map(|one| one.name().clone()).collect();
+        self.admitted(restore_id, names, RestoreCommand::Retry).await
+    }
+
+    /// Asks a restore into modules to stop: what it touched is put back.
+    ///
+    /// # Errors
+    /// [`EngineError`] with the code `RESTORE_RUN_NOT_ACTIVE` where it has ended, or is of another kind.
+    pub async fn cancel_restore(&self, restore_id: RestoreId, reason: &str) -> Result<RestoreHandle, EngineError> {
+        self.restore_run(restore_id).await?;
+        self.for_restore(restore_id, RestoreCommand::Cancel { reason: reason.to_owned() }).await
+    }
+
+    pub(in crate::engine) async fn for_restore(
+        &self,
+        restore_id: RestoreId,
+        command: RestoreCommand,
+    ) -> Result<RestoreHandle, EngineError> {
+        let message = ForRestore { restore_id, command, origin: self.origin.clone() };
+        Ok(self.shared.root.send(message).await.map_err(|_| EngineError::Stopped)??)
+    }
+
+    /// Gives a command that begins work, where nothing else is at work with the participants, and keeps others from them until its end.
+    async fn admitted(
+        &self,
+        restore_id: RestoreId,
+        participants: Vec<ParticipantName>,
+        command: RestoreCommand,
+    ) -> Result<RestoreHandle, EngineError> {
+        let restoring = &self.shared.restoring;
+        let _gate = restoring.admit_restore()?.lock().await;
+        restoring.admit_restore()?;
+        if let Some(open) = self.open_run().await {
+            return Err(EngineError::BackupAtWork(open.run_id));
+        }
+        // It says to others that the restore is alive; what is to be done about it after this process stands in the log.
+        let claim = RestoreClaim::take(self.home(), restore_id).map_err(EngineError::Claim)?;
+        let mut handle = self.for_restore(restore_id, command).await?;
+        restoring.begins(Now { participants, restore_id });
+        let (engine, watched) = (self.clone(), handle.clone());
+        self.data_plane().spawn(async move {
+            let _ = handle.released.wait_for(|released| *released).await;
+            drop(claim);
+            engine.shared.restoring.ends();
+        });
+        Ok(watched)
+    }
+}
+
+/// What a start found of restores into modules.
+#[derive(Default)]
+pub(in crate::engine) struct Settled {
+    /// What became of each, a line each.
+    pub(in crate::engine) told: Vec<String>,
+    /// Those that are open, because not all of their modules are registered.
+    pub(in crate::engine) left: Vec<(RestoreId, Vec<ParticipantName>)>,
+}
+
+/// Brings the restores into modules that a process before left open to their end: undone, or done again.
+pub(in crate::engine) async fn settle(
+    root: &Addr<Root>,
+    log: &dyn ReadLog,
+    registry: &Registry,
+    history: &History,
+    origin: &Origin,
+) -> Result<Settled, EngineError> {
+    let mut settled = Settled::default();
+    for restore_id in history.open_restores() {
+        let (restore, _) = replay::<Restore>(log, &StreamId::restore(restore_id)).map_err(ViewError::from)?;
+        if !restore.is_of_modules() {
+            continue;
+        }
+        let names: Vec<_> = restore.modules().iter().map(|one| one.name().clone()).collect();
+        let is_there = |name: &ParticipantName| registry.find(name).is_some_and(|one| one.code.restore().is_some());
+        let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).map(ParticipantName::as_str).collect();
+        if !missing.is_empty() {
+            let text = format!(
+                "restore {restore_id} is open, and is settled by a start with its modules {}",
+                missing.join(", ")
+            );
+            settled.told.push(text);
+            settled.left.push((restore_id, names));
+            continue;
+        }
+        let message = ForRestore { restore_id, command: RestoreCommand::Recover, origin: origin.clone() };
+        let mut handle = root.send(message).await.map_err(|_| EngineError::Stopped)??;
+        // Each of its steps has a deadline.
+        let released = handle.released.wait_for(|released| *released).await.is_ok();
+        let restore: Arc<Restore> = handle.watch.borrow().clone();
+        if !released {
+            return Err(EngineError::Lost(format!("restore {restore_id} could not be settled: start again")));
+        }
+        let (status, why) = (restore.status.as_str(), &restore.error_summary);
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        settled.told.push(format!("restore {restore_id}: {status}{why}"));
+    }
+    Ok(settled)
+}

@@ -1,0 +1,215 @@
+//! The safety snapshot: what the modules had before, in a directory of its own with manifest and sums, as a run has them.
+//!
+//! All stand still when it is taken, so it is of one moment. It is captured through what holds them still and not by a backup: a thaw in the
+//! middle of a restore would let a module go on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use holdfast_actors::ports::RestoreJob;
+use holdfast_actors::report::Report;
+use holdfast_log::space;
+use holdfast_model::failure::{Failure, FailureKind};
+use holdfast_model::participant::Work;
+use holdfast_model::restore::{Did, Restore, Restoring, SafetySnapshot};
+use holdfast_model::run::ArtifactStoredV1;
+
+use super::super::drive::collect;
+use super::super::{SystemClock, backups, manifest};
+use super::{Restorer, blocking, now, restore_failure, unknown};
+use crate::participant::{Artifacts, Capture, ParticipantError, Pulse, Steps, Surroundings, lock};
+use crate::pipeline::{ArtifactReader, Pipeline};
+use crate::restore::RestoreError;
+use crate::storage::{Consistency, Manifest, ManifestParticipant, ReadLease, RunDir, Storage, StorageError, Warnings};
+
+/// Most artifacts of one snapshot: they are recorded in one commit.
+const MAX_ARTIFACTS: usize = 200;
+
+/// A safety snapshot that is read.
+pub(super) struct Snapshot {
+    lease: ReadLease,
+    pipeline: Pipeline,
+}
+
+impl Snapshot {
+    pub(super) fn reader(&self, artifact: &ArtifactStoredV1) -> Result<ArtifactReader, RestoreError> {
+        let recorded = manifest::artifact(artifact).map_err(RestoreError::Unknown)?;
+        Ok(self.lease.artifact(&self.pipeline, &recorded)?)
+    }
+}
+
+impl Restorer {
+    fn directory(&self, restore: &Restore) -> Result<PathBuf, Failure> {
+        let restore_id = restore.request.as_ref().ok_or_else(unknown)?.restore_id;
+        Ok(Storage::at(self.home.backups()).pre_restore(restore_id))
+    }
+
+    /// Keeps what the modules have now.
+    pub(super) async fn take_snapshot(&self, job: &RestoreJob) -> Result<Did, Failure> {
+        let restore = &job.restore;
+        let mut captures = Vec::new();
+        let at = now();
+        for one in restore.modules() {
+            captures.push((one, self.capture(job, one).await?));
+        }
+        self.remove_snapshot(restore).await?;
+        let (path, min_free) = (self.directory(restore)?, self.drivers.min_free());
+        let made = blocking(move || {
+            let directory = RunDir::create(path).map_err(|error| backups::failure(&error))?;
+            space::preflight(directory.path(), min_free, None)
+                .map_err(|error| Failure::new(FailureKind::Resource, error.code(), error.to_string()))?;
+            Ok(Arc::new(directory))
+        });
+        let directory = made.await?;
+        let mut kept = Vec::new();
+        for (one, capture) in captures {
+            kept.push((one.clone(), self.write(job, one, capture, &directory).await?));
+        }
+        let artifacts: Vec<_> = kept.iter().flat_map(|(_, artifacts)| artifacts.clone()).collect();
+        if artifacts.len() > MAX_ARTIFACTS {
+            let text = format!("the state before has more than {MAX_ARTIFACTS} artifacts: restore fewer participants");
+            return Err(Failure::new(FailureKind::Fatal, "TOO_MANY_ARTIFACTS", text));
+        }
+        let manifest = self.manifest(restore, &kept, at.seconds())?;
+        // Everything is read again before it counts.
+        let sealing =
+            blocking(move || directory.seal(&manifest, &mut |_| {}).map_err(|error| backups::failure(&error)));
+        let sums_sha256 = sealing.await?.sums_sha256;
+        Ok(Did::Kept(SafetySnapshot { at, sums_sha256, artifacts }))
+    }
+
+    async fn capture(&self, job: &RestoreJob, one: &Restoring) -> Result<Box<dyn Capture>, Failure> {
+        let code = self.code(one.name(), &job.restore, job.stop.clone())?;
+        let Some((of, mut lease)) = self.held().leases.remove(one.name()) else {
+            return Err(Failure::new(FailureKind::Fatal, "NOT_QUIESCED", "it does not stand still"));
+        };
+        let limit = code.deadlines().prepare;
+        // It stands still also where it cannot be captured.
+        let captured = code
+            .call("capture", limit, move |_, phase| {
+                let captured = lease.capture(phase);
+                Ok((lease, captured))
+            })
+            .await;
+        let (lease, captured) = captured?;
+        self.held().leases.insert(one.name().clone(), (of, lease));
+        captured.map_err(|error| error.failure().clone())
+    }
+
+    async fn write(
+        &self,
+        job: &RestoreJob,
+        one: &Restoring,
+        mut capture: Box<dyn Capture>,
+        directory: &Arc<RunDir>,
+    ) -> Result<Vec<ArtifactStoredV1>, Failure> {
+        let code = self.code(one.name(), &job.restore, job.stop.clone())?;
+        let run_id = job.restore.request.as_ref().ok_or_else(unknown)?.source_run;
+        let deadlines = code.deadlines();
+        let (steps, _watched) = Steps::new(deadlines);
+        let compression = "lz4".parse().map_err(|error: crate::pipeline::InvalidCompression| {
+            Failure::new(FailureKind::Fatal, "COMPRESSION_INVALID", error.to_string())
+        })?;
+        let mut artifacts = Artifacts::new(Surroundings {
+            participant: one.name().clone(),
+            work: Work { run_id, attempt: 0, try_number: 1 },
+            directory: directory.clone(),
+            pipeline: self.drivers.pipeline(),
+            compression,
+            min_free: self.drivers.min_free(),
+            report: Arc::new(Report::new(Arc::new(SystemClock), Box::new(|_| {}))),
+            stop: job.stop.clone(),
+            pulse: Arc::new(Pulse::new()),
+            admit: Arc::new(|_| {
+                let text = "a participant starts no process while its state is kept";
+                Err(Failure::new(FailureKind::Fatal, "CHILD_REFUSED", text))
+            }),
+            note: Arc::new(|_| {
+                let text = "a participant that is quiesced is not frozen beside that";
+                Err(Failure::new(FailureKind::Fatal, "FREEZE_REFUSED", text))
+            }),
+            deadlines,
+            steps,
+        });
+        let given = artifacts.given();
+        code.call("safety snapshot", deadlines.write, move |_, _| capture.write(&mut artifacts)).await?;
+        if let Some(file) = lock(&given).unfinished.first() {
+            let text = format!("{file} was begun and not finished: finish each artifact that is good");
+            return Err(ParticipantError::fatal("ARTIFACT_UNFINISHED", text).failure().clone());
+        }
+        let written = collect(one.name(), &given).artifacts;
+        if written.is_empty() {
+            let text = format!("{} gave nothing of the state before", one.name());
+            return Err(Failure::new(FailureKind::Fatal, "SOURCE_EMPTY", text));
+        }
+        Ok(written)
+    }
+
+    fn manifest(
+        &self,
+        restore: &Restore,
+        kept: &[(Restoring, Vec<ArtifactStoredV1>)],
+        at: i64,
+    ) -> Result<Manifest, Failure> {
+        let request = restore.request.as_ref().ok_or_else(unknown)?;
+        let invalid = |reason: String| Failure::new(FailureKind::Fatal, "MANIFEST_INVALID", reason);
+        let participant = |(one, artifacts): &(Restoring, Vec<ArtifactStoredV1>)| {
+            let named = request.participants.iter().find(|named| named.name == *one.name());
+            Ok(ManifestParticipant {
+                name: one.name().clone(),
+                kind: named.map(|named| named.kind.clone()),
+                critical: named.is_none_or(|named| named.critical),
+                ok: true,
+                status: "completed".into(),
+                started_at: at,
+                finished_at: now().seconds(),
+                error: String::new(),
+                warnings: Warnings { count: 0, first: Vec::new() },
+                artifacts: artifacts.iter().map(manifest::artifact).collect::<Result<_, _>>().map_err(invalid)?,
+            })
+        };
+        let all = || kept.iter().flat_map(|(_, artifacts)| artifacts);
+        Ok(Manifest {
+            backup_format_version: Manifest::VERSION,
+            server_id: self.home.identity().server_id,
+            app_version: env!("CARGO_PKG_VERSION").into(),
+            run_id: request.source_run,
+            run_type: "scoped".into(),
+            trigger: "manual".into(),
+            status: "completed".into(),
+            attempt: 1,
+            started_at: at,
+            finished_at: now().seconds(),
+            error_summary: String::new(),
+            requested_by: format!("restore {}", request.restore_id),
+            requested_participants: kept.iter().map(|(one, _)| one.name().clone()).collect(),
+            consistency: Consistency { mode: "barrier".into(), barrier_at: at, held_us: 0 },
+            job: None,
+            size_bytes: all().fold(0, |sum, artifact| artifact.content_bytes.saturating_add(sum)),
+            stored_bytes: all().fold(0, |sum, artifact| artifact.stored.size_bytes.saturating_add(sum)),
+            participants: kept.iter().map(participant).collect::<Result<_, Failure>>()?,
+        })
+    }
+
+    /// The snapshot, for the way back.
+    pub(super) async fn open_snapshot(&self, restore: &Restore) -> Result<Snapshot, Failure> {
+        let run_id = restore.request.as_ref().ok_or_else(unknown)?.source_run;
+        let (path, pipeline) = (self.directory(restore)?, self.drivers.pipeline());
+        let opened = blocking(move || {
+            ReadLease::take(run_id, path).map_err(|error| restore_failure(&RestoreError::Storage(error)))
+        });
+        Ok(Snapshot { lease: opened.await?, pipeline })
+    }
+
+    /// Throws the snapshot away, or what there is of one.
+    pub(super) async fn remove_snapshot(&self, restore: &Restore) -> Result<(), Failure> {
+        let path = self.directory(restore)?;
+        blocking(move || match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(backups::failure(&StorageError::io("remove", &path)(error)))
+            }
+            _ => Ok(()),
+        })
+        .await
+    }
+}

@@ -1,0 +1,393 @@
+//! Four modules restored together and killed at each point of it: at the next start all are of the backup, or all as before.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use holdfast::api::Dispatcher;
+use holdfast::api::commands::StartRestoreRun;
+use holdfast::engine::{Backup, Builder, Holdfast};
+use holdfast::model::ids::RunId;
+use holdfast::model::restore::{RestoreStatus, RestoreView, Safety};
+use holdfast::model::run::Consistency;
+use holdfast::participant::{
+    Artifacts, Capture, Descriptor, Frozen, ParticipantError, Phase, Phased, Quiesced, Restore, RestorePhase, Staging,
+    Thaw,
+};
+
+use crate::support::Home;
+use crate::support::kill::{copy, for_each};
+
+const NAMES: [&str; 4] = ["accounts", "symbols", "staff", "trades"];
+/// What the part of the application in this test is told to do.
+const PART: &str = "HOLDFAST_TEST_MODULES";
+/// What all modules hold when they are backed up, and when they are restored.
+const BACKED_UP: &str = "backed up";
+const LATER: &str = "later";
+
+/// A module whose data is one file, replaced as a whole.
+#[derive(Clone)]
+struct Module {
+    name: &'static str,
+    folder: PathBuf,
+    still: Arc<(Mutex<bool>, Condvar)>,
+    fails: Option<&'static str>,
+}
+
+impl Module {
+    fn new(name: &'static str, folder: &Path) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        Self { name, folder: folder.to_owned(), still: Arc::default(), fails: None }
+    }
+
+    fn live(&self) -> PathBuf {
+        self.folder.join(self.name)
+    }
+
+    fn staged(&self, key: &str) -> PathBuf {
+        self.folder.join(format!("{}.staged-{key}", self.name))
+    }
+
+    fn put(&self, content: &str) {
+        let still = self.still.0.lock().unwrap();
+        let thawed = self.still.1.wait_timeout_while(still, Duration::from_secs(30), |still| *still).unwrap();
+        assert!(!*thawed.0, "it goes on");
+        fs::write(self.live(), self.content(content)).unwrap();
+    }
+
+    fn content(&self, content: &str) -> String {
+        format!("{} {content}\n", self.name).repeat(1000)
+    }
+
+    fn hold(&self) {
+        let mut still = self.still.0.lock().unwrap();
+        assert!(!*still, "it is held once");
+        *still = true;
+    }
+
+    fn go_on(&self) {
+        *self.still.0.lock().unwrap() = false;
+        self.still.1.notify_all();
+    }
+
+    fn failing(&self, at: &str) -> Result<(), ParticipantError> {
+        if self.fails == Some(at) {
+            return Err(ParticipantError::fatal("TEST_FAILS", format!("it fails at {at}")));
+        }
+        Ok(())
+    }
+}
+
+struct Still(Module);
+
+impl Frozen for Still {
+    fn capture(&mut self, _phase: &Phase) -> Result<Box<dyn Capture>, ParticipantError> {
+        Ok(Box::new(Content(fs::read(self.0.live())?, self.0.name)))
+    }
+
+    fn thaw(self: Box<Self>, _how: Thaw) -> Result<(), ParticipantError> {
+        self.0.go_on();
+        Ok(())
+    }
+}
+
+impl Quiesced for Still {
+    fn capture(&mut self, _phase: &RestorePhase) -> Result<Box<dyn Capture>, ParticipantError> {
+        self.0.failing("capture")?;
+        Ok(Box::new(Content(fs::read(self.0.live())?, self.0.name)))
+    }
+
+    fn resume(self: Box<Self>) -> Result<(), ParticipantError> {
+        self.0.go_on();
+        Ok(())
+    }
+}
+
+struct Content(Vec<u8>, &'static str);
+
+impl Capture for Content {
+    fn write(&mut self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
+        let mut sink = artifacts.create(&format!("{}.snapshot", self.1))?;
+        std::io::Write::write_all(&mut sink, &self.0)?;
+        sink.finish()
+    }
+}
+
+impl Phased for Module {
+    fn freeze(&self, _phase: &Phase) -> Result<Box<dyn Frozen>, ParticipantError> {
+        self.hold();
+        Ok(Box::new(Still(self.clone())))
+    }
+
+    fn restore(&self) -> Option<&dyn Restore> {
+        Some(self)
+    }
+}
+
+impl Restore for Module {
+    fn quiesce(&self, _phase: &RestorePhase) -> Result<Box<dyn Quiesced>, ParticipantError> {
+        self.failing("quiesce")?;
+        self.hold();
+        Ok(Box::new(Still(self.clone())))
+    }
+
+    fn stage(&self, staging: &mut Staging) -> Result<(), ParticipantError> {
+        self.failing("stage")?;
+        let key = staging.phase().key();
+        let mut content = Vec::new();
+        while let Some(mut artifact) = staging.next_artifact() {
+            artifact.read_to_end(&mut content)?;
+        }
+        fs::write(self.staged(&key), content)?;
+        Ok(())
+    }
+
+    fn commit(&self, phase: &RestorePhase) -> Result<(), ParticipantError> {
+        if !phase.key().ends_with("-back") {
+            self.failing("commit")?;
+            if self.fails == Some("panic") {
+                panic!("it panics in the middle");
+            }
+        }
+        assert!(*self.still.0.lock().unwrap(), "it stands still");
+        fs::rename(self.staged(&phase.key()), self.live())?;
+        Ok(())
+    }
+
+    fn verify(&self, _phase: &RestorePhase) -> Result<(), ParticipantError> {
+        self.failing("verify")
+    }
+
+    fn discard(&self, _phase: &RestorePhase) -> Result<(), ParticipantError> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with(&format!("{}.staged-", self.name)) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn modules(home: &Path) -> Vec<Module> {
+    let folder = home.join("../modules");
+    NAMES.iter().map(|name| Module::new(name, &folder)).collect()
+}
+
+fn builder(home: &Path, modules: &[Module]) -> Builder {
+    modules.iter().fold(Holdfast::builder(home), |builder, module| {
+        let mut descriptor = Descriptor::new(module.name).unwrap().format_version(2);
+        if module.name == "trades" {
+            descriptor = descriptor.depends_on(["accounts".parse().unwrap()]);
+        }
+        builder.phased_with(descriptor, module.clone())
+    })
+}
+
+fn request(run_id: RunId, safety: Safety) -> StartRestoreRun {
+    serde_json::from_value(serde_json::json!({ "run_id": run_id, "force": true, "safety": safety })).unwrap()
+}
+
+/// A home with a run of four modules, which have changed since.
+fn prepared() -> (Home, RunId) {
+    let home = Home::new();
+    let modules = modules(&home.path());
+    modules.iter().for_each(|module| module.put(BACKED_UP));
+    let run_id = runtime().block_on(async {
+        let engine = builder(&home.path(), &modules).start().await.unwrap();
+        let run = engine.back_up(Backup::full().consistency(Consistency::Barrier)).await.unwrap();
+        let run = engine.wait(run).await.unwrap();
+        assert_eq!(run.status(true).as_str(), "completed", "{}", run.error_summary());
+        engine.stop().await;
+        run.id().unwrap()
+    });
+    modules.iter().for_each(|module| module.put(LATER));
+    (home, run_id)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Restores, and lets the modules be looked at.
+fn restore(home: &Path, modules: &[Module], run_id: RunId, safety: Safety) -> RestoreView {
+    runtime().block_on(async {
+        let engine = builder(home, modules).start().await.unwrap();
+        let answer = Dispatcher::new(engine.clone()).ask(&request(run_id, safety)).await;
+        let view = match answer {
+            Ok(view) => view,
+            Err(error) => {
+                serde_json::from_value(error.detail.clone().unwrap_or_default()).unwrap_or_else(|_| panic!("{error:?}"))
+            }
+        };
+        engine.stop().await;
+        view
+    })
+}
+
+/// What all modules hold: one and the same, or the test fails.
+fn expect_all(modules: &[Module], of: &[&'static str]) -> &'static str {
+    let is = |content: &str| {
+        modules.iter().all(|module| fs::read_to_string(module.live()).unwrap() == module.content(content))
+    };
+    let found = of.iter().find(|content| is(content));
+    found.unwrap_or_else(|| {
+        let all: Vec<_> = modules.iter().map(|module| fs::read_to_string(module.live()).unwrap()).collect();
+        let firsts: Vec<_> = all.iter().map(|text| text.lines().next().unwrap_or_default()).collect();
+        panic!("none of {of:?}, or not whole: {firsts:?}")
+    })
+}
+
+#[test]
+fn four_modules_are_restored_and_the_state_before_is_kept() {
+    let (home, run_id) = prepared();
+    let modules = modules(&home.path());
+    let view = restore(&home.path(), &modules, run_id, Safety::Required);
+    assert_eq!((view.status, view.phase.as_str()), (RestoreStatus::Completed, "done"), "{view:?}");
+    assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), BACKED_UP);
+    assert!(view.participants.iter().all(|one| one.safety_artifacts.len() == 1));
+    let kept = home.path().join(&view.pre_restore_path);
+    let checked = Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&kept).status().unwrap();
+    assert!(checked.success());
+    // All of them go on.
+    modules.iter().for_each(|module| module.put(LATER));
+}
+
+#[test]
+fn a_failure_of_one_leaves_all_as_before() {
+    for (at, safety, status) in [
+        ("quiesce", Safety::Required, RestoreStatus::Failed),
+        ("capture", Safety::Required, RestoreStatus::Failed),
+        ("stage", Safety::None, RestoreStatus::Failed),
+        ("commit", Safety::Required, RestoreStatus::RolledBack),
+        ("panic", Safety::Required, RestoreStatus::RolledBack),
+        ("verify", Safety::Required, RestoreStatus::RolledBack),
+    ] {
+        let (home, run_id) = prepared();
+        let mut modules = modules(&home.path());
+        modules[3].fails = Some(at);
+        let view = restore(&home.path(), &modules, run_id, safety);
+        assert_eq!(view.status, status, "at {at}: {view:?}");
+        assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), LATER, "at {at}");
+        modules.iter().for_each(|module| module.put(LATER));
+        let left = fs::read_dir(home.path().join("../modules")).unwrap().count();
+        assert_eq!(left, NAMES.len(), "nothing staged is left");
+    }
+}
+
+#[test]
+fn a_run_in_a_format_that_is_too_new_and_a_damaged_one_are_refused_before_anything_is_touched() {
+    let (home, run_id) = prepared();
+    let all = modules(&home.path());
+    let ask = |builder: Builder| {
+        runtime().block_on(async {
+            let engine = builder.start().await.unwrap();
+            let answer = Dispatcher::new(engine.clone()).ask(&request(run_id, Safety::Required)).await;
+            engine.stop().await;
+            answer
+        })
+    };
+    // The program before, which writes version 1.
+    let older =
+        all.iter().fold(Holdfast::builder(home.path()), |builder, module| builder.phased(module.name, module.clone()));
+    let refused = ask(older).unwrap_err();
+    assert_eq!(refused.code.as_str(), "BACKUP_RUN_NOT_RESTORABLE", "{refused:?}");
+    // One that takes nothing back.
+    let silent = |artifacts: &mut Artifacts| artifacts.create("x")?.finish();
+    let without = NAMES.iter().fold(Holdfast::builder(home.path()), |builder, name| builder.participant(name, silent));
+    let refused = ask(without).unwrap_err();
+    assert_eq!(refused.code.as_str(), "RESTORE_NOT_SUPPORTED", "{refused:?}");
+
+    let artifact = home.path().join(format!("backups/completed/{run_id}/staff.snapshot.lz4"));
+    let mut bytes = fs::read(&artifact).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&artifact, bytes).unwrap();
+    let view = restore(&home.path(), &all, run_id, Safety::Required);
+    assert_eq!(view.status, RestoreStatus::Failed);
+    assert_eq!(expect_all(&all, &[LATER]), LATER);
+    assert!(!home.path().join("backups/pre-restore").read_dir().unwrap().any(|_| true));
+}
+
+/// Not a test of its own: the application that is killed. Elsewhere it does nothing.
+#[test]
+fn the_part_of_the_application() {
+    let Ok(part) = std::env::var(PART) else { return };
+    let (home, run_id) = part.split_once(' ').unwrap();
+    let home = Path::new(home);
+    let mut modules = modules(home);
+    if run_id.ends_with('!') {
+        modules[3].fails = Some("verify");
+    }
+    restore(home, &modules, run_id.trim_end_matches('!').parse().unwrap(), Safety::Required);
+}
+
+fn application(home: &Path, run: &str) -> Command {
+    let mut application = Command::new(std::env::current_exe().unwrap());
+    application
+        .args(["--exact", "modules::the_part_of_the_application", "--nocapture"])
+        .env(PART, format!("{} {run}", home.display()))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    application
+}
+
+/// A copy of the home and what lies beside it.
+fn twin(home: &Home) -> Home {
+    let twin = Home::new();
+    copy(&home.path(), &twin.path());
+    copy(&home.path().join("../modules"), &twin.path().join("../modules"));
+    twin
+}
+
+/// Kills the application at each point it passes in a restore, and says how often all were of the backup after the next start, and how
+/// often as before.
+fn kill_at_each_point(run: impl Fn(RunId) -> String + Sync, ends: &[&'static str]) -> [usize; 2] {
+    let (model, run_id) = prepared();
+    let run = run(run_id);
+    let trial = twin(&model);
+    let trace = trial.beside("points");
+    let status = application(&trial.path(), &run).env("HOLDFAST_FAULT_TRACE", &trace).status().unwrap();
+    assert!(status.success());
+    let points = fs::read_to_string(&trace).unwrap();
+    let points: Vec<_> = points.lines().collect();
+    assert!(points.iter().filter(|point| **point == "restore.step").count() > 10, "{points:?}");
+    let counts = [std::sync::atomic::AtomicUsize::new(0), std::sync::atomic::AtomicUsize::new(0)];
+    // One more than was passed: it then comes to its end.
+    for_each("point", points.len() + 1, |number| {
+        let home = twin(&model);
+        let status = application(&home.path(), &run).env("HOLDFAST_FAULT_KILL", number.to_string()).status().unwrap();
+        let killed = !status.success();
+        let modules = modules(&home.path());
+        runtime().block_on(async {
+            let engine = builder(&home.path(), &modules).start().await.unwrap();
+            // Settled when the start returns, and nobody stands still.
+            let found = expect_all(&modules, ends);
+            counts[usize::from(found == LATER)].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            modules.iter().for_each(|module| module.put(found));
+            engine.stop().await;
+        });
+        let left = fs::read_dir(home.path().join("../modules")).unwrap().count();
+        assert!(!killed || left == NAMES.len(), "nothing staged is left at {number}: {left}");
+    });
+    let counts = counts.map(std::sync::atomic::AtomicUsize::into_inner);
+    println!("{} points, {} of the backup, {} as before", points.len(), counts[0], counts[1]);
+    counts
+}
+
+#[test]
+fn killed_at_each_point_of_a_restore_all_are_of_the_backup_or_all_as_before() {
+    let [backed_up, before] = kill_at_each_point(|run_id| run_id.to_string(), &[BACKED_UP, LATER]);
+    assert!(backed_up > 0 && before > 0);
+}
+
+#[test]
+fn killed_at_each_point_of_a_rollback_all_are_of_the_backup_or_all_as_before() {
+    // The process after has modules that do not fail: what was decided before it is done again, and what was rolled back is too.
+    let [_, before] = kill_at_each_point(|run_id| format!("{run_id}!"), &[BACKED_UP, LATER]);
+    assert!(before > 0);
+}
