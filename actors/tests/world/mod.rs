@@ -8,14 +8,15 @@ use holdfast_actors::event_sourced::replay;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{
     Backups, BarrierFailure, BarrierJob, Clock, DirectoryFailure, Inspection, Job, Participants, PortFuture, Reserve,
-    WorkFailure, World, Written,
+    RestoreJob, Restores, WorkFailure, World, Written,
 };
 use holdfast_actors::root::{ForRun, RequestRun, Root, RunHandle, Shutdown};
 use holdfast_log::{Append, AppendError, AppendFuture, EventLog, MemoryLog, ReadError, ReadLog};
 use holdfast_model::codec::Origin;
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
-use holdfast_model::ids::{Position, RunId, Sha256, StreamId, Timestamp, Version};
+use holdfast_model::ids::{Position, RestoreId, RunId, Sha256, StreamId, Timestamp, Version};
 use holdfast_model::record::Record;
+use holdfast_model::restore::{Did, Restore};
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1, ParticipantStatus, Run,
     RunCommand, RunParticipant, RunRequestedV3, RunType, StoredFileV1, Target, Trigger,
@@ -56,6 +57,7 @@ impl TestWorld {
             clock: Arc::new(TestClock::default()),
             backups: ports.clone(),
             participants: ports.clone(),
+            restores: ports.clone(),
             reserve: ports.clone(),
             data_plane: runtime.handle().clone(),
             actor_restarts: Arc::default(),
@@ -247,6 +249,19 @@ impl Backups for Ports {
         self.call("delete");
         Box::pin(async { Ok(()) })
     }
+}
+
+/// No test here restores.
+impl Restores for Ports {
+    fn step(&self, _job: RestoreJob) -> PortFuture<Result<Did, Failure>> {
+        Box::pin(async { Err(Failure::new(FailureKind::Fatal, "NOT_HERE", "nothing is restored here")) })
+    }
+
+    fn release(&self, _restore: Arc<Restore>) -> PortFuture<()> {
+        Box::pin(async {})
+    }
+
+    fn forget(&self, _restore_id: RestoreId) {}
 }
 
 impl Participants for Ports {

@@ -1,7 +1,7 @@
 //! Events to bytes and back.
 
 use holdfast_model::codec::{CodecError, Envelope, Origin, record};
-use holdfast_model::event::{Event, RunEvent, SystemEvent};
+use holdfast_model::event::{Event, SystemEvent};
 use holdfast_model::ids::{Position, StreamId, Timestamp, Version};
 use holdfast_model::record::{EventType, MAX_PAYLOAD, MAX_PRINCIPAL, Record};
 use holdfast_model::system::LogRepairedV1;
