@@ -15,7 +15,7 @@ use holdfast_model::progress::Counts;
 use holdfast_model::run::{ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant, Try};
 
 use crate::event_sourced::{Command, EventSourced, Role};
-use crate::ports::{Admit, Job, Stop, WorkFailure, World, Written};
+use crate::ports::{Admit, Job, Known, Note, Stop, WorkFailure, World, Written};
 use crate::report::Report;
 use crate::run::RunActor;
 
@@ -71,6 +71,7 @@ impl ParticipantRole {
             stop: assignment.stop.clone(),
             left_over,
             admit: self.admitter(assign, me),
+            note: note(assign.work.run_id, me, &assign.origin, &self.world),
             stuck: {
                 let (me, work) = (me.clone(), assign.work.clone());
                 Box::new(move |failure| me.do_send(WorkOverdue { work: work.clone(), failure }))
@@ -121,6 +122,31 @@ impl ParticipantRole {
         }
         assignment.assign.answer(result, may_retry);
     }
+}
+
+/// Records what is known of a participant's standstill for a run, in the participant's own stream.
+pub(crate) fn note(run_id: RunId, actor: &Addr<ParticipantActor>, origin: &Origin, world: &World) -> Note {
+    let (actor, origin, data_plane) = (actor.clone(), origin.clone(), world.data_plane.clone());
+    Arc::new(move |known| {
+        let command = match known {
+            Known::Thawed => {
+                let command = ParticipantCommand::Thawed { run_id };
+                actor.do_send(Command::<Participant> { command, origin: origin.clone() });
+                return Ok(());
+            }
+            Known::Child(child) => ParticipantCommand::PhaseChild { run_id, child },
+            Known::Freeze(children) => ParticipantCommand::Freeze { run_id, children },
+        };
+        let refused = |why: &dyn std::fmt::Display| {
+            let text = format!("it cannot be recorded that it is to stand still, so it does not: {why}");
+            Failure::new(FailureKind::Retryable, "FREEZE_NOT_RECORDED", text)
+        };
+        match data_plane.block_on(actor.send(Command::<Participant> { command, origin: origin.clone() })) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(refused(&error)),
+            Err(_) => Err(refused(&"the engine stops")),
+        }
+    })
 }
 
 impl Role for ParticipantRole {

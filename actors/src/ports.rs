@@ -1,5 +1,6 @@
 //! What the actors need from the world. The real ones are in the engine; tests may bring others.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -84,6 +85,8 @@ pub struct Job {
     /// Records a process that was started for it, before that becomes the command it is for. Blocks: not to be called on the data
     /// plane's own threads.
     pub admit: Admit,
+    /// Records what is known of its standstill.
+    pub note: Note,
     /// To be told once, where its deadline has passed, it was told to stop, and it has not returned.
     pub stuck: Box<dyn Fn(Failure) + Send + Sync>,
 }
@@ -100,6 +103,8 @@ pub struct BarrierJob {
     pub stop: Stop,
     /// What time it is when all of them stand still.
     pub clock: Arc<dyn Clock>,
+    /// Records what is known of the standstill of each.
+    pub notes: BTreeMap<ParticipantName, Note>,
 }
 
 /// Why participants did not stand still together.
@@ -116,6 +121,21 @@ impl From<Failure> for BarrierFailure {
         Self { failure, by: None }
     }
 }
+
+/// What is known of a participant's standstill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// A process was started for one of its phases.
+    Child(ChildV1),
+    /// It is about to be told to stand still, by these processes where it is told by processes.
+    Freeze(Vec<ChildV1>),
+    /// It was let go.
+    Thawed,
+}
+
+/// Records what is known of a participant's standstill. Answers once that is durable, and blocks until then; a thaw is noted without a
+/// wait: nobody is held up by the log while others stand still.
+pub type Note = Arc<dyn Fn(Known) -> Result<(), Failure> + Send + Sync>;
 
 /// Records a process of a participant's durably.
 pub type Admit = Arc<dyn Fn(ChildV1) -> Result<(), Failure> + Send + Sync>;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::event_sourced::{Command, CommandError, EventSourced, Role};
-use crate::participant::{Assign, ParticipantActor, StopWork};
+use crate::participant::{Assign, ParticipantActor, StopWork, note};
 use crate::ports::{BarrierFailure, BarrierJob, DirectoryFailure, PortFuture, Stop, World};
 use crate::told;
 
@@ -186,12 +186,17 @@ impl RunRole {
     fn barrier(&mut self, run: &Run, me: &Addr<RunActor>) {
         self.barrier_stop = Stop::default();
         let budget_ms = run.request().map_or(0, |request| request.freeze_budget_ms);
+        let noted = |name: &ParticipantName| {
+            let actor = (self.find)(name)?;
+            Some((name.clone(), note(self.run_id, &actor, &self.origin, &self.world)))
+        };
         let job = BarrierJob {
             run_id: self.run_id,
             participants: run.freeze_order().into_iter().cloned().collect(),
             budget: Duration::from_millis(budget_ms),
             stop: self.barrier_stop.clone(),
             clock: self.world.clock.clone(),
+            notes: run.participants().iter().filter_map(|one| noted(&one.name)).collect(),
         };
         self.spawn(me, self.world.participants.barrier(job), |result| match result {
             Ok(held) => RunCommand::BarrierHeld(held),

@@ -211,6 +211,7 @@ fn participant_json(participant: &ParticipantConfig) -> Value {
         "max_tries": descriptor.max_tries,
         "retry_delay_seconds": descriptor.retry_delay.as_secs_f64(),
         "preflight_timeout_seconds": seconds(descriptor.deadlines.preflight),
+        "prepare_timeout_seconds": seconds(descriptor.deadlines.prepare),
         "timeout_seconds": seconds(descriptor.deadlines.write),
         "stall_timeout_seconds": seconds(descriptor.deadlines.stall),
         "digest": descriptor.digest,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use holdfast_model::failure::Failure;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use super::carry::Carry;
 use super::error::CommandError;
-use super::launch::{Direction, Launcher};
+use super::launch::{Direction, Launcher, Word};
 use super::leftover::CHILD_VARIABLE;
 use super::running::{Control, Running, TICK};
 use super::secrets::Secrets;
@@ -92,61 +93,42 @@ impl<'a> Call<'a> {
 
     fn run(&self, stream: Stream<'_>) -> Result<Finished, ParticipantError> {
         let nothing = |error: CommandError| error.said(&[]);
-        let secrets = Secrets::read(&self.spec.env_file).map_err(nothing)?.and_named(&self.spec.env);
-        let mut running = self.start(stream.direction(), &secrets).map_err(nothing)?;
-        let mut carry = Carry::new(&secrets);
-        let connected = match stream {
-            Stream::Into(sink) => {
-                carry.take(&mut running, Some(sink));
-                Ok(())
-            }
-            Stream::From(source) => {
-                carry.take(&mut running, None);
-                carry.feed(&mut running, source)
-            }
-        };
-        let mut result = connected.and_then(|()| self.follow(&running, &mut carry));
-        let ended_by_us =
-            matches!(result, Err(CommandError::Stopped | CommandError::Stream(_) | CommandError::Watch { .. }));
-        if ended_by_us {
-            ask_to_end(&running, &mut carry);
+        let gated = self.gate(stream.direction()).map_err(nothing)?;
+        if let Some(admit) = self.admit {
+            admit(gated.record()).map_err(|failure| nothing(CommandError::NotAdmitted(failure)))?;
         }
-        // One that was good may have left a service running; one that failed is run again, and nothing of it may be beside that.
-        let wide = result.is_err();
-        if let Err(error) = running.end(wide) {
-            result = Err(error);
-        }
-        carry.drain_err();
-        let bytes = carry.bytes();
-        let said = carry.said();
-        match result {
-            Ok(()) => Ok(Finished { bytes, said }),
-            Err(error) => Err(error.said(&said)),
-        }
+        self.go(gated, Word::Go).map_err(nothing)?.follow(self, stream)
     }
 
-    /// Starts it. When this returns it is the command that runs, and it is recorded.
-    fn start(&self, direction: Direction, secrets: &Secrets) -> Result<Running, CommandError> {
+    /// Starts the process that is to become it, and waits there.
+    pub(super) fn gate(&self, direction: Direction) -> Result<Gated, CommandError> {
+        let secrets = Secrets::read(&self.spec.env_file)?.and_named(&self.spec.env);
         let words = self.spec.words()?;
-        let directory = self.spec.directory();
         let child_id = Uuid::now_v7();
         let configured = self.spec.env.iter().map(|(name, value)| (name.clone(), OsString::from(value)));
         let ours = self.variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value)));
         let id = (CHILD_VARIABLE.to_owned(), OsString::from(child_id.to_string()));
         let secret = secrets.variables().map(|(name, value)| (name.to_owned(), value));
         let variables = ours.chain(configured).chain(secret).chain([id]);
-        let (child, socket) = self.launcher.spawn(direction, &words, directory, variables)?;
+        let (child, socket) = self.launcher.spawn(direction, &words, self.spec.directory(), variables)?;
         let running = Running::new(child, child_id)?;
-        let mut control = Control { socket, launcher: self.launcher, stopped: self.stopped };
-        control.ready()?;
-        if let Some(admit) = self.admit {
-            admit(running.record()).map_err(CommandError::NotAdmitted)?;
-        }
+        let mut gated = Gated { running, socket, secrets };
+        self.control(&mut gated.socket).ready()?;
+        Ok(gated)
+    }
+
+    /// Lets the process become it. When this returns well it is the command that runs.
+    pub(super) fn go(&self, mut gated: Gated, word: Word) -> Result<Begun, CommandError> {
+        let words = self.spec.words()?;
         let program = words.first().copied().unwrap_or_default();
-        match control.go()? {
-            Some(refused) => Err(refused.error(program, directory)),
-            None => Ok(running),
+        match self.control(&mut gated.socket).go(word)? {
+            Some(refused) => Err(refused.error(program, self.spec.directory())),
+            None => Ok(Begun { running: gated.running, secrets: gated.secrets }),
         }
+    }
+
+    fn control<'b>(&'b self, socket: &'b mut UnixStream) -> Control<'b> {
+        Control { socket, launcher: self.launcher, stopped: self.stopped }
     }
 
     /// Moves its bytes until it has ended well, or cannot any more.
@@ -181,8 +163,63 @@ impl<'a> Call<'a> {
     }
 }
 
+/// A process that stands ready to become a command, and has not. Dropped, it ends, and nothing has run.
+pub(super) struct Gated {
+    running: Running,
+    socket: UnixStream,
+    secrets: Secrets,
+}
+
+impl Gated {
+    /// What is recorded of it.
+    pub(super) fn record(&self) -> ChildV1 {
+        self.running.record()
+    }
+}
+
+/// A command that runs. Dropped, it is killed.
+pub(super) struct Begun {
+    running: Running,
+    secrets: Secrets,
+}
+
+impl Begun {
+    /// Follows it to its end, and ends its group.
+    pub(super) fn follow(mut self, call: &Call<'_>, stream: Stream<'_>) -> Result<Finished, ParticipantError> {
+        let mut carry = Carry::new(&self.secrets);
+        let connected = match stream {
+            Stream::Into(sink) => {
+                carry.take(&mut self.running, Some(sink));
+                Ok(())
+            }
+            Stream::From(source) => {
+                carry.take(&mut self.running, None);
+                carry.feed(&mut self.running, source)
+            }
+        };
+        let mut result = connected.and_then(|()| call.follow(&self.running, &mut carry));
+        let ended_by_us =
+            matches!(result, Err(CommandError::Stopped | CommandError::Stream(_) | CommandError::Watch { .. }));
+        if ended_by_us {
+            ask_to_end(&self.running, &mut carry);
+        }
+        // One that was good may have left a service running; one that failed is run again, and nothing of it may be beside that.
+        let wide = result.is_err();
+        if let Err(error) = self.running.end(wide) {
+            result = Err(error);
+        }
+        carry.drain_err();
+        let bytes = carry.bytes();
+        let said = carry.said();
+        match result {
+            Ok(()) => Ok(Finished { bytes, said }),
+            Err(error) => Err(error.said(&said)),
+        }
+    }
+}
+
 /// What is on our side of a command.
-enum Stream<'a> {
+pub(super) enum Stream<'a> {
     Into(&'a mut dyn Write),
     From(&'a mut dyn Read),
 }

@@ -117,6 +117,11 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// Whether the system refused to run it, so that it certainly has not.
+    pub(super) fn was_refused(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::NotExecutable { .. } | Self::Directory { .. })
+    }
+
     /// Its stable code.
     #[must_use]
     pub fn code(&self) -> &str {

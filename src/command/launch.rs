@@ -28,10 +28,14 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use super::error::CommandError;
 
 const LAUNCH: &str = "__launch";
-/// Longest wait of a launcher for its word to go: recording its child takes milliseconds.
-const GO_WITHIN: Duration = Duration::from_secs(120);
+/// Longest wait of a launcher for its word to go. Recording its child takes milliseconds; one that is to freeze or thaw waits until all
+/// others of its run have prepared themselves. It ends with the thread that started it in any case.
+const GO_WITHIN: Duration = Duration::from_secs(3600);
 pub(super) const READY: u8 = b'R';
-pub(super) const GO: u8 = b'G';
+const GO: u8 = b'G';
+const GO_ABORTING: u8 = b'A';
+/// Tells a command that what was begun is given up.
+const ABORT_VARIABLE: &str = "HOLDFAST_ABORT";
 
 /// A program that becomes a command: one whose `main` calls [`launch_if_asked`] first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Launcher {
         Self::of("/proc/self/exe")
     }
 
-    /// Starts the launcher; it waits for [`GO`] on the socket.
+    /// Starts the launcher; it waits for a [`Word`] on the socket.
     pub(super) fn spawn(
         &self,
         direction: Direction,
@@ -100,6 +104,28 @@ impl Direction {
             Self::Take => "take",
             Self::Feed => "feed",
         }
+    }
+}
+
+/// What a launcher waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Become the command.
+    Go,
+    /// Become the command, with `HOLDFAST_ABORT=1` in its environment.
+    Abort,
+}
+
+impl Word {
+    pub(super) fn byte(self) -> u8 {
+        match self {
+            Self::Go => GO,
+            Self::Abort => GO_ABORTING,
+        }
+    }
+
+    fn read(byte: u8) -> Option<Self> {
+        [Self::Go, Self::Abort].into_iter().find(|word| word.byte() == byte)
     }
 }
 
@@ -186,10 +212,9 @@ fn launch(mut arguments: impl Iterator<Item = OsString>) -> Result<Infallible, i
     control.set_read_timeout(Some(GO_WITHIN)).map_err(failed)?;
     let mut word = [0];
     control.read_exact(&mut word).map_err(failed)?;
-    if word != [GO] {
-        return Err(125);
-    }
-    let refused = become_command(direction, &directory, &program, arguments);
+    let [word] = word;
+    let word = Word::read(word).ok_or(125)?;
+    let refused = become_command(direction, word, &directory, &program, arguments);
     // Nobody to tell it to is the same end.
     let _ = control.write_all(&refused.message());
     Err(if refused.step == Step::Directory { 125 } else { 126 })
@@ -198,6 +223,7 @@ fn launch(mut arguments: impl Iterator<Item = OsString>) -> Result<Infallible, i
 /// Comes back only where the system refused.
 fn become_command(
     direction: Direction,
+    word: Word,
     directory: &OsStr,
     program: &OsStr,
     arguments: impl Iterator<Item = OsString>,
@@ -207,6 +233,9 @@ fn become_command(
     }
     let mut command = Command::new(program);
     command.args(arguments);
+    if word == Word::Abort {
+        command.env(ABORT_VARIABLE, "1");
+    }
     match direction {
         Direction::Take => command.stdin(Stdio::null()),
         Direction::Feed => match io::stderr().as_fd().try_clone_to_owned() {

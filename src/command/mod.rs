@@ -8,7 +8,7 @@
 //! | `running`, `carry` | a process with its group, and the bytes in and out of it |
 //! | `child` | one call of a command, from its start to the end of its group |
 //! | `process`, `leftover` | what the system says of processes, and the end of those that a dead process left |
-//! | `participant` | a command as a participant |
+//! | `participant`, `phases` | a command as a participant, and as one that stands still for a moment |
 //!
 //! What can be known of a command is how it ended and where its output ended. A command that writes half of what it has, closes its
 //! output and exits 0 cannot be told from one that wrote all: in a pipeline, use `shell`, so that the failure of any stage counts.
@@ -19,6 +19,7 @@ mod error;
 mod launch;
 mod leftover;
 mod participant;
+mod phases;
 mod process;
 mod program;
 mod running;
@@ -31,4 +32,5 @@ pub use self::error::CommandError;
 pub use self::launch::{Launcher, launch_if_asked};
 pub use self::leftover::{Ended, end_left_over};
 pub use self::participant::{CommandDefinition, CommandParticipant, feed};
+pub(crate) use self::phases::{PhasedCommand, thaw_left_over};
 pub use self::spec::CommandSpec;

@@ -30,13 +30,42 @@ pub struct CommandDefinition {
     /// Takes the artifact back on its standard input.
     #[serde(default)]
     pub restore: Option<CommandSpec>,
+    /// The slow work before `freeze`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<CommandSpec>,
+    /// Keeps the data from changing, and leaves behind what `command` reads that moment by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<CommandSpec>,
+    /// Lets the data change again. Run once for each `freeze` that was begun, also where that failed or its process died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thaw: Option<CommandSpec>,
+}
+
+impl CommandDefinition {
+    /// All its commands, by the keys of the configuration.
+    pub(crate) fn commands(&self) -> [(&'static str, Option<&CommandSpec>); 6] {
+        [
+            ("command", Some(&self.command)),
+            ("preflight", self.preflight.as_ref()),
+            ("restore", self.restore.as_ref()),
+            ("prepare", self.prepare.as_ref()),
+            ("freeze", self.freeze.as_ref()),
+            ("thaw", self.thaw.as_ref()),
+        ]
+    }
+
+    /// All its commands, to change them.
+    pub(crate) fn commands_mut(&mut self) -> impl Iterator<Item = &mut CommandSpec> {
+        let others = [&mut self.preflight, &mut self.restore, &mut self.prepare, &mut self.freeze, &mut self.thaw];
+        [&mut self.command].into_iter().chain(others.into_iter().flatten())
+    }
 }
 
 /// A participant that is a command.
 #[derive(Debug, Clone)]
 pub struct CommandParticipant {
-    definition: CommandDefinition,
-    launcher: Launcher,
+    pub(super) definition: CommandDefinition,
+    pub(super) launcher: Launcher,
 }
 
 impl CommandParticipant {

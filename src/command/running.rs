@@ -18,7 +18,7 @@ use rustix::process::{
 use uuid::Uuid;
 
 use super::error::CommandError;
-use super::launch::{GO, Launcher, READY, Refused};
+use super::launch::{Launcher, READY, Refused, Word};
 use super::leftover::{end_group, end_left_over};
 use super::process::{Process, boot_id, ended_by, timespec};
 
@@ -135,7 +135,7 @@ fn look(pid: Pid, child_id: Uuid) -> io::Result<(OwnedFd, ChildV1)> {
 
 /// The socket to a launcher.
 pub(super) struct Control<'a> {
-    pub(super) socket: UnixStream,
+    pub(super) socket: &'a mut UnixStream,
     pub(super) launcher: &'a Launcher,
     pub(super) stopped: &'a dyn Fn() -> bool,
 }
@@ -152,8 +152,10 @@ impl Control<'_> {
     }
 
     /// Tells it to become the command, and waits until it has. The answer is what the system refused.
-    pub(super) fn go(mut self) -> Result<Option<Refused>, CommandError> {
-        self.socket.write_all(&[GO]).map_err(|_| self.launcher.unusable("it ended before it was told to go"))?;
+    pub(super) fn go(mut self, word: Word) -> Result<Option<Refused>, CommandError> {
+        self.socket
+            .write_all(&[word.byte()])
+            .map_err(|_| self.launcher.unusable("it ended before it was told to go"))?;
         let until = Instant::now() + LAUNCHED_WITHIN;
         let mut message = Vec::new();
         loop {
@@ -179,7 +181,7 @@ impl Control<'_> {
             if Instant::now() >= until {
                 return Err(self.launcher.unusable("it did not answer in time"));
             }
-            let ready = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timespec(TICK)));
+            let ready = poll(&mut [PollFd::new(&*self.socket, PollFlags::IN)], Some(&timespec(TICK)));
             match ready {
                 Ok(0) | Err(Errno::INTR) => continue,
                 Ok(_) => {}

@@ -65,12 +65,7 @@ impl Config {
             match &participant.source {
                 Source::Files(definition) => files(definition, &env, &mut found),
                 Source::Command(definition) => {
-                    let specs = [
-                        ("command", Some(&definition.command)),
-                        ("preflight", definition.preflight.as_ref()),
-                        ("restore", definition.restore.as_ref()),
-                    ];
-                    for (key, spec) in specs {
+                    for (key, spec) in definition.commands() {
                         spec.into_iter().for_each(|spec| program(key, spec, &mut found));
                     }
                     surroundings(&definition.command, &mut found);

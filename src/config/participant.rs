@@ -53,8 +53,7 @@ impl Source {
     fn without_secrets(&self) -> Result<String, serde_json::Error> {
         let mut source = self.clone();
         if let Self::Command(definition) = &mut source {
-            let specs = [Some(&mut definition.command), definition.preflight.as_mut(), definition.restore.as_mut()];
-            specs.into_iter().flatten().flat_map(|spec| spec.env.values_mut()).for_each(String::clear);
+            definition.commands_mut().flat_map(|spec| spec.env.values_mut()).for_each(String::clear);
         }
         serde_json::to_string(&source)
     }
@@ -86,8 +85,20 @@ pub(crate) const SHARED_KEYS: [&str; 10] = [
 /// The keys of `kind = "files"`.
 pub(crate) const FILES_KEYS: [&str; 3] = ["paths", "exclude", "one_file_system"];
 /// The keys of `kind = "command"`.
-pub(crate) const COMMAND_KEYS: [&str; 8] =
-    ["command", "shell", "artifact", "env", "env_file", "directory", "preflight", "restore"];
+pub(crate) const COMMAND_KEYS: [&str; 12] = [
+    "command",
+    "shell",
+    "artifact",
+    "env",
+    "env_file",
+    "directory",
+    "preflight",
+    "restore",
+    "prepare",
+    "freeze",
+    "thaw",
+    "prepare_timeout",
+];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -113,7 +124,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, position: usize, runs: &RunsCo
 
     let critical = section.read_or("critical", true, values::flag);
     let depends_on = section.list("depends_on", "a list of names", |name| Ok(name.to_owned())).unwrap_or_default();
-    let deadlines = deadlines(section, kind.unwrap_or(Kind::Files));
+    let deadlines = deadlines(section, kind.unwrap_or(Kind::Files), runs);
     let (tries, delay) = (max_tries(section, runs.max_tries), retry_delay(section, runs.retry_delay));
     let allow_empty = section.read_or("allow_empty", false, values::flag);
     let source = kind.and_then(|kind| match kind {
@@ -173,16 +184,20 @@ fn allow(section: &mut Section<'_, '_>, kind: Option<Kind>) {
 
 /// Reading a tree may take days and stands still only where a disk does; a program is expected to say something, and to
 /// be done.
-fn deadlines(section: &mut Section<'_, '_>, kind: Kind) -> Deadlines {
+fn deadlines(section: &mut Section<'_, '_>, kind: Kind, runs: &RunsConfig) -> Deadlines {
     let usual = Deadlines::default();
     let (write, stall) = match kind {
         Kind::Files => (None, Some(Duration::from_secs(5 * 60))),
         Kind::Command => (usual.write, usual.stall),
     };
+    let prepare = match kind {
+        Kind::Files => usual.prepare,
+        Kind::Command => section.read_or("prepare_timeout", usual.prepare, values::deadline),
+    };
     Deadlines {
         preflight: section.read_or("preflight_timeout", usual.preflight, values::deadline),
-        prepare: usual.prepare,
-        freeze: usual.freeze,
+        prepare,
+        freeze: runs.freeze_budget,
         write: section.read_or("timeout", write, values::deadline),
         stall: section.read_or("stall_timeout", stall, values::deadline),
         grace: usual.grace,
@@ -242,8 +257,35 @@ fn command(
     }
     let mut spec = |key: &str| argv(section, key, shell).map(|argv| CommandSpec { argv, ..surroundings.clone() });
     let (command, preflight, restore) = (spec("command"), spec("preflight"), spec("restore"));
+    let (prepare, freeze, thaw) = (spec("prepare"), spec("freeze"), spec("thaw"));
+    phases_belong_together(section);
     let artifact = artifact(section, name);
-    Some(CommandDefinition { command: command?, artifact: artifact?, allow_empty, preflight, restore })
+    Some(CommandDefinition {
+        command: command?,
+        artifact: artifact?,
+        allow_empty,
+        preflight,
+        restore,
+        prepare,
+        freeze,
+        thaw,
+    })
+}
+
+/// What is frozen must be thawed, and nothing is thawed or prepared that is not frozen.
+fn phases_belong_together(section: &mut Section<'_, '_>) {
+    let [prepare, freeze, thaw] = ["prepare", "freeze", "thaw"].map(|key| section.value(key).is_some());
+    if freeze && !thaw {
+        let text = "`freeze` without `thaw`: write what lets its data change again, which is run once for each freeze";
+        section.refuse_value("freeze", text.into());
+    }
+    if thaw && !freeze {
+        section.refuse_value("thaw", "`thaw` without `freeze` is never run: write what it lets go of".into());
+    }
+    if prepare && !freeze {
+        section
+            .refuse_value("prepare", "`prepare` is the work before `freeze`: without one, do it in `command`".into());
+    }
 }
 
 /// What is run: a list, or with `shell` a script.

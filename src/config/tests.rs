@@ -54,6 +54,10 @@ env_file = { PGPASSWORD = "/etc/holdfast/pg.password" }
 directory = "/var/lib/postgresql"
 preflight = ["pg_isready"]
 restore = ["pg_restore", "-d", "shop"]
+prepare = ["sync"]
+freeze = ["snap", "make"]
+thaw = ["snap", "drop"]
+prepare_timeout = "2m"
 stall_timeout = "none"
 [[participant]]
 name = "mail"
@@ -117,6 +121,9 @@ fn all_settings_are_read() {
     assert_eq!(command.command, spec(&["pg_dump", "-Fc", "shop"]));
     assert_eq!(command.preflight, Some(spec(&["pg_isready"])));
     assert_eq!(command.restore, Some(spec(&["pg_restore", "-d", "shop"])));
+    let phases = [&command.prepare, &command.freeze, &command.thaw].map(|spec| spec.clone().unwrap());
+    assert_eq!(phases, [spec(&["sync"]), spec(&["snap", "make"]), spec(&["snap", "drop"])]);
+    assert_eq!((deadlines.prepare, deadlines.freeze), (minutes(2), Duration::from_secs(5)));
 
     let Source::Command(command) = &mail.source else { panic!("a command") };
     assert_eq!((&command.command.argv[..], command.command.shell), (&["tar c /var/mail | gzip".to_owned()][..], true));
@@ -254,6 +261,12 @@ fn wrong_participants_are_told_with_line_and_key_and_what_is_allowed() {
                 (6, "files would have the names of those of a.tar"),
             ],
         ),
+        (format!("{command}command = ['x']\nfreeze = ['y']"), vec![(5, "`freeze` without `thaw`: write what lets")]),
+        (
+            format!("{command}command = ['x']\nthaw = ['y']\nprepare = ['z']"),
+            vec![(5, "`thaw` without `freeze` is never run"), (6, "`prepare` is the work before `freeze`")],
+        ),
+        (format!("{files}freeze = ['x']"), vec![(5, "`freeze` is for kind = \"command\"")]),
         (
             format!("{command}command = 'pg_dump -Fc shop'"),
             vec![(4, "`command`: without shell = true it is a list: write [\"pg_dump\", \"-Fc\", \"shop\"]")],

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver as Orders, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use holdfast_actors::ports::{BarrierFailure, BarrierJob, Stop};
+use holdfast_actors::ports::{BarrierFailure, BarrierJob, Note, Stop};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RunId};
 use holdfast_model::run::{Barrier, Held, NotFrozen, ParticipantFrozenV1, RunParticipant};
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use super::drive::{Drivers, panicked, thread_name};
 use super::overseer::{Living, cancelled, stopped};
 use crate::participant::{
-    Capture, Deadlines, Participant, ParticipantError, Phase, Preflight, Pulse, Standstill, Step, overdue,
+    Capture, Deadlines, Participant, ParticipantError, Phase, Preflight, Prepared, Pulse, Step, overdue,
 };
 
 /// By run and participant.
@@ -97,6 +97,10 @@ pub(super) async fn hold(drivers: Drivers, job: BarrierJob) -> Result<Held, Barr
     let (tell, done) = mpsc::unbounded_channel();
     let mut hold = Hold { drivers, job, all: Vec::new(), left_out: Vec::new(), done, tell };
     let result = hold.through_all_phases().await;
+    // What still freezes does so for nobody.
+    if result.is_err() {
+        hold.job.stop.request();
+    }
     hold.let_go().await;
     match result {
         Ok(barrier) => Ok(hold.held(barrier)),
@@ -181,6 +185,7 @@ impl Hold {
             run_id: self.job.run_id,
             stop: self.job.stop.clone(),
             prepare: deadlines.prepare,
+            note: self.job.notes.get(&name).cloned(),
             orders: ordered,
             tell: Box::new(move |done| drop(tell.send((index, done)))),
         };
@@ -286,7 +291,8 @@ impl Hold {
 
     /// Takes down what a participant has done.
     fn note(&mut self, from: usize, done: Done) -> Result<(), BarrierFailure> {
-        let Some(one) = self.all.get_mut(from) else { return Ok(()) };
+        // Who was too late has failed, whatever it says afterwards.
+        let Some(one) = self.all.get_mut(from).filter(|one| one.orders.is_some()) else { return Ok(()) };
         let times = &mut one.times;
         match done {
             Done::Prepared(took) => times.prepare_us = micros(took),
@@ -347,6 +353,7 @@ struct Stander {
     run_id: RunId,
     stop: Stop,
     prepare: Option<Duration>,
+    note: Option<Note>,
     orders: Orders<Order>,
     tell: Box<dyn Fn(Done) + Send>,
 }
@@ -361,7 +368,7 @@ impl Stander {
     }
 
     fn phase(&self, until: Option<Instant>) -> Phase {
-        Phase::new(self.run_id, self.stop.clone(), until)
+        Phase::new(self.run_id, self.name.clone(), self.stop.clone(), until, self.note.clone())
     }
 
     /// Through all phases, as it is told. Whichever way it ends, what stands still is let go here.
@@ -369,12 +376,12 @@ impl Stander {
         let Some(phased) = self.code.phases() else { return Ok(()) };
         let began = Instant::now();
         phased.preflight(&Preflight::asked(self.stop.clone()))?;
-        phased.prepare(&self.phase(self.prepare.map(|limit| began + limit)))?;
+        let prepared = Prepared::of(phased, self.phase(self.prepare.map(|limit| began + limit)))?;
         (self.tell)(Done::Prepared(began.elapsed()));
 
         let Ok(Order::Freeze { until }) = self.orders.recv() else { return Ok(()) };
         let began = Instant::now();
-        let mut still = Standstill::of(phased, &self.phase(Some(until)))?;
+        let mut still = prepared.freeze(&self.phase(Some(until)))?;
         (self.tell)(Done::Frozen(began.elapsed()));
 
         let Ok(Order::Capture { until }) = self.orders.recv() else { return Ok(()) };

@@ -161,6 +161,7 @@ impl Drivers {
             stop: job.stop.clone(),
             pulse: pulse.clone(),
             admit: job.admit.clone(),
+            note: job.note.clone(),
             deadlines,
             steps: reporting,
         };

@@ -17,6 +17,7 @@ mod ledger;
 mod log_row;
 mod manifest;
 mod overseer;
+mod owed_thaw;
 mod participants;
 mod plan;
 mod projections;
@@ -203,7 +204,8 @@ impl Holdfast {
         let origin = start.resume.then(|| start.origin.clone());
         let running =
             Running::new(Parts { control_plane, drivers, restorer: restorer.clone(), log: opened.log, owner, origin });
-        let settled = settle::settle(&root, &opened.home, &log, &registry, &opened.projections, &start).await;
+        let settled =
+            settle::settle(&root, &opened.home, &log, &registry, &opened.projections, &start, &launcher).await;
         let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {

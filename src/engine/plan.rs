@@ -10,9 +10,9 @@ use holdfast_model::run::{NewParticipant, RunType};
 use super::registry::{Registered, Registry};
 use super::request::What;
 use super::{EngineError, Start};
-use crate::command::{CommandParticipant, Launcher};
+use crate::command::{CommandParticipant, Launcher, PhasedCommand};
 use crate::config::{Config, ParticipantConfig, RunsConfig, Source};
-use crate::participant::{FilesDefinition, FilesParticipant, Participant, digest};
+use crate::participant::{Alone, FilesDefinition, FilesParticipant, Participant, digest};
 
 /// The participants of a run that is asked for: `all` are those there are.
 ///
@@ -97,7 +97,13 @@ pub(crate) fn configured(config: &Config, home: &Path, launcher: &Launcher) -> V
     let registered = |one: &ParticipantConfig| {
         let code: Arc<dyn Participant> = match &one.source {
             Source::Files(definition) => Arc::new(FilesParticipant::new(definition.clone(), home.to_owned())),
-            Source::Command(definition) => Arc::new(CommandParticipant::new(definition.clone(), launcher.clone())),
+            Source::Command(definition) => {
+                let commands = CommandParticipant::new(definition.clone(), launcher.clone());
+                match PhasedCommand::of(&commands) {
+                    Some(phased) => Arc::new(Alone(phased)),
+                    None => Arc::new(commands),
+                }
+            }
         };
         Registered { descriptor: one.descriptor.clone(), code }
     };

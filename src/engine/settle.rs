@@ -16,8 +16,8 @@ use holdfast_model::run::{Found, Retained, RunCommand};
 use super::registry::Registry;
 use super::restoring;
 use super::secrets::Secrets;
-use super::{EngineError, Projections, Start, SystemClock, restores};
-use crate::command;
+use super::{EngineError, Projections, Start, SystemClock, owed_thaw, restores};
+use crate::command::{self, Launcher};
 
 /// Ends what a dead process had started for a participant and left running: nothing is begun beside it. What cannot be ended is that
 /// participant's trouble alone: its next try looks again, and fails where it is still there.
@@ -73,7 +73,7 @@ async fn sweep_secrets(home: &Home, projections: &Projections) -> Vec<String> {
         .collect()
 }
 
-/// Settles what a process before left half-done: deletions, restores, and, where asked, runs.
+/// Settles what a process before left half-done: who stands still, deletions, restores, and, where asked, runs.
 pub(super) async fn settle(
     root: &Addr<Root>,
     home: &Home,
@@ -81,8 +81,23 @@ pub(super) async fn settle(
     registry: &Registry,
     projections: &Projections,
     start: &Start,
+    launcher: &Launcher,
 ) -> Result<Settled, EngineError> {
     let history = &projections.history;
+    let (mut left, mut unended) = (Vec::new(), Vec::new());
+    for (name, participant) in history.participants() {
+        for child in participant.children() {
+            if let Err(what) = end_left_over(name, *child).await {
+                left.push(what);
+                unended.push(name.clone());
+            }
+        }
+        if participant.at_work().is_some() {
+            for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
+        }
+    }
+    left.iter().for_each(|what| tracing::error!("{what}"));
+    let thawed = owed_thaw::settle(root, history, start, launcher).await?;
     for entry in history.deleting() {
         let taken_over = holdfast_actors::ports::Clock::now(&SystemClock);
         let command = RunCommand::Recover {
@@ -101,21 +116,9 @@ pub(super) async fn settle(
             Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
         }
     }
-    let (mut left, mut unended) = (Vec::new(), Vec::new());
-    for (name, participant) in history.participants() {
-        for child in participant.children() {
-            if let Err(what) = end_left_over(name, *child).await {
-                left.push(what);
-                unended.push(name.clone());
-            }
-        }
-        if participant.at_work().is_some() {
-            for_participant(root, name, ParticipantCommand::Abandon, &start.origin).await?;
-        }
-    }
-    left.iter().for_each(|what| tracing::error!("{what}"));
     let modules = restoring::settle(root, log, registry, history, &start.origin).await?;
     let mut told = restores::settle(root, home, log, history, &start.origin).await;
+    told.splice(0..0, thawed);
     told.extend(left);
     told.extend(modules.told);
     let left = modules.left;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use holdfast_actors::ports::Stop;
+use holdfast_actors::ports::{Note, Stop};
 use holdfast_actors::report::Report;
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{ArtifactName, ParticipantName};
@@ -33,6 +33,7 @@ pub(crate) struct Surroundings {
     pub(crate) stop: Stop,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) admit: Admit,
+    pub(crate) note: Note,
     pub(crate) deadlines: Deadlines,
     pub(crate) steps: Steps,
 }

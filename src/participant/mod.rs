@@ -21,7 +21,7 @@ pub use self::descriptor::{Deadlines, Descriptor};
 pub use self::error::ParticipantError;
 pub use self::files::FilesDefinition;
 pub(crate) use self::files::FilesParticipant;
-pub(crate) use self::phased::{Alone, Standstill};
+pub(crate) use self::phased::{Alone, Prepared};
 pub use self::phased::{Capture, Frozen, Phase, Phased, Thaw};
 pub use self::preflight::Preflight;
 pub(crate) use self::pulse::Pulse;

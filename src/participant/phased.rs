@@ -10,9 +10,9 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast_actors::ports::Stop;
-use holdfast_model::failure::Failure;
-use holdfast_model::ids::RunId;
+use holdfast_actors::ports::{Known, Note, Stop};
+use holdfast_model::failure::{Failure, FailureKind};
+use holdfast_model::ids::{ParticipantName, RunId};
 
 use super::Participant;
 use super::artifacts::Artifacts;
@@ -105,6 +105,9 @@ pub trait Phased: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The run does not come to its freeze, after it had prepared itself: lets go of what it holds ready for that.
+    fn stand_down(&self, _phase: &Phase) {}
+
     /// Keeps its data from changing until it is thawed. Where it takes longer than there is time for, the run goes on without it, and it is
     /// thawed as soon as it returns.
     ///
@@ -155,13 +158,35 @@ pub enum Thaw {
 #[derive(Clone)]
 pub struct Phase {
     run_id: RunId,
+    participant: ParticipantName,
     stop: Stop,
     until: Option<Instant>,
+    note: Option<Note>,
 }
 
 impl Phase {
-    pub(crate) fn new(run_id: RunId, stop: Stop, until: Option<Instant>) -> Self {
-        Self { run_id, stop, until }
+    pub(crate) fn new(
+        run_id: RunId,
+        participant: ParticipantName,
+        stop: Stop,
+        until: Option<Instant>,
+        note: Option<Note>,
+    ) -> Self {
+        Self { run_id, participant, stop, until, note }
+    }
+
+    /// Records what is known of its standstill.
+    pub(crate) fn note(&self, known: Known) -> Result<(), Failure> {
+        match &self.note {
+            Some(note) => note(known),
+            None => Err(Failure::new(FailureKind::Fatal, "FREEZE_NOT_RECORDED", "nobody records that it stands still")),
+        }
+    }
+
+    /// The participant that is in it.
+    #[must_use]
+    pub fn participant(&self) -> &ParticipantName {
+        &self.participant
     }
 
     /// The run it is for.
@@ -183,14 +208,35 @@ impl Phase {
     }
 }
 
+/// A participant that has prepared itself: it is frozen, or stands down.
+pub(crate) struct Prepared<'a>(Option<&'a dyn Phased>, Phase);
+
+impl<'a> Prepared<'a> {
+    pub(crate) fn of(participant: &'a dyn Phased, phase: Phase) -> Result<Self, ParticipantError> {
+        participant.prepare(&phase)?;
+        Ok(Self(Some(participant), phase))
+    }
+
+    pub(crate) fn freeze(mut self, phase: &Phase) -> Result<Standstill, ParticipantError> {
+        match self.0.take() {
+            Some(participant) => participant.freeze(phase).map(|frozen| Standstill(Some(frozen))),
+            None => Err(ParticipantError::fatal("NOT_PREPARED", "it was frozen before")),
+        }
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        if let Some(participant) = self.0.take() {
+            participant.stand_down(&self.1);
+        }
+    }
+}
+
 /// A participant that stands still, thawed exactly once: when it is told to be, or as soon as nobody holds it any more.
 pub(crate) struct Standstill(Option<Box<dyn Frozen>>);
 
 impl Standstill {
-    pub(crate) fn of(participant: &dyn Phased, phase: &Phase) -> Result<Self, ParticipantError> {
-        participant.freeze(phase).map(|frozen| Self(Some(frozen)))
-    }
-
     pub(crate) fn capture(&mut self, phase: &Phase) -> Result<Box<dyn Capture>, ParticipantError> {
         match &mut self.0 {
             Some(frozen) => frozen.capture(phase),
@@ -232,14 +278,16 @@ impl<P: Phased> Participant for Alone<P> {
     fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
         let all = artifacts.surroundings().clone();
         let phase = |within: Option<Duration>| {
-            Phase::new(all.work.run_id, all.stop.clone(), within.map(|within| Instant::now() + within))
+            let until = within.map(|within| Instant::now() + within);
+            let (name, note) = (all.participant.clone(), Some(all.note.clone()));
+            Phase::new(all.work.run_id, name, all.stop.clone(), until, note)
         };
         all.steps.begin(Step::Prepare(Instant::now()))?;
-        self.0.prepare(&phase(all.deadlines.prepare))?;
+        let prepared = Prepared::of(&self.0, phase(all.deadlines.prepare))?;
         let frozen_at = Instant::now();
         all.steps.begin(Step::Freeze(frozen_at))?;
         let standing = phase(Some(all.deadlines.freeze));
-        let mut still = Standstill::of(&self.0, &standing)?;
+        let mut still = prepared.freeze(&standing)?;
         let mut capture = still.capture(&standing)?;
         still.thaw()?;
         if frozen_at.elapsed() > all.deadlines.freeze {

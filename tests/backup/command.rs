@@ -347,7 +347,16 @@ fn a_command_begins_as_programs_expect() {
 fn a_preflight_says_what_would_fail() {
     let preflight = |command: CommandSpec, preflight: Option<CommandSpec>| {
         let artifact = "site.sql".parse().unwrap();
-        let definition = CommandDefinition { command, artifact, allow_empty: false, preflight, restore: None };
+        let definition = CommandDefinition {
+            command,
+            artifact,
+            allow_empty: false,
+            preflight,
+            restore: None,
+            prepare: None,
+            freeze: None,
+            thaw: None,
+        };
         CommandParticipant::new(definition, launcher()).preflight(&Preflight::default())
     };
     assert_eq!(preflight(argv(&["true"]), None), Ok(()));

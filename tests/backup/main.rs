@@ -14,6 +14,7 @@ mod barrier;
 mod cancel;
 mod command;
 mod command_failures;
+mod command_phases;
 mod damage;
 mod deadline;
 mod embedding;

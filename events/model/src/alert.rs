@@ -228,7 +228,9 @@ fn of_participant(event: &ParticipantEvent) -> Option<Told> {
         | ParticipantEvent::WorkCompleted(_)
         | ParticipantEvent::WorkFailed(_)
         | ParticipantEvent::AttemptAbandoned(_)
-        | ParticipantEvent::ChildStarted(_) => None,
+        | ParticipantEvent::ChildStarted(_)
+        | ParticipantEvent::FreezeRequested(_)
+        | ParticipantEvent::Thawed(_) => None,
     }
 }
 

@@ -189,6 +189,8 @@ events! {
         107 "WorkReturned" WorkReturned: 1 p::WorkReturnedV1;
         108 "ParticipantQuarantined" Quarantined: 1 p::ParticipantQuarantinedV1;
         109 "QuarantineLifted" QuarantineLifted: 1 p::QuarantineLiftedV1;
+        110 "FreezeRequested" FreezeRequested: 1 p::FreezeRequestedV1;
+        111 "Thawed" Thawed: 1 p::ThawedV1;
     }
     /// A fact of a restore.
     RestoreEvent {

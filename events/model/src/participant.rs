@@ -74,6 +74,22 @@ pub struct ChildStartedV1 {
     pub child: ChildV1,
 }
 
+/// It is about to be told to stand still: it is to be let go again, by the next process where this one dies before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeRequestedV1 {
+    /// For which run.
+    pub run_id: RunId,
+    /// Processes that wait to become the commands for it. At most [`MAX_GATED`].
+    pub children: Vec<ChildV1>,
+}
+
+/// It goes on, or was never made to stand still.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThawedV1 {
+    /// For which run it stood still.
+    pub run_id: RunId,
+}
+
 /// Its deadline passed, it was told to stop, and it did not return: nothing else is begun with it in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkStuckV1 {
@@ -148,6 +164,9 @@ pub struct Participant {
     at_work: Option<Work>,
     children: Vec<ChildV1>,
     stuck: bool,
+    owes_thaw: Option<RunId>,
+    /// The processes that wait for its freeze and its thaw.
+    gated: Vec<Uuid>,
     quarantined: bool,
     failures_in_a_row: u32,
     last_failure: Option<(Failure, Timestamp)>,
@@ -168,6 +187,12 @@ impl Participant {
     #[must_use]
     pub fn children(&self) -> &[ChildV1] {
         &self.children
+    }
+
+    /// For which run it was made to stand still, where nobody is known to have let it go.
+    #[must_use]
+    pub fn owes_thaw(&self) -> Option<RunId> {
+        self.owes_thaw
     }
 
     /// Where it stands.
@@ -228,6 +253,25 @@ pub enum ParticipantCommand {
         /// The process.
         child: ChildV1,
     },
+    /// A process was started for it in a barrier, which is before its work.
+    PhaseChild {
+        /// For which run.
+        run_id: RunId,
+        /// The process.
+        child: ChildV1,
+    },
+    /// It is about to be told to stand still.
+    Freeze {
+        /// For which run.
+        run_id: RunId,
+        /// Processes that wait to become the commands for it.
+        children: Vec<ChildV1>,
+    },
+    /// It was let go.
+    Thawed {
+        /// For which run it stood still.
+        run_id: RunId,
+    },
     /// It gave all it has.
     Completed(Work),
     /// It did not.
@@ -281,6 +325,8 @@ pub enum ParticipantRefusal {
 
 /// Most processes that are kept in mind; beyond that the oldest are forgotten.
 pub const MAX_CHILDREN: usize = 64;
+/// Most processes that wait for one freeze.
+pub const MAX_GATED: usize = 8;
 /// Most runs it was good in that are kept in mind: the last of them may turn out to be damaged.
 pub const MAX_GOOD: usize = 32;
 /// The code of a failure after which a process is left that could not be ended.
@@ -303,6 +349,16 @@ impl Aggregate for Participant {
                 self.is_at(&work)?;
                 Ok(vec![ParticipantEvent::ChildStarted(ChildStartedV1 { run_id: work.run_id, child })])
             }
+            ParticipantCommand::PhaseChild { run_id, child } => {
+                Ok(vec![ParticipantEvent::ChildStarted(ChildStartedV1 { run_id, child })])
+            }
+            ParticipantCommand::Freeze { run_id, mut children } => {
+                children.truncate(MAX_GATED);
+                Ok(vec![ParticipantEvent::FreezeRequested(FreezeRequestedV1 { run_id, children })])
+            }
+            // A late answer says nothing of a later freeze.
+            ParticipantCommand::Thawed { run_id } if self.owes_thaw != Some(run_id) => Ok(Vec::new()),
+            ParticipantCommand::Thawed { run_id } => Ok(vec![ParticipantEvent::Thawed(ThawedV1 { run_id })]),
             ParticipantCommand::Completed(work) | ParticipantCommand::Failed { work, .. } if self.stuck => {
                 self.is_at(&work)?;
                 Ok(vec![ParticipantEvent::WorkReturned(WorkReturnedV1 { run_id: work.run_id })])
@@ -347,10 +403,18 @@ impl Aggregate for Participant {
                     Some(Work { run_id: started.run_id, attempt: started.attempt, try_number: started.try_number });
             }
             ParticipantEvent::ChildStarted(started) => {
-                if self.children.len() >= MAX_CHILDREN {
-                    self.children.remove(0);
-                }
-                self.children.push(started.child);
+                self.adopt(started.child);
+            }
+            ParticipantEvent::FreezeRequested(requested) => {
+                self.owes_thaw = Some(requested.run_id);
+                self.gated = requested.children.iter().map(|child| child.child_id).collect();
+                requested.children.iter().for_each(|child| self.adopt(*child));
+            }
+            // Its commands have ended well. What they left on purpose, to keep the moment they froze, is not to be ended before it is read.
+            ParticipantEvent::Thawed(_) => {
+                self.owes_thaw = None;
+                let gated = std::mem::take(&mut self.gated);
+                self.children.retain(|child| !gated.contains(&child.child_id));
             }
             ParticipantEvent::WorkCompleted(completed) => {
                 self.leave();
@@ -424,6 +488,13 @@ impl Participant {
             events.push(ParticipantEvent::Quarantined(ParticipantQuarantinedV1 { failures }));
         }
         events
+    }
+
+    fn adopt(&mut self, child: ChildV1) {
+        if self.children.len() >= MAX_CHILDREN {
+            self.children.remove(0);
+        }
+        self.children.push(child);
     }
 
     fn leave(&mut self) {

@@ -132,6 +132,12 @@ fn participant(event: &ParticipantEvent, name: &str) -> Told {
             );
             (Level::Warning, text)
         }
+        ParticipantEvent::FreezeRequested(requested) => {
+            (Level::Debug, format!("{name} is to stand still for run {}, and to be let go after it", requested.run_id))
+        }
+        ParticipantEvent::Thawed(thawed) => {
+            (Level::Debug, format!("{name} was let go, after it stood still for run {}", thawed.run_id))
+        }
         ParticipantEvent::ChildStarted(started) => {
             let text = format!("process group {} works for {name} in run {}", started.child.group, started.run_id);
             (Level::Debug, text)

@@ -31,7 +31,7 @@ const TOLD: [&str; 15] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 61] = [
+const NOT_TOLD: [&str; 63] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
@@ -45,6 +45,7 @@ const NOT_TOLD: [&str; 61] = [
     "EndpointUpdated",
     "EngineStarted",
     "EngineStopped",
+    "FreezeRequested",
     "HomeCreated",
     "MaintenanceDisabled",
     "MaintenanceEnabled",
@@ -88,6 +89,7 @@ const NOT_TOLD: [&str; 61] = [
     "RunStarted",
     "RunTimedOut",
     "RunUnlocked",
+    "Thawed",
     "TokenCreated",
     "TokenRevoked",
     "WorkCompleted",

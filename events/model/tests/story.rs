@@ -142,6 +142,13 @@ const LINES: &[(&str, Level, &str, &str)] = &[
         "site is out of quarantine and is tried as others are: asked by the user",
     ),
     (
+        "FreezeRequested",
+        Level::Debug,
+        "site",
+        "site is to stand still for run 20261121-220000-000042, and to be let go after it",
+    ),
+    ("Thawed", Level::Debug, "site", "site was let go, after it stood still for run 20261121-220000-000042"),
+    (
         "RestoreRequested",
         Level::Info,
         "",

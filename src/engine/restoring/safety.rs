@@ -128,6 +128,10 @@ impl Restorer {
                 let text = "a participant starts no process while its state is kept";
                 Err(Failure::new(FailureKind::Fatal, "CHILD_REFUSED", text))
             }),
+            note: Arc::new(|_| {
+                let text = "a participant that is quiesced is not frozen beside that";
+                Err(Failure::new(FailureKind::Fatal, "FREEZE_REFUSED", text))
+            }),
             deadlines,
             steps,
         });

@@ -189,3 +189,27 @@ fn an_answer_of_other_work_is_refused() {
         state.when(late).refused(ParticipantRefusal::NotAtWork);
     }
 }
+
+#[test]
+fn who_is_told_to_stand_still_is_owed_a_thaw_until_it_is_let_go() {
+    let child = ChildV1 { child_id: Uuid::from_u128(9), group: 7, started: 5, boot_id: Uuid::from_u128(8) };
+    let freeze = || ParticipantCommand::Freeze { run_id: run(1), children: vec![child] };
+    let thawed = |number| ParticipantCommand::Thawed { run_id: run(number) };
+    let still = given::<Participant>([])
+        .when(freeze())
+        .then([ParticipantEvent::FreezeRequested(FreezeRequestedV1 { run_id: run(1), children: vec![child] })]);
+    assert_eq!((still.state().owes_thaw(), still.state().children()), (Some(run(1)), &[child][..]));
+    // Neither the next process nor the answer of another run says that it was let go.
+    let still = still.when(ParticipantCommand::Abandon).then([]).when(thawed(2)).then([]);
+    let free = still.when(thawed(1)).then([ParticipantEvent::Thawed(ThawedV1 { run_id: run(1) })]);
+    assert_eq!((free.state().owes_thaw(), free.state().children()), (None, &[][..]));
+    free.when(thawed(1)).then([]);
+}
+
+#[test]
+fn processes_that_wait_for_a_freeze_are_bounded() {
+    let child = |number| ChildV1 { child_id: Uuid::from_u128(number), group: 7, started: 5, boot_id: Uuid::nil() };
+    let children = (0..100).map(child).collect();
+    let still = given::<Participant>([]).when(ParticipantCommand::Freeze { run_id: run(1), children }).granted();
+    assert_eq!(still.state().children().len(), MAX_GATED);
+}

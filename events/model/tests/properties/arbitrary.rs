@@ -250,6 +250,12 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
 fn other_kinds() -> Vec<BoxedStrategy<Event>> {
     let begun = (participant(), run_id(), any::<(u32, u32)>());
     let child = (uuid(), uuid(), any::<(u32, u64)>());
+    let gated = (uuid(), uuid(), any::<(u32, u64)>()).prop_map(|(child_id, boot_id, (group, started))| p::ChildV1 {
+        child_id,
+        group,
+        started,
+        boot_id,
+    });
     let restore = (uuid(), run_id(), text(), vec(any::<u8>(), 0..300), any::<(u32, bool)>());
     vec![
         event!(ParticipantEvent::WorkStarted, begun, |(participant, run_id, (attempt, try_number))| {
@@ -271,6 +277,10 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(ParticipantEvent::WorkReturned, run_id(), |run_id| p::WorkReturnedV1 { run_id }),
         event!(ParticipantEvent::Quarantined, any::<u32>(), |failures| p::ParticipantQuarantinedV1 { failures }),
         event!(ParticipantEvent::QuarantineLifted, text(), |reason| p::QuarantineLiftedV1 { reason }),
+        event!(ParticipantEvent::FreezeRequested, (run_id(), vec(gated, 0..p::MAX_GATED)), |(run_id, children)| {
+            p::FreezeRequestedV1 { run_id, children }
+        }),
+        event!(ParticipantEvent::Thawed, run_id(), |run_id| p::ThawedV1 { run_id }),
         event!(RestoreEvent::Requested, restore, |(id, source_run, target, staging, (selections, overwrite))| {
             re::RestoreRequestedV2 {
                 restore_id: RestoreId(id),

@@ -293,7 +293,7 @@ fn check_progress(before: Option<&(u32, Progress)>, run: &Run) -> (u32, Progress
 fn the_stories_reach_every_end() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
-    for _ in 0..3000 {
+    for _ in 0..4000 {
         let (new, steps) = (new_run(), steps()).new_tree(&mut runner).expect("a story").current();
         for (_, _, run) in tell(new, steps) {
             let end = run.outcome().filter(|_| !run.is_open()).map(|outcome| format!("{outcome:?}"));

@@ -191,6 +191,11 @@ fn participant_samples() -> Vec<ParticipantEvent> {
         ParticipantEvent::WorkReturned(p::WorkReturnedV1 { run_id: run_id() }),
         ParticipantEvent::Quarantined(p::ParticipantQuarantinedV1 { failures: 5 }),
         ParticipantEvent::QuarantineLifted(p::QuarantineLiftedV1 { reason: "asked by the user".into() }),
+        ParticipantEvent::FreezeRequested(p::FreezeRequestedV1 {
+            run_id: run_id(),
+            children: vec![p::ChildV1 { child_id: uuid(5), group: 4712, started: 123_457, boot_id: uuid(4) }],
+        }),
+        ParticipantEvent::Thawed(p::ThawedV1 { run_id: run_id() }),
     ]
 }
 
