@@ -3,98 +3,14 @@
 //! A struct here is what old logs hold: it never changes. A new form is a new struct with the next version, an entry in
 //! the table of [`crate::event`] and a `From` of the one before. Enumerations inside grow only at their end.
 
+mod barrier;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::barrier::{BarrierAbortedV1, BarrierCompletedV1, BarrierRequestedV1, ParticipantFrozenV1};
+use super::words::{Consistency, Outcome, RunType, Target, Trigger};
 use crate::failure::{Failure, Warnings};
-use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256, Timestamp};
-
-/// Which participants a run takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RunType {
-    /// All of them.
-    Full,
-    /// Those that were named.
-    Scoped,
-}
-
-/// What made a run start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Trigger {
-    /// A person or program asked.
-    Manual,
-    /// The schedule.
-    Cron,
-    /// An update is about to be made.
-    PreUpdate,
-    /// The server is about to stop.
-    Shutdown,
-}
-
-impl RunType {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RunType::Full => "full",
-            RunType::Scoped => "scoped",
-        }
-    }
-}
-
-impl Trigger {
-    /// All of them.
-    pub const ALL: [Trigger; 4] = [Trigger::Manual, Trigger::Cron, Trigger::PreUpdate, Trigger::Shutdown];
-
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Trigger::Manual => "manual",
-            Trigger::Cron => "cron",
-            Trigger::PreUpdate => "pre_update",
-            Trigger::Shutdown => "shutdown",
-        }
-    }
-}
-
-/// Where a finished run directory goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// `backups/completed/`: completed and partial runs.
-    Completed,
-    /// `backups/failed/`: all other ends.
-    Failed,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Every participant is good.
-    Completed,
-    /// Every critical participant is good, an optional one is not.
-    Partial,
-    /// A critical participant is not good, or none is.
-    Failed,
-    /// Somebody asked to stop.
-    Cancelled,
-    /// The run's deadline passed.
-    Timeout,
-}
-
-impl Outcome {
-    /// Where a run directory with this end goes.
-    #[must_use]
-    pub fn target(self) -> Target {
-        match self {
-            Outcome::Completed | Outcome::Partial => Target::Completed,
-            Outcome::Failed | Outcome::Cancelled | Outcome::Timeout => Target::Failed,
-        }
-    }
-}
+use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256};
 
 /// Somebody asked for a run. Its participants follow as [`ParticipantPlannedV1`] in the same commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,68 +127,6 @@ impl From<RunRequestedV2> for RunRequestedV3 {
             timeout_ms: 0,
         }
     }
-}
-
-/// Of which moment the artifacts of a run are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Consistency {
-    /// Each participant's of one of its own.
-    #[default]
-    Concurrent,
-    /// All of one: the participants stand still together.
-    Barrier,
-}
-
-impl Consistency {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Consistency::Concurrent => "concurrent",
-            Consistency::Barrier => "barrier",
-        }
-    }
-}
-
-/// The participants are about to stand still together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BarrierRequestedV1 {
-    /// How long they do at most, in milliseconds.
-    pub budget_ms: u64,
-}
-
-/// A participant stood still, and what it had at that moment is held. In the commit of its [`BarrierCompletedV1`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ParticipantFrozenV1 {
-    /// Which.
-    pub participant: ParticipantName,
-    /// How long it prepared, in microseconds.
-    pub prepare_us: u64,
-    /// How long it took to stand still.
-    pub freeze_us: u64,
-    /// How long it took to hold what it had.
-    pub capture_us: u64,
-    /// How long it took to go on.
-    pub thaw_us: u64,
-    /// How long it stood still in all.
-    pub held_us: u64,
-}
-
-/// All participants that are not left out stood still together, and go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BarrierCompletedV1 {
-    /// The moment at which all of them stood still.
-    pub at: Timestamp,
-    /// How long it was from the first that was told to stand still to the last that went on, in microseconds.
-    pub longest_us: u64,
-}
-
-/// The participants did not stand still together; none of them does any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BarrierAbortedV1 {
-    /// Why.
-    pub failure: Failure,
 }
 
 /// A participant takes part.

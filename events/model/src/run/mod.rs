@@ -20,12 +20,14 @@ mod recover;
 #[cfg(test)]
 mod tests;
 mod view;
+mod words;
 
 pub(crate) use apply::share;
 pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
 pub use events::*;
 pub use view::{ArtifactView, ConsistencyView, ParticipantView, RunStatus, RunView};
+pub use words::{Consistency, Outcome, RunType, Target, Trigger};
 
 use crate::failure::{Failure, Warnings};
 use crate::ids::{ParticipantName, RunId, Sha256, Timestamp};

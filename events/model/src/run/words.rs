@@ -1,0 +1,113 @@
+//! The words of a run's facts. What is written here is in old logs: an enumeration grows only at its end.
+
+use serde::{Deserialize, Serialize};
+
+/// Which participants a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunType {
+    /// All of them.
+    Full,
+    /// Those that were named.
+    Scoped,
+}
+
+/// What made a run start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A person or program asked.
+    Manual,
+    /// The schedule.
+    Cron,
+    /// An update is about to be made.
+    PreUpdate,
+    /// The server is about to stop.
+    Shutdown,
+}
+
+impl RunType {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunType::Full => "full",
+            RunType::Scoped => "scoped",
+        }
+    }
+}
+
+impl Trigger {
+    /// All of them.
+    pub const ALL: [Trigger; 4] = [Trigger::Manual, Trigger::Cron, Trigger::PreUpdate, Trigger::Shutdown];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Manual => "manual",
+            Trigger::Cron => "cron",
+            Trigger::PreUpdate => "pre_update",
+            Trigger::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Where a finished run directory goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// `backups/completed/`: completed and partial runs.
+    Completed,
+    /// `backups/failed/`: all other ends.
+    Failed,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every participant is good.
+    Completed,
+    /// Every critical participant is good, an optional one is not.
+    Partial,
+    /// A critical participant is not good, or none is.
+    Failed,
+    /// Somebody asked to stop.
+    Cancelled,
+    /// The run's deadline passed.
+    Timeout,
+}
+
+impl Outcome {
+    /// Where a run directory with this end goes.
+    #[must_use]
+    pub fn target(self) -> Target {
+        match self {
+            Outcome::Completed | Outcome::Partial => Target::Completed,
+            Outcome::Failed | Outcome::Cancelled | Outcome::Timeout => Target::Failed,
+        }
+    }
+}
+
+/// Of which moment the artifacts of a run are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// Each participant's of one of its own.
+    #[default]
+    Concurrent,
+    /// All of one: the participants stand still together.
+    Barrier,
+}
+
+impl Consistency {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Consistency::Concurrent => "concurrent",
+            Consistency::Barrier => "barrier",
+        }
+    }
+}
