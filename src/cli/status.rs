@@ -1,12 +1,14 @@
 //! `status`: who has the home, what is at work, and what somebody has to see to.
 
-use holdfast_model::ids::{RestoreId, RunId, StreamId};
+use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::maintenance::Maintenance;
+use holdfast_model::participant::Participant;
 use holdfast_model::progress::Progress;
+use holdfast_model::restore::{Restore, RestoreStatus};
 use serde_json::json;
 
 use super::door::{Door, holder};
-use super::exit::{CliResult, Exit};
+use super::exit::{CliError, CliResult, Exit};
 use super::output::{printable, time};
 use super::{Context, errors, progress};
 use crate::api::commands::{GetBackupProgress, Hello};
@@ -32,6 +34,10 @@ pub(super) async fn status(context: &Context) -> CliResult {
     let last = last.map(|run| view.run(run)).transpose().map_err(errors::view)?;
     let last = last.and_then(|run| run.view(view.owned()));
     let quarantined: Vec<_> = quarantined(&view);
+    let owing = |(name, one): (&ParticipantName, &Participant)| Some((name.to_string(), one.owes_thaw()?));
+    let standing: Vec<_> = view.history().participants().iter().filter_map(owing).collect();
+    let rollback_failed = last_of_modules(&view)?.filter(|restore| restore.status == RestoreStatus::RollbackFailed);
+    let rollback_failed = rollback_failed.and_then(|restore| restore.request.map(|request| request.restore_id));
     let damaged: Vec<_> = view.history().damaged().map(|entry| entry.run_id).collect();
     out.value(&json!({
         "home": context.home, "exists": true,
@@ -46,6 +52,8 @@ pub(super) async fn status(context: &Context) -> CliResult {
         "quarantined": quarantined,
         "damaged_runs": damaged,
         "maintenance": maintenance.enabled,
+        "rollback_failed": rollback_failed,
+        "owe_thaw": standing.iter().map(|(name, _)| name).collect::<Vec<_>>(),
     }))?;
     let mut lines = vec![format!("home        {}", context.home.display())];
     lines.push(match &holder {
@@ -75,6 +83,16 @@ pub(super) async fn status(context: &Context) -> CliResult {
             "damaged     run {last}{more}: `holdfast show {last}` says what, `holdfast backup` makes a new one"
         ));
     }
+    if let Some(restore) = rollback_failed {
+        lines.push(format!(
+            "half restored  restore {restore} could not be rolled back: `holdfast restore retry {restore}`"
+        ));
+    }
+    for (name, run) in standing.iter().filter(|_| open.is_empty()) {
+        lines.push(format!(
+            "standing    {name} may stand still since run {run}: its `thaw` failed, and the next start runs it again"
+        ));
+    }
     if maintenance.enabled {
         lines.push(format!("maintenance on since {}", time(maintenance.since.map_or(0, |since| since.seconds()))));
     }
@@ -92,6 +110,17 @@ fn working(at_work: Option<&Progress>, open: &[RunId], restores: &[RestoreId], o
         (None, Some(run)) if owned => format!("run {run}"),
         (None, Some(run)) => format!("nothing; run {run} was interrupted: `holdfast resume` goes on with it"),
     }
+}
+
+/// The last restore into modules.
+fn last_of_modules(view: &HomeView) -> Result<Option<Restore>, CliError> {
+    for entry in view.history().restores_newest_first() {
+        let restore = view.fold::<Restore>(&StreamId::restore(entry.restore_id)).map_err(errors::view)?;
+        if restore.is_of_modules() {
+            return Ok(Some(restore));
+        }
+    }
+    Ok(None)
 }
 
 fn quarantined(view: &HomeView) -> Vec<String> {

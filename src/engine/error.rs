@@ -68,6 +68,17 @@ pub enum EngineError {
     /// A backup is at work beside which nothing is restored in place.
     #[error("run {0} is at work: wait for its end, or cancel it")]
     BackupAtWork(RunId),
+    /// A restore is to be rolled back that is not the last one of its modules.
+    #[error(
+        "restore {later} came after restore {restore_id}, and was not undone: what was before this one is not what was before \
+         that; where that one is rollback_failed, retry it first"
+    )]
+    RestoredSince {
+        /// The restore.
+        restore_id: RestoreId,
+        /// The one that came later.
+        later: RestoreId,
+    },
     /// A restore could not be claimed.
     #[error("the restore cannot be claimed in the home, so it was not begun: {0}")]
     Claim(#[source] std::io::Error),
@@ -144,6 +155,7 @@ impl EngineError {
             EngineError::Random(_) => "NO_RANDOM_NUMBERS",
             EngineError::Restoring { .. } | EngineError::RestoringFolder { .. } => "RESTORE_ALREADY_RUNNING",
             EngineError::BackupAtWork(_) => "BACKUP_ALREADY_RUNNING",
+            EngineError::RestoredSince { .. } => "RESTORE_NOT_RETRYABLE",
             EngineError::Claim(_) => "RESTORE_NOT_CLAIMED",
             EngineError::Behind { .. } => "PROJECTION_BEHIND",
             EngineError::Lost(_) => "LOG_LOST",

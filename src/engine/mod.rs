@@ -215,7 +215,7 @@ impl Holdfast {
         };
         let board = board::Board::new(&world, &live, &checks, opened.check_rate);
         settled.resumed.iter().for_each(|handle| board.resume(handle));
-        let left = settled.left.clone();
+        let (left, half) = (settled.left.clone(), settled.half);
         let shared = Shared {
             home: opened.home,
             config: RwLock::new(Arc::new(start.config)),
@@ -237,7 +237,11 @@ impl Holdfast {
             verifying: verify::Verifying::default(),
             running: Mutex::new(Some(running)),
         };
-        Ok(Self { shared: Arc::new(shared), origin: start.origin })
+        let engine = Self { shared: Arc::new(shared), origin: start.origin };
+        if let Some(restore_id) = half {
+            engine.keep_maintenance(restore_id).await?;
+        }
+        Ok(engine)
     }
 
     /// The home it owns.

@@ -55,6 +55,8 @@ pub(super) struct Settled {
     pub(super) unended: Vec<ParticipantName>,
     /// Restores that are open, because not all of their modules are registered.
     pub(super) left: Vec<(RestoreId, Vec<ParticipantName>)>,
+    /// A restore that could not be rolled back.
+    pub(super) half: Option<RestoreId>,
 }
 
 /// Takes away the passwords that no endpoint names, and says which endpoints have lost theirs. A file that cannot be used keeps nobody
@@ -121,15 +123,15 @@ pub(super) async fn settle(
     told.splice(0..0, thawed);
     told.extend(left);
     told.extend(modules.told);
-    let left = modules.left;
+    let (left, half) = (modules.left, modules.half);
     told.extend(sweep_secrets(home, projections).await);
     if !start.resume {
-        return Ok(Settled { resumed: Vec::new(), told, unended, left });
+        return Ok(Settled { resumed: Vec::new(), told, unended, left, half });
     }
     let open = history.open().map(|entry| entry.run_id).collect();
     let resumed = root
         .send(ResumeRuns { runs: open, stopped: history.was_stopped() })
         .await
         .map_err(|_| EngineError::Stopped)??;
-    Ok(Settled { resumed, told, unended, left })
+    Ok(Settled { resumed, told, unended, left, half })
 }

@@ -218,6 +218,12 @@ pub enum ParticipantRefusal {
     /// It is not at that work.
     #[error("the participant is not at that work")]
     NotAtWork,
+    /// It was made to stand still, and is not known to have been let go.
+    #[error(
+        "the participant may stand still since run {0}, because its `thaw` failed: see to that, then start again, which runs \
+         `thaw` once more before anything else"
+    )]
+    ThawOwed(RunId),
     /// It is not in quarantine.
     #[error("the participant is not in quarantine")]
     NotQuarantined,
@@ -252,10 +258,14 @@ impl Aggregate for Participant {
             ParticipantCommand::PhaseChild { run_id, child } => {
                 Ok(vec![ParticipantEvent::ChildStarted(ChildStartedV1 { run_id, child })])
             }
-            ParticipantCommand::Freeze { run_id, mut children } => {
-                children.truncate(MAX_GATED);
-                Ok(vec![ParticipantEvent::FreezeRequested(FreezeRequestedV1 { run_id, children })])
-            }
+            // One that may stand still is let go before it is made to stand still again: a debt is never forgotten for another.
+            ParticipantCommand::Freeze { run_id, mut children } => match self.owes_thaw {
+                Some(earlier) => Err(ParticipantRefusal::ThawOwed(earlier)),
+                None => {
+                    children.truncate(MAX_GATED);
+                    Ok(vec![ParticipantEvent::FreezeRequested(FreezeRequestedV1 { run_id, children })])
+                }
+            },
             // A late answer says nothing of a later freeze.
             ParticipantCommand::Thawed { run_id } if self.owes_thaw != Some(run_id) => Ok(Vec::new()),
             ParticipantCommand::Thawed { run_id } => Ok(vec![ParticipantEvent::Thawed(ThawedV1 { run_id })]),

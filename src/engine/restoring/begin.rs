@@ -11,7 +11,7 @@ use holdfast_log::ReadLog;
 use holdfast_model::codec::Origin;
 use holdfast_model::history::History;
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
-use holdfast_model::restore::{NewRestore, Restore, RestoreCommand, RestoreRequestedV2};
+use holdfast_model::restore::{NewRestore, Restore, RestoreCommand, RestoreRequestedV2, RestoreStatus};
 
 use super::super::registry::Registry;
 use super::super::restore_in_place::Now;
@@ -54,8 +54,33 @@ impl Holdfast {
     /// [`EngineError`] with the code `RESTORE_NOT_RETRYABLE` or `NO_SAFETY_SNAPSHOT`; as a restore that begins.
     pub async fn retry_restore(&self, restore_id: RestoreId) -> Result<RestoreHandle, EngineError> {
         let restore = self.restore_run(restore_id).await?;
-        let names = restore.modules().iter().map(|one| one.name().clone()).collect();
+        let names: Vec<_> = restore.modules().iter().map(|one| one.name().clone()).collect();
+        if let Some(later) = self.restored_since(restore_id, &names).await? {
+            return Err(EngineError::RestoredSince { restore_id, later });
+        }
         self.admitted(restore_id, names, RestoreCommand::Retry).await
+    }
+
+    /// A later restore that left its mark on one of these modules: what was before this one is not what was before that.
+    async fn restored_since(
+        &self,
+        restore_id: RestoreId,
+        names: &[ParticipantName],
+    ) -> Result<Option<RestoreId>, EngineError> {
+        let later: Vec<_> = self
+            .read(|known| {
+                let newest = known.history.restores_newest_first().map(|entry| entry.restore_id);
+                newest.take_while(|other| *other != restore_id).collect()
+            })
+            .await?;
+        for other in later {
+            let restore = self.restore_run(other).await?;
+            let marks = matches!(restore.status, RestoreStatus::Completed | RestoreStatus::RollbackFailed);
+            if marks && restore.modules().iter().any(|one| names.contains(one.name())) {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
     }
 
     /// Asks a restore into modules to stop: what it touched is put back.
@@ -65,6 +90,12 @@ impl Holdfast {
     pub async fn cancel_restore(&self, restore_id: RestoreId, reason: &str) -> Result<RestoreHandle, EngineError> {
         self.restore_run(restore_id).await?;
         self.for_restore(restore_id, RestoreCommand::Cancel { reason: reason.to_owned() }).await
+    }
+
+    /// Live data may be half of one state and half of another: nobody is to work with it before somebody has seen to it.
+    pub(in crate::engine) async fn keep_maintenance(&self, restore_id: RestoreId) -> Result<(), EngineError> {
+        let reason = format!("restore {restore_id} could not be rolled back: `holdfast restore retry {restore_id}`");
+        self.set_maintenance(true, &reason).await.map(drop)
     }
 
     pub(in crate::engine) async fn for_restore(
@@ -98,6 +129,10 @@ impl Holdfast {
             let _ = handle.released.wait_for(|released| *released).await;
             drop(claim);
             engine.shared.restoring.ends();
+            let failed = handle.watch.borrow().status == RestoreStatus::RollbackFailed;
+            if failed && let Err(error) = engine.keep_maintenance(restore_id).await {
+                tracing::error!(%restore_id, %error, "maintenance cannot be put on record");
+            }
         });
         Ok(watched)
     }
@@ -110,6 +145,8 @@ pub(in crate::engine) struct Settled {
     pub(in crate::engine) told: Vec<String>,
     /// Those that are open, because not all of their modules are registered.
     pub(in crate::engine) left: Vec<(RestoreId, Vec<ParticipantName>)>,
+    /// One that could not be rolled back.
+    pub(in crate::engine) half: Option<RestoreId>,
 }
 
 /// Brings the restores into modules that a process before left open to their end: undone, or done again.
@@ -145,6 +182,9 @@ pub(in crate::engine) async fn settle(
         let restore: Arc<Restore> = handle.watch.borrow().clone();
         if !released {
             return Err(EngineError::Lost(format!("restore {restore_id} could not be settled: start again")));
+        }
+        if restore.status == RestoreStatus::RollbackFailed {
+            settled.half = Some(restore_id);
         }
         let (status, why) = (restore.status.as_str(), &restore.error_summary);
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };

@@ -138,6 +138,9 @@ pub(crate) fn cases(world: &World) {
     let failed = manager.refused("StartRestoreRun", &wish, "RESTORE_FAILED")["detail"].clone();
     assert_eq!(failed["status"], json!("rollback_failed"), "{failed}");
     let it = json!({ "restore_id": failed["restore_id"] });
+    // Maintenance is on from then on, until somebody ends it.
+    world.wait_for("MaintenanceEnabled", 1);
+    assert_eq!(manager.good("SetMaintenance", &json!({ "enabled": false }))["enabled"], json!(false));
     manager.refused("StartFullBackup", &json!({ "participants": ["ledger"] }), "RESTORE_ALREADY_RUNNING");
     world.notes(Mode::Waits);
     let other = manager.good("StartFullBackup", &json!({ "participants": ["notes"], "wait": false }));
@@ -153,6 +156,15 @@ pub(crate) fn cases(world: &World) {
     let done = manager.good("StartRestoreRun", &wish);
     assert_eq!(done["participants"][0]["safety_artifacts"][0]["logical_name"], json!("ledger.snapshot"), "{done}");
     assert_eq!(ledger.0.0.lock().unwrap().live, b"one for you");
+
+    // What was before a restore that another one came after is not what was before that one.
+    ledger.does(Does::FailsToCommit);
+    let first = manager.refused("StartRestoreRun", &wish, "RESTORE_FAILED")["detail"].clone();
+    ledger.does(Does::Well);
+    manager.good("StartRestoreRun", &wish);
+    manager.refused("RetryRestoreRun", &json!({ "restore_id": first["restore_id"] }), "RESTORE_NOT_RETRYABLE");
+    world.wait_for("MaintenanceEnabled", 2);
+    manager.good("SetMaintenance", &json!({ "enabled": false }));
 
     let none = json!({ "restore_id": "019aa700-0000-7000-8000-000000000001" });
     manager.refused("CancelRestoreRun", &none, "RESTORE_RUN_NOT_FOUND");

@@ -213,3 +213,17 @@ fn processes_that_wait_for_a_freeze_are_bounded() {
     let still = given::<Participant>([]).when(ParticipantCommand::Freeze { run_id: run(1), children }).granted();
     assert_eq!(still.state().children().len(), MAX_GATED);
 }
+
+#[test]
+fn one_that_is_owed_a_thaw_is_not_made_to_stand_still_again() {
+    let freeze = |counter| ParticipantCommand::Freeze { run_id: run(counter), children: Vec::new() };
+    let asked =
+        |counter| ParticipantEvent::FreezeRequested(FreezeRequestedV1 { run_id: run(counter), children: Vec::new() });
+    let thawed = |counter| ParticipantEvent::Thawed(ThawedV1 { run_id: run(counter) });
+    let owed = at_work().when(freeze(1)).then([asked(1)]);
+    for counter in [1, 2] {
+        owed.clone().when(freeze(counter)).refused(ParticipantRefusal::ThawOwed(run(1)));
+    }
+    let paid = owed.when(ParticipantCommand::Thawed { run_id: run(1) }).then([thawed(1)]);
+    paid.when(freeze(2)).then([asked(2)]);
+}

@@ -92,6 +92,13 @@ impl Restore {
     }
 
     fn step_failed(&self, step: Step, failure: Failure) -> Vec<RestoreEvent> {
+        // What was told to stop says so in words of its own.
+        let failure = match &self.cancel {
+            Some(reason) if !self.is_rolling_back() => {
+                Failure::new(FailureKind::Cancelled, "CANCELLED", format!("cancelled: {reason}"))
+            }
+            _ => failure,
+        };
         let best_effort = self.request.as_ref().is_some_and(|request| request.safety == Safety::BestEffort);
         vec![match step {
             // Nobody stands still yet.

@@ -229,6 +229,15 @@ fn a_restore_that_is_cancelled_is_undone_wherever_it_is() {
         let expected = if touched { RestoreStatus::RolledBack } else { RestoreStatus::Cancelled };
         assert_eq!(story.status(), expected, "at {step:?}");
         assert!(story.given.state().error_summary.contains("the wrong run"));
+        // Or end because it was told to, in whatever words.
+        let mut story = Story::begun(Safety::Required);
+        story.go_on(Some(&step));
+        story.tell(cancel());
+        let failure = Failure::new(FailureKind::Retryable, "PARTICIPANT_IO", "it was told to stop");
+        story.tell(RestoreCommand::StepFailed(step.clone(), failure));
+        story.go_on(None);
+        let cancelled = if step == Step::Verify { RestoreStatus::Cancelled } else { expected };
+        assert_eq!(story.status(), cancelled, "at {step:?}");
     }
 }
 
