@@ -74,6 +74,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn check(data: &std::path::Path) -> anyhow::Result<()> {
+    anyhow::ensure!(data.join("trades.log").exists(), "there is no exchange in {}", data.display());
     let modules = Modules::open(data)?;
     let _closed = modules.gate.close();
     let accounts: i64 = modules.accounts.capture()?.balances()?.values().sum();
