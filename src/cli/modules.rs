@@ -90,7 +90,11 @@ pub(super) fn told(context: &Context, restored: &RestoreView) -> CliResult {
             RestoreStatus::Running => format!("It goes on: `holdfast restore show {id}`."),
             _ => "All modules are as before.".to_owned(),
         };
-        return Err(CliError::new(Exit::Failed, "RESTORE_FAILED", &restored.error_summary, next));
+        let (exit, code) = match restored.status {
+            RestoreStatus::Cancelled => (Exit::Cancelled, "CANCELLED"),
+            _ => (Exit::Failed, "RESTORE_FAILED"),
+        };
+        return Err(CliError::new(exit, code, &restored.error_summary, next));
     }
     context.output.value(restored)?;
     let took = restored.finished_at.saturating_sub(restored.started_at) as f64;

@@ -1,7 +1,7 @@
 //! `restores`, and `restore show`, `restore retry`, `restore cancel`.
 
 use holdfast_model::ids::{RestoreId, StreamId};
-use holdfast_model::restore::{Restore, RestoreView};
+use holdfast_model::restore::{Restore, RestoreStatus, RestoreView, Safety};
 
 use super::args::{AboutRestore, RestoresArgs};
 use super::door::Door;
@@ -107,6 +107,9 @@ fn show(context: &Context, restore_id: RestoreId) -> CliResult {
 /// Says where the state before is kept.
 pub(super) fn kept(context: &Context, row: &RestoreView) -> Result<(), CliError> {
     if row.pre_restore_path.is_empty() {
+        if row.status == RestoreStatus::Completed && row.safety == Safety::BestEffort.as_str() {
+            context.output.alert("nothing is kept of the state before: there was no way to, or not one that worked");
+        }
         return Ok(());
     }
     let path = context.home.join(&row.pre_restore_path);

@@ -21,22 +21,17 @@ impl Step {
     /// Whether its own deadline has not passed.
     pub(crate) fn in_time(self, deadlines: Deadlines) -> Result<(), Failure> {
         let (since, limit, code, what) = match self {
-            Step::Preflight(since) => (since, deadlines.preflight, "PREFLIGHT_TIMEOUT", "its preflight"),
-            Step::Prepare(since) => (since, deadlines.prepare, "PREPARE_TIMEOUT", "to prepare itself"),
+            Step::Preflight(since) => (since, deadlines.preflight, "PREFLIGHT_TIMEOUT", "its preflight took"),
+            Step::Prepare(since) => (since, deadlines.prepare, "PREPARE_TIMEOUT", "to prepare itself it took"),
             Step::Freeze(since) => {
-                (since, Some(deadlines.freeze), "FREEZE_BUDGET_EXCEEDED", "to stand still and go on")
+                (since, Some(deadlines.freeze), "FREEZE_BUDGET_EXCEEDED", "to stand still and go on it took")
             }
-            Step::Write(since) => (since, deadlines.write, "PARTICIPANT_TIMEOUT", "it"),
+            Step::Write(since) => (since, deadlines.write, "PARTICIPANT_TIMEOUT", "it took"),
         };
         match limit.filter(|limit| since.elapsed() > *limit) {
             None => Ok(()),
             Some(limit) => {
-                let what = if what.starts_with("to ") {
-                    format!("it took longer than {limit:?} {what}")
-                } else {
-                    format!("{what} took longer than {limit:?}")
-                };
-                Err(overdue(code, format!("{what}: see to it, or raise its deadline")))
+                Err(overdue(code, format!("{what} longer than {limit:?}: see to it, or raise its deadline")))
             }
         }
     }

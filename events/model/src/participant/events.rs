@@ -71,7 +71,7 @@ pub struct ChildStartedV1 {
 pub struct FreezeRequestedV1 {
     /// For which run.
     pub run_id: RunId,
-    /// Processes that wait to become the commands for it. At most [`MAX_GATED`].
+    /// Processes that wait to become the commands for it. At most [`super::MAX_GATED`].
     pub children: Vec<ChildV1>,
 }
 
