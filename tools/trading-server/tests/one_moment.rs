@@ -137,6 +137,7 @@ fn restore(run: &RunView, wait: bool) -> StartRestoreRun {
         dry_run: false,
         force: true,
         safety: Safety::Required,
+        delete: false,
         accept_incomplete: false,
         wait,
         reason: Reason::default(),
