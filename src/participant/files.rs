@@ -76,7 +76,7 @@ impl Participant for FilesParticipant {
         let definition = &self.definition;
         let home =
             FileId::of(&self.home).map_err(|error| ParticipantError::fatal("HOME_UNREADABLE", error.to_string()))?;
-        let env = Env { skip: vec![home] };
+        let env = Env { skip: vec![home], ..Env::default() };
         let name = format!("{}.tar", artifacts.participant());
 
         let totals = files::scan(&definition.spec, &env, &Watcher(artifacts)).map_err(|error| failure(&error))?;
