@@ -18,7 +18,7 @@ use super::launch::{Direction, Word};
 use super::participant::CommandParticipant;
 use super::spec::CommandSpec;
 use crate::participant::{
-    Artifacts, Capture, Frozen, Participant, ParticipantError, Phase, Phased, Preflight, Thaw, overdue,
+    Artifacts, Capture, Frozen, Participant, ParticipantError, Phase, Phased, Preflight, Restore, Thaw, overdue,
 };
 
 /// How long a thaw may take.
@@ -83,6 +83,10 @@ fn is_over(phase: &Phase) -> bool {
 impl Phased for PhasedCommand {
     fn preflight(&self, check: &Preflight) -> Result<(), ParticipantError> {
         self.commands.preflight(check)
+    }
+
+    fn restore(&self) -> Option<&dyn Restore> {
+        Participant::restore(&self.commands)
     }
 
     /// Runs `prepare`, starts the processes for freeze and thaw, and has it recorded that a thaw will be owed.

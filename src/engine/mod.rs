@@ -24,7 +24,6 @@ mod projections;
 mod records;
 mod registry;
 mod request;
-mod restore_in_place;
 mod restore_into_folder;
 mod restores;
 mod restoring;
@@ -74,10 +73,9 @@ pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
 use self::request::What;
-pub(crate) use self::restore_in_place::{Asked, InPlaceRecord, Work as InPlaceWork, in_place_failure, restore_failure};
 pub(crate) use self::restore_into_folder::NotBegun;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
-pub(crate) use self::restoring::{ModulePlan, NotPlanned};
+pub(crate) use self::restoring::{Asked, InPlacePlan, NotPlanned, PlannedParticipant, restore_failure};
 use self::running::{Parts, Running};
 pub use self::secrets::SecretsError;
 pub use self::serving::WeakHoldfast;
@@ -144,7 +142,7 @@ struct Shared {
     endpoints: tokio::sync::Mutex<()>,
     /// Held while a run with an idempotency key is asked for.
     keys: tokio::sync::Mutex<()>,
-    restoring: restore_in_place::Restoring,
+    restoring: restoring::Gate,
     restorer: restoring::Restorer,
     verifying: verify::Verifying,
     running: Mutex<Option<Running>>,
@@ -198,6 +196,7 @@ impl Holdfast {
         let live = LiveCounts::default();
         let control_plane = control_plane::ControlPlane::start(world.clone(), live.clone(), start.origin.clone())?;
         let root = control_plane.root().clone();
+        restorer.recorded_by(&root, &start.origin);
         stop_when_lost(&world, &drivers);
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
@@ -205,7 +204,8 @@ impl Holdfast {
         let running =
             Running::new(Parts { control_plane, drivers, restorer: restorer.clone(), log: opened.log, owner, origin });
         let settled =
-            settle::settle(&root, &opened.home, &log, &registry, &opened.projections, &start, &launcher).await;
+            settle::settle(&root, &opened.home, &log, (&registry, &restorer), &opened.projections, &start, &launcher)
+                .await;
         let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -232,7 +232,7 @@ impl Holdfast {
             followed: projections::Followed::start(log, opened.projections, &data_plane),
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),
-            restoring: restore_in_place::Restoring::with(left),
+            restoring: restoring::Gate::with(left),
             restorer,
             verifying: verify::Verifying::default(),
             running: Mutex::new(Some(running)),
