@@ -281,6 +281,11 @@ impl RestorePhase {
         self.delete
     }
 
+    /// Whether it is the way back.
+    pub(crate) fn is_back(&self) -> bool {
+        self.back
+    }
+
     /// Records a process durably before it becomes a command.
     pub(crate) fn admit(&self) -> &Admit {
         &self.admit
