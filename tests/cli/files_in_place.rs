@@ -168,3 +168,21 @@ fn without_room_beside_the_live_data_nothing_is_begun() {
     before.expect_same(&Tree::read(&site));
     assert_eq!(names(&home.beside("data/disk")), ["site"]);
 }
+
+#[test]
+fn a_tree_that_its_owner_may_not_write_is_replaced_by_who_is_not_root() {
+    let home = configured(&["site"], "");
+    let site = small_tree(&home.beside("data/site"));
+    let readme = site.join("readme.txt");
+    fs::set_permissions(&site, Permissions::from_mode(0o555)).unwrap();
+    let backed_up = Tree::read(&site);
+    home.holdfast(["backup"]).without_privileges().run().expect(0);
+    fs::write(&readme, "changed").unwrap();
+    // What is live cannot be moved by him.
+    let refused = home.holdfast(RESTORE).arg("--force").without_privileges().run();
+    refused.expect(1).says("FILES_NOT_PERMITTED").says("as root");
+    fs::set_permissions(&site, Permissions::from_mode(0o755)).unwrap();
+    home.holdfast(RESTORE).arg("--force").without_privileges().run().expect(0);
+    backed_up.expect_same(&Tree::read(&site));
+    assert_eq!(names(&home.beside("data")), ["site"]);
+}

@@ -45,6 +45,8 @@ pub(super) struct Staged {
     pub(super) what: What,
     /// Whether live data that is not in the backup is deleted.
     pub(super) delete: bool,
+    /// The permissions it gets once it is live, where it is a folder that its owner may not write: one like that cannot be moved.
+    pub(super) mode: Option<u32>,
 }
 
 /// What a commit does with a given path.

@@ -13,12 +13,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, RenameFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
 
-use super::super::entry::{Device, Kind, Mtime};
 use super::super::extract::ExtractOptions;
-use super::super::facts::{Facts, FileId};
+use super::super::facts::Facts;
 use super::super::head::Head;
 use super::super::names::Names;
 use super::super::place::Placer;
@@ -28,6 +27,7 @@ use super::super::rules::{self, Rules};
 use super::super::xattrs;
 use super::beside::is_of_a_restore;
 use super::error::{ReplaceError, failed};
+use super::level::{Level, New, above, blank, only_changed};
 use super::site::{is_folder, open_folder};
 
 /// How many levels keep their folders open.
@@ -51,36 +51,6 @@ pub(super) struct Keep<'a> {
     /// The given path, for messages.
     pub(super) path: &'a Path,
     pub(super) report: &'a Report<'a>,
-}
-
-/// A folder of both trees that the walk is in.
-struct Level {
-    from: Option<OwnedFd>,
-    from_id: FileId,
-    to: Option<OwnedFd>,
-    to_id: FileId,
-    names: Names,
-    /// Length of its path below the top.
-    length: usize,
-    /// Whether all in it is kept.
-    all: bool,
-    /// Whether only the tag in it is in a backup.
-    cache: bool,
-    new: New,
-    /// What its attributes are once its contents are complete; of one that is in the backup only its time.
-    head: Head,
-    changed: bool,
-}
-
-/// Whether a folder is in the backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum New {
-    /// It is.
-    No,
-    /// It is made, because it is kept.
-    Kept,
-    /// It is made in case there is something in it that is kept.
-    Tried,
 }
 
 struct Walk<'a> {
@@ -299,36 +269,5 @@ impl Walk<'_> {
                 Ok(())
             }
         }
-    }
-}
-
-/// The folder around this one, which must be the one it was.
-fn above(folder: &OwnedFd, id: FileId) -> Result<OwnedFd, Errno> {
-    let up = open_folder(folder, c"..")?;
-    if Facts::of_fd(&up)?.id == id { Ok(up) } else { Err(Errno::STALE) }
-}
-
-fn only_changed(mtime: Mtime) -> Timestamps {
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() },
-    }
-}
-
-fn blank() -> Head {
-    Head {
-        path: RawPath::default(),
-        kind: Kind::Folder,
-        link: RawPath::default(),
-        stored: 0,
-        sparse: None,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        user: String::new(),
-        group: String::new(),
-        mtime: Mtime::default(),
-        device: Device::default(),
-        xattrs: Vec::new(),
     }
 }

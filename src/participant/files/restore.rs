@@ -54,7 +54,7 @@ impl Restore for FilesParticipant {
     }
 
     fn commit(&self, phase: &RestorePhase) -> Result<(), ParticipantError> {
-        self.replace(|replace| replace.commit(&phase.key(), &Watcher(phase)))?;
+        self.replace(|replace| replace.commit(&phase.key(), phase.is_back(), &Watcher(phase)))?;
         let doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((_, text)) = doubts.filter(|(key, text)| *key == phase.key() && !text.is_empty()) {
             phase.say(&text);
