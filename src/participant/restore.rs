@@ -104,6 +104,8 @@ pub struct Planned {
     pub atomic: bool,
     /// Room it needs beside its live data. Where there is less, nothing is begun.
     pub space: Vec<SpaceNeeded>,
+    /// Paths that it replaces as a whole, without symbolic links on the way. Where one lies in another participant's, nothing is begun.
+    pub replaces: Vec<PathBuf>,
     /// What else somebody should know before: a line each.
     pub notes: Vec<String>,
 }
@@ -121,7 +123,7 @@ impl Planned {
     /// Its commit is one step.
     #[must_use]
     pub fn in_one_step() -> Self {
-        Self { atomic: true, space: Vec::new(), notes: Vec::new() }
+        Self { atomic: true, space: Vec::new(), replaces: Vec::new(), notes: Vec::new() }
     }
 
     /// Its commit is not one step, and is made good from the safety snapshot where it fails.
@@ -134,6 +136,13 @@ impl Planned {
     #[must_use]
     pub fn needs(mut self, path: impl Into<PathBuf>, bytes: u64) -> Self {
         self.space.push(SpaceNeeded { path: path.into(), bytes });
+        self
+    }
+
+    /// It also replaces this path.
+    #[must_use]
+    pub fn replaces(mut self, path: impl Into<PathBuf>) -> Self {
+        self.replaces.push(path.into());
         self
     }
 

@@ -122,6 +122,25 @@ fn what_cannot_be_replaced_is_refused_before_anything_is_touched() {
 }
 
 #[test]
+fn two_participants_that_replace_the_same_are_restored_one_by_one() {
+    let home =
+        configured(&["site"], "[[participant]]\nname = 'hosts'\nkind = 'files'\npaths = ['DATA/site/etc/hosts']");
+    let config = home.path().join("config.toml");
+    let text = fs::read_to_string(&config).unwrap().replace("DATA", &home.beside("data").display().to_string());
+    fs::write(&config, text).unwrap();
+    let site = small_tree(&home.beside("data/site"));
+    home.holdfast(["backup"]).run().expect(0);
+    let before = Tree::read(&site);
+    home.holdfast(RESTORE).arg("--force").run().expect(1).says("hosts lies in").says("--participant");
+    assert_eq!(ended(&home), [""; 0]);
+    // The folder around a path has the time of the change: that of the outer one comes back with it.
+    for name in ["hosts", "web"] {
+        home.holdfast(RESTORE).args(["--force", "--participant", name]).run().expect(0);
+    }
+    before.expect_same(&Tree::read(&site));
+}
+
+#[test]
 fn a_path_around_the_home_is_never_replaced() {
     let home = Home::new();
     let around = home.beside("");

@@ -24,8 +24,10 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::super::facts::Facts;
 use super::super::mounts;
 use super::super::names::Names;
+use super::super::xattrs;
 use super::error::{ReplaceError, failed};
 use super::remove;
 use super::site::{Site, open_folder};
@@ -86,6 +88,10 @@ impl Beside {
         let folder = open_folder(&parent, &name).map_err(fail)?;
         rustix::fs::mkdirat(&folder, TREE, Mode::RWXU).map_err(fail)?;
         let tree = open_folder(&folder, TREE).map_err(fail)?;
+        // What is made in it takes over nothing from the folder it lies in but what that of a backup took over.
+        for folder in [&folder, &tree] {
+            xattrs::remove_acls(folder.as_fd()).map_err(failed("take the inherited ACL from", &shown))?;
+        }
         let beside = Self { parent, name, folder, tree, shown };
         beside.try_exchange(site)?;
         Ok(beside)
@@ -105,7 +111,7 @@ impl Beside {
         let opened = open_folder(&parent, &name).and_then(|folder| Ok((open_folder(&folder, TREE)?, folder)));
         match opened {
             Ok((tree, folder)) => Ok(Some(Self { parent, name, folder, tree, shown })),
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(failed("open", shown)(errno)),
         }
     }
@@ -183,6 +189,11 @@ pub(super) fn left(site: &Site) -> Result<Vec<Beside>, ReplaceError> {
     let mut found = Vec::new();
     while let Some((name, _)) = names.next() {
         if !is_beside(name.to_bytes(), site.name.as_bytes()) {
+            continue;
+        }
+        // Somebody else's is not what a restore left, whatever it is called.
+        let user = rustix::process::geteuid().as_raw();
+        if !Facts::at(&parent, name).is_ok_and(|facts| facts.uid == user) {
             continue;
         }
         let again = parent.try_clone().map_err(failed("open", &site.parent))?;

@@ -230,7 +230,9 @@ impl Walk<'_> {
         let (Some(from), Some(to)) = (&level.from, &level.to) else { return Ok(()) };
         let opened = open_folder(from, name).and_then(|live| {
             rustix::fs::mkdirat(to, name, Mode::RWXU)?;
-            Ok((live, open_folder(to, name)?))
+            let made = open_folder(to, name)?;
+            xattrs::remove_acls(made.as_fd())?;
+            Ok((live, made))
         });
         level.changed = true;
         let (from, to) = opened.map_err(|source| ReplaceError::NotKept { path: self.shown(), source })?;

@@ -17,6 +17,8 @@ use super::site::Site;
 pub struct Replacement {
     /// As given.
     pub path: PathBuf,
+    /// Where it is, without symbolic links on the way.
+    pub real: PathBuf,
     /// What it is called in the stream.
     pub stored: RawPath,
     /// The lowest folder on the way to it that is there.
@@ -72,8 +74,9 @@ impl Replace<'_> {
             };
             site.check(self.own)?;
             let makes_parent = site.there != site.parent;
+            let real = site.real();
             let Site { path, stored, there, .. } = site;
-            planned.paths.push(Replacement { path, stored, beside: there, makes_parent, bytes: *bytes });
+            planned.paths.push(Replacement { path, real, stored, beside: there, makes_parent, bytes: *bytes });
         }
         Ok(planned)
     }

@@ -86,7 +86,7 @@ fn described(planned: &Replacements, delete: bool) -> Planned {
     };
     for one in &planned.paths {
         let path = one.path.display();
-        described = described.needs(&one.beside, one.bytes);
+        described = described.needs(&one.beside, one.bytes).replaces(&one.real);
         described = match one.path.file_name().is_some_and(|name| name.as_encoded_bytes() == one.stored.as_bytes()) {
             true => described.note(format!("{path} is replaced as a whole")),
             false => described.note(format!("{path} is replaced as a whole by `{}` of the run", one.stored)),

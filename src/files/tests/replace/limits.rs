@@ -122,3 +122,48 @@ fn a_damaged_stream_or_a_stop_leaves_live_data_as_it_is() {
     assert_same(&describe(&top), &before);
     assert_eq!(names(temp.path()), set(["data"]));
 }
+
+#[test]
+fn a_link_that_is_put_on_the_way_meanwhile_leads_nowhere() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |path: &str| temp.path().join(path);
+    put(at("srv/data/a"), "one");
+    put(at("other/data/a"), "of somebody else");
+    let spec = spec(&[&at("srv/data")]);
+    let artifact = state(&spec);
+    put(at("srv/data/a"), "two");
+    let other = describe(&at("other"));
+    let restore = Restore::of(&spec);
+    // While it is staged, and once it is.
+    let swap = || {
+        fs::rename(at("srv"), at("away")).unwrap();
+        symlink(at("other"), at("srv")).unwrap();
+    };
+    let swapping = Watch::with(|_| {
+        if !at("away").exists() {
+            swap()
+        }
+    });
+    let staged = restore.replace().stage(&mut Cursor::new(&artifact.stream), KEY, (true, false), &swapping);
+    assert!(staged.is_err() || restore.replace().commit(KEY, false, &Watch::default()).is_err());
+    assert_same(&describe(&at("other")), &other);
+    assert_eq!(read(at("away/data/a")), "two");
+
+    fs::remove_file(at("srv")).unwrap();
+    fs::rename(at("away"), at("srv")).unwrap();
+    restore.stage(&artifact, KEY, true).unwrap();
+    swap();
+    assert_eq!(restore.replace().commit(KEY, false, &Watch::default()).unwrap_err().code(), "FILES_NOT_STAGED");
+    assert_same(&describe(&at("other")), &other);
+    fs::remove_file(at("srv")).unwrap();
+    fs::rename(at("away"), at("srv")).unwrap();
+    restore.commit(KEY);
+    assert_eq!(read(at("srv/data/a")), "one");
+
+    // A link in the place of what a restore leaves is not followed either.
+    restore.discard();
+    symlink(at("other"), at(&format!("srv/.data.holdfast-{KEY}"))).unwrap();
+    restore.all(&artifact, true);
+    assert_same(&describe(&at("other")), &other);
+    assert_eq!(names(&at("srv")), set(["data"]));
+}

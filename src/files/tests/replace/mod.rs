@@ -3,13 +3,13 @@
 mod limits;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use rustix::fs::{CWD, RenameFlags};
 
-use super::tree::{assert_same, build, deep, describe, inode, noise, without};
+use super::tree::{acl, assert_same, build, deep, describe, inode, noise, set_xattr, without};
 use super::*;
 
 const KEY: &str = "0198f3a1-0000-7000-8000-000000000001";
@@ -321,4 +321,31 @@ fn what_the_stream_does_not_have_of_the_given_paths_stays_as_it_is() {
     assert_eq!(restore.plan(&artifact).unwrap().untouched, std::slice::from_ref(&two));
     restore.all(&artifact, true);
     assert_eq!((read(one.join("a")), read(two.join("b"))), ("1".into(), "2".into()));
+}
+
+#[test]
+fn nothing_takes_over_an_acl_from_the_folder_it_lies_in() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().join("data");
+    put(top.join("in/a"), "one");
+    let given = spec(&[&top]);
+    let artifact = state(&given);
+    put(top.join("later/b"), "later");
+    let expected = describe(&top);
+    if !set_xattr(temp.path(), "system.posix_acl_default", &acl()) {
+        return;
+    }
+    let restore = Restore::of(&given);
+    restore.all(&artifact, false);
+    assert_same(&without(&describe(&top), &["."]), &without(&expected, &["."]));
+
+    // And one that the backup has on a folder is not taken over by what is kept in it.
+    assert!(set_xattr(&top.join("in"), "system.posix_acl_default", &acl()));
+    let artifact = state(&given);
+    rustix::fs::removexattr(top.join("in"), "system.posix_acl_default").unwrap();
+    put(top.join("in/kept/c"), "kept");
+    restore.all(&artifact, false);
+    let found = describe(&top);
+    let folder = File::open(top.join("in/kept")).unwrap();
+    assert_eq!(rustix::fs::flistxattr(folder, &mut [0; 100][..]).unwrap(), 0, "{:?}", found["/in/kept"]);
 }
