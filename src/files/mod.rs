@@ -3,7 +3,7 @@
 //! [`write()`] turns a set of paths into one POSIX pax stream that `tar x` reads, [`extract`] turns the stream back into
 //! a tree. Each member of the stream is described by an [`Entry`], one line of the index beside the artifact; with the
 //! entries alone a [`Plan`] says which bytes to read to bring back a part ([`extract_selected`]), and [`locate`] and
-//! [`dump`] bring back the content of one file.
+//! [`dump`] bring back the content of one file. [`Replace`] puts a stream back where its paths are.
 //!
 //! What holds:
 //!

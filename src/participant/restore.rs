@@ -158,6 +158,7 @@ impl Planned {
 pub struct Offer {
     format_version: u32,
     delete: bool,
+    redefined: bool,
     offered: Vec<Offered>,
     source: Arc<RunSource>,
     stored: Vec<ArtifactStoredV1>,
@@ -168,11 +169,12 @@ impl Offer {
         participant: &ParticipantName,
         format_version: u32,
         delete: bool,
+        redefined: bool,
         source: Arc<RunSource>,
     ) -> Self {
         let own = source.artifacts().iter().filter(|artifact| artifact.participant == *participant);
         let stored: Vec<_> = own.cloned().collect();
-        Self { format_version, delete, offered: stored.iter().map(offered).collect(), source, stored }
+        Self { format_version, delete, redefined, offered: stored.iter().map(offered).collect(), source, stored }
     }
 
     /// The version of the format they were written in; 0 where the run did not record it.
@@ -185,6 +187,12 @@ impl Offer {
     #[must_use]
     pub fn delete(&self) -> bool {
         self.delete
+    }
+
+    /// Whether it is defined otherwise now than it was in the run.
+    #[must_use]
+    pub fn is_redefined(&self) -> bool {
+        self.redefined
     }
 
     /// Its artifacts, in the order it wrote them.

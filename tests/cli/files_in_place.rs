@@ -122,6 +122,27 @@ fn what_cannot_be_replaced_is_refused_before_anything_is_touched() {
 }
 
 #[test]
+fn paths_that_changed_their_order_are_not_taken_for_each_other() {
+    let home = configured(&["one/site", "two/site"], "");
+    let data = home.beside("data");
+    small_tree(&data.join("one/site"));
+    small_tree(&data.join("two/site"));
+    fs::write(data.join("two/site/only"), "of the second").unwrap();
+    home.holdfast(["backup"]).run().expect(0);
+    let before = (Tree::read(&data.join("one/site")), Tree::read(&data.join("two/site")));
+    configure(&home, &["two/site", "one/site"], "");
+    home.holdfast(RESTORE).arg("--force").run().expect(1).says("FILES_AMBIGUOUS").says("--target");
+    configure(&home, &["one/site", "two/site"], "exclude = ['*.new']");
+    home.holdfast(RESTORE).arg("--force").run().expect(1).says("FILES_AMBIGUOUS");
+    configure(&home, &["one/site", "two/site"], "");
+    fs::remove_file(data.join("two/site/only")).unwrap();
+    home.holdfast(RESTORE).args(["--dry-run"]).run().expect(0).says("by `site-2` of the run");
+    home.holdfast(RESTORE).args(["--force", "--delete"]).run().expect(0);
+    before.0.expect_same(&Tree::read(&data.join("one/site")));
+    before.1.expect_same(&Tree::read(&data.join("two/site")));
+}
+
+#[test]
 fn two_participants_that_replace_the_same_are_restored_one_by_one() {
     let home =
         configured(&["site"], "[[participant]]\nname = 'hosts'\nkind = 'files'\npaths = ['DATA/site/etc/hosts']");

@@ -130,12 +130,16 @@ impl Holdfast {
                 replaces: Vec::new(),
                 notes: Vec::new(),
             });
-            asked.push((registered, found));
+            let redefined = descriptor.digest != one.definition_sha256;
+            asked.push((registered, found, redefined));
         }
         let asking = self.data_plane().spawn_blocking(move || {
             asked
                 .iter()
-                .map(|(registered, format)| ask(registered, source.clone(), *format, delete))
+                .map(|(registered, format, redefined)| {
+                    let name = &registered.descriptor.name;
+                    ask(registered, &Offer::new(name, *format, delete, *redefined, source.clone()))
+                })
                 .collect::<Vec<_>>()
         });
         let answers = tokio::time::timeout(PLAN, asking).await;
@@ -164,15 +168,9 @@ impl Holdfast {
 }
 
 /// Asks one whether and how it would take its artifacts back.
-fn ask(
-    registered: &Registered,
-    source: Arc<RunSource>,
-    format_version: u32,
-    delete: bool,
-) -> Result<Planned, ParticipantError> {
-    let offer = Offer::new(&registered.descriptor.name, format_version, delete, source);
+fn ask(registered: &Registered, offer: &Offer) -> Result<Planned, ParticipantError> {
     let asked = catch_unwind(AssertUnwindSafe(|| match registered.code.restore() {
-        Some(restore) => restore.plan(&offer),
+        Some(restore) => restore.plan(offer),
         None => Err(ParticipantError::fatal("RESTORE_NOT_SUPPORTED", "it takes nothing back")),
     }));
     asked.unwrap_or_else(|panic| Err(panicked(&registered.descriptor.name, &*panic)))

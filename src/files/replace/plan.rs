@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -27,6 +28,14 @@ pub struct Replacement {
     pub makes_parent: bool,
     /// Content bytes that are restored.
     pub bytes: u64,
+}
+
+impl Replacement {
+    /// Whether it is called in the stream as it is here: not so the second of two paths with the same last name.
+    #[must_use]
+    pub fn has_its_own_name(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name.as_bytes() == self.stored.as_bytes())
+    }
 }
 
 /// What would be done.

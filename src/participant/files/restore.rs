@@ -4,6 +4,7 @@
 //! captured is read from the live tree, as a backup reads it; a file that cannot be kept that way keeps the restore from beginning, because the
 //! way back removes what the snapshot does not have.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -32,7 +33,20 @@ impl Restore for FilesParticipant {
         let entries = offer.source().entries(artifact);
         let entries = entries.map_err(|error| ParticipantError::fatal(error.code(), error.to_string()))?;
         let planned = self.replace(|replace| replace.plan(entries))?;
-        Ok(described(&planned, offer.delete()))
+        if !offer.is_redefined() {
+            return Ok(described(&planned, offer.delete()));
+        }
+        // Names are numbered in the order of the paths: in another order each would be restored into the place of the other.
+        if let Some(path) = second_of_a_name(&self.definition.spec.paths) {
+            let text = format!(
+                "{} is not its only path with this last name, and it is defined otherwise now than in the run: which of them is meant cannot \
+                 be told. Restore it with --target",
+                path.display()
+            );
+            return Err(ParticipantError::fatal("FILES_AMBIGUOUS", text));
+        }
+        let text = "it is defined otherwise now than in the run: see that the paths are those that are meant";
+        Ok(described(&planned, offer.delete()).note(text))
     }
 
     fn quiesce(&self, _phase: &RestorePhase) -> Result<Box<dyn Quiesced>, ParticipantError> {
@@ -73,6 +87,12 @@ impl Restore for FilesParticipant {
     }
 }
 
+/// A path with the same last name as one before it.
+fn second_of_a_name(paths: &[PathBuf]) -> Option<&Path> {
+    let mut names = BTreeSet::new();
+    paths.iter().map(PathBuf::as_path).find(|path| !names.insert(path.file_name()))
+}
+
 /// A plan, for people.
 fn described(planned: &Replacements, delete: bool) -> Planned {
     let mut described = if planned.paths.len() > 1 {
@@ -87,7 +107,7 @@ fn described(planned: &Replacements, delete: bool) -> Planned {
     for one in &planned.paths {
         let path = one.path.display();
         described = described.needs(&one.beside, one.bytes).replaces(&one.real);
-        described = match one.path.file_name().is_some_and(|name| name.as_encoded_bytes() == one.stored.as_bytes()) {
+        described = match one.has_its_own_name() {
             true => described.note(format!("{path} is replaced as a whole")),
             false => described.note(format!("{path} is replaced as a whole by `{}` of the run", one.stored)),
         };

@@ -141,7 +141,7 @@ fn a_link_that_is_put_on_the_way_meanwhile_leads_nowhere() {
     };
     let swapping = Watch::with(|_| {
         if !at("away").exists() {
-            swap()
+            swap();
         }
     });
     let staged = restore.replace().stage(&mut Cursor::new(&artifact.stream), KEY, (true, false), &swapping);
