@@ -353,6 +353,7 @@ fn a_preflight_says_what_would_fail() {
             allow_empty: false,
             preflight,
             restore: None,
+            verify: None,
             prepare: None,
             freeze: None,
             thaw: None,
