@@ -17,6 +17,7 @@ use super::{Context, absolute, errors};
 use crate::api::commands::{GetBackupParticipants, StartFullBackup};
 use crate::client::Events;
 use crate::config::Source;
+use crate::encryption;
 use crate::engine::ParticipantRow;
 use crate::files::{FilesSpec, RawPath};
 
@@ -310,10 +311,21 @@ fn request(args: &BackupArgs) -> Result<StartFullBackup, CliError> {
         consistency: args.consistency,
         strict: args.strict,
         compression: args.compression,
+        encrypt_to: recipients(&args.encrypt_to)?,
         timeout_s: args.timeout.map(Limit::seconds),
         ..StartFullBackup::default()
     };
     if args.paths.is_empty() { Ok(request) } else { ad_hoc(args, request) }
+}
+
+/// Public keys, each once. What is wrong with one is told before anything is begun.
+fn recipients(given: &[String]) -> Result<Vec<String>, CliError> {
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = encryption::recipients(given.iter().map(String::as_str));
+    let keys = keys.map_err(|error| CliError::new(Exit::Usage, error.code(), error, ""))?;
+    Ok(keys.opened_by())
 }
 
 /// The same with the files and folders of the command line.

@@ -4,6 +4,7 @@
 //! configuration says what programs are run, so one that others may write is refused too. Nothing is looked up on the
 //! machine while it is read: a folder that is not there is told by the run, not by every command.
 
+mod encryption;
 mod error;
 mod file;
 mod limits;
@@ -24,6 +25,7 @@ use std::path::Path;
 use holdfast_model::run::MAX_PARTICIPANTS;
 use toml::de::{DeTable, DeValue};
 
+pub use self::encryption::EncryptionConfig;
 use self::error::Problems;
 pub use self::error::{ConfigError, Problem};
 pub use self::limits::ServerLimits;
@@ -46,6 +48,8 @@ pub struct Config {
     pub runs: RunsConfig,
     /// What stays free.
     pub space: SpaceConfig,
+    /// To whom runs are encrypted.
+    pub encryption: EncryptionConfig,
     /// How the server works.
     pub server: ServerConfig,
     /// Who takes part in a full run, in the order of the file, which is the order they work in. At most
@@ -54,7 +58,7 @@ pub struct Config {
 }
 
 /// The parts of the file.
-const PARTS: [&str; 5] = ["pipeline", "runs", "space", "server", "participant"];
+const PARTS: [&str; 6] = ["pipeline", "runs", "space", "encryption", "server", "participant"];
 
 impl Config {
     /// Reads a configuration file.
@@ -105,6 +109,9 @@ impl Config {
         if let Some(mut section) = part(document, "space", problems) {
             config.space = SpaceConfig::read(&mut section);
         }
+        if let Some(mut section) = part(document, "encryption", problems) {
+            config.encryption = EncryptionConfig::read(&mut section);
+        }
         if let Some(mut section) = part(document, "server", problems) {
             config.server = ServerConfig::read(&mut section);
         }
@@ -147,9 +154,12 @@ fn unknown_part(key: &str) -> String {
         Some("pipeline") => ": did you mean [pipeline]?",
         Some("runs") => ": did you mean [runs]?",
         Some("space") => ": did you mean [space]?",
+        Some("encryption") => ": did you mean [encryption]?",
         Some("server") => ": did you mean [server]?",
         _ => ";",
     };
     let key = key.escape_debug();
-    format!("there is no part `{key}`{meant} the parts are [pipeline], [runs], [space], [server] and [[participant]]")
+    format!(
+        "there is no part `{key}`{meant} the parts are [pipeline], [runs], [space], [encryption], [server] and [[participant]]"
+    )
 }

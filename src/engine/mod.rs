@@ -13,6 +13,7 @@ mod drive;
 mod error;
 mod figures;
 mod folded_runs;
+mod keys;
 mod ledger;
 mod log_row;
 mod manifest;
@@ -53,7 +54,7 @@ use holdfast_log::{AppendLatency, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
-use holdfast_model::run::{Consistency, NewRun, Retained, Run, RunCommand, RunRequestedV3, RunVerifiedV1};
+use holdfast_model::run::{Consistency, NewRun, Retained, Run, RunCommand, RunRequestedV4, RunVerifiedV1};
 use tokio::sync::watch;
 
 pub(crate) use self::board::{Shown, json};
@@ -125,6 +126,8 @@ pub struct Holdfast {
 }
 
 struct Shared {
+    /// Where the passphrase lies that runs are encrypted with.
+    passphrase: keys::PassphraseFile,
     home: Home,
     config: RwLock<Arc<Config>>,
     launcher: Launcher,
@@ -162,6 +165,7 @@ impl Holdfast {
     pub async fn start(root: &Path, start: Start) -> Result<Self, EngineError> {
         let data_plane = tokio::runtime::Handle::current();
         let (registry, launcher) = plan::participants(&start, root)?;
+        keys::check(&start.config.encryption).await?;
         let root = root.to_owned();
         let opening = start.clone();
         let opened = tokio::task::spawn_blocking(move || ledger::open(&root, &opening)).await;
@@ -177,7 +181,9 @@ impl Holdfast {
         let pipeline = Pipeline::new(workers, workers + 3 + start.config.runs.max_parallel)?;
         let server_id = opened.home.identity().server_id;
         let owner = Arc::new(opened.owner);
-        let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner);
+        let passphrase = keys::PassphraseFile::new(&start.config.encryption);
+        let directories =
+            backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner, passphrase.clone());
         let checks = directories.checks().clone();
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
@@ -226,6 +232,7 @@ impl Holdfast {
             board,
             registry,
             last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
+            passphrase,
             settled,
             append_latency: log.append_latency().clone(),
             folded_runs: folded_runs::FoldedRuns::default(),
@@ -319,8 +326,9 @@ impl Holdfast {
         }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
+        let encryption = backup.encryption.unwrap_or_else(|| config.encryption.encryption());
         let run = NewRun {
-            request: RunRequestedV3 {
+            request: RunRequestedV4 {
                 run_id: RunId::new(self.shared.world.clock.now(), counter),
                 run_type,
                 trigger: backup.trigger,
@@ -334,6 +342,7 @@ impl Holdfast {
                 consistency,
                 freeze_budget_ms: plan::millis(config.runs.freeze_budget),
                 timeout_ms: backup.timeout.unwrap_or(config.runs.timeout).map_or(0, plan::millis),
+                encryption,
             },
             participants,
         };
