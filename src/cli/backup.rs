@@ -18,7 +18,7 @@ use crate::api::commands::{GetBackupParticipants, StartFullBackup};
 use crate::client::Events;
 use crate::config::Source;
 use crate::encryption;
-use crate::engine::ParticipantRow;
+use crate::engine::{ParticipantRow, left_keys};
 use crate::files::{FilesSpec, RawPath};
 
 /// Largest file of exclude patterns read, in bytes.
@@ -255,7 +255,8 @@ fn left_open(context: &Context) -> Result<Option<Vec<(RunId, Position)>>, CliErr
     let history = view.history();
     let open: Vec<_> =
         history.open().map(|entry| (entry.run_id, Position(entry.requested.0.saturating_sub(1)))).collect();
-    let left = !open.is_empty() || history.deleting().next().is_some() || !history.open_restores().is_empty();
+    let keys = left_keys(view.home());
+    let left = keys || !open.is_empty() || history.deleting().next().is_some() || !history.open_restores().is_empty();
     Ok(left.then_some(open))
 }
 

@@ -19,7 +19,7 @@ pub enum EncryptionError {
     },
     /// A private key stands where a public one belongs.
     #[error(
-        "this is a private key (AGE-SECRET-KEY-1…), and a recipient is a public one: put its public key here (`holdfast key show` \
+        "this is a private key, and a recipient is a public one: put its public key here (`holdfast key show` \
          prints it), and make a new key if anybody may have seen this one"
     )]
     IdentityAsRecipient,

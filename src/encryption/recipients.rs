@@ -70,7 +70,7 @@ impl EncryptTo {
 /// [`EncryptionError::Recipient`]; [`EncryptionError::IdentityAsRecipient`], which does not show it.
 pub fn recipient(text: &str) -> Result<x25519::Recipient, EncryptionError> {
     let text = text.trim();
-    if text.to_ascii_uppercase().contains("AGE-SECRET-KEY") {
+    if text.to_ascii_uppercase().contains("AGE-SECRET-KEY-1") {
         return Err(EncryptionError::IdentityAsRecipient);
     }
     text.parse().map_err(|_| EncryptionError::Recipient { shown: text.chars().take(70).collect() })

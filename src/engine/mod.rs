@@ -75,6 +75,7 @@ use self::registry::Registry;
 pub use self::request::Backup;
 use self::request::What;
 pub(crate) use self::restore_into_folder::NotBegun;
+pub(crate) use self::restores::left_keys;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub(crate) use self::restoring::{Asked, InPlacePlan, NotPlanned, PlannedParticipant, restore_failure};
 use self::running::{Parts, Running};

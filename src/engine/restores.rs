@@ -185,6 +185,12 @@ fn left(path: &Path) -> Left {
     Left::Gone(read.ok().and_then(|_| serde_json::from_slice(&text).ok()))
 }
 
+/// Whether a process that is gone left keys behind. The next owner of the home takes them away.
+pub(crate) fn left_keys(home: &Home) -> bool {
+    let Ok(claims) = std::fs::read_dir(folder(home)) else { return false };
+    claims.flatten().any(|claim| claim.path().extension().is_some_and(|extension| extension == KEYS))
+}
+
 /// Where the keys lie of what the restore with this claim reads.
 fn keys_of(claim: &Path) -> PathBuf {
     claim.with_extension(KEYS)

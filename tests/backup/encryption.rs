@@ -29,7 +29,9 @@ fn private(home: &Home, name: &str) -> String {
 
 /// A configuration with files and a command, encrypted as `encryption` says.
 fn configure(home: &Home, encryption: &str) {
-    small_tree(&home.beside("planted-folder"));
+    if !home.beside("planted-folder").exists() {
+        small_tree(&home.beside("planted-folder"));
+    }
     fs::write(home.beside("rows"), "a row\n".repeat(1000)).unwrap();
     let text = format!(
         "[encryption]\n{encryption}\n[[participant]]\nname = 'planted-web'\nkind = 'files'\npaths = ['{}']\n\
@@ -186,6 +188,7 @@ fn what_is_wrong_with_a_key_is_told_with_its_line_and_without_the_key() {
     for (encryption, code, says) in [
         (format!("encrypt_to = ['{secret}']"), 2, "this is a private key"),
         ("encrypt_to = ['age1abc']".to_owned(), 2, "age1abc"),
+        (format!("identity_file = '{secret}'"), 2, "a private key stands here"),
         (format!("encrypt_to = ['{public}']\npassphrase_file = '/nowhere'"), 2, "not both"),
         ("identity_file = '/nowhere'".to_owned(), 2, "/nowhere"),
         ("identity_fil = '/nowhere'".to_owned(), 2, "identity_file"),
