@@ -114,11 +114,13 @@ pub struct BarrierFailure {
     pub failure: Failure,
     /// Whose failure it was, where it was one's.
     pub by: Option<Box<NotFrozen>>,
+    /// Optional ones that had failed before.
+    pub left_out: Vec<NotFrozen>,
 }
 
 impl From<Failure> for BarrierFailure {
     fn from(failure: Failure) -> Self {
-        Self { failure, by: None }
+        Self { failure, by: None, left_out: Vec::new() }
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) async fn hold(drivers: Drivers, job: BarrierJob) -> Result<Held, Barr
     hold.let_go().await;
     match result {
         Ok(barrier) => Ok(hold.held(barrier)),
-        Err(failure) => Err(failure),
+        Err(failure) => Err(BarrierFailure { left_out: hold.left_out, ..failure }),
     }
 }
 
@@ -233,7 +233,7 @@ impl Hold {
         let (failure, output) = (error.failure().clone(), error.output().to_owned());
         let failed = NotFrozen { participant, failure: failure.clone(), output };
         if critical {
-            return Err(BarrierFailure { failure, by: Some(Box::new(failed)) });
+            return Err(BarrierFailure { failure, by: Some(Box::new(failed)), left_out: Vec::new() });
         }
         self.left_out.push(failed);
         Ok(())

@@ -230,7 +230,8 @@ fn of_participant(event: &ParticipantEvent) -> Option<Told> {
         | ParticipantEvent::AttemptAbandoned(_)
         | ParticipantEvent::ChildStarted(_)
         | ParticipantEvent::FreezeRequested(_)
-        | ParticipantEvent::Thawed(_) => None,
+        | ParticipantEvent::Thawed(_)
+        | ParticipantEvent::BarrierFailed(_) => None,
     }
 }
 

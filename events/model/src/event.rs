@@ -191,6 +191,7 @@ events! {
         109 "QuarantineLifted" QuarantineLifted: 1 p::QuarantineLiftedV1;
         110 "FreezeRequested" FreezeRequested: 1 p::FreezeRequestedV1;
         111 "Thawed" Thawed: 1 p::ThawedV1;
+        112 "BarrierFailed" BarrierFailed: 1 p::BarrierFailedV1;
     }
     /// A fact of a restore.
     RestoreEvent {

@@ -31,11 +31,12 @@ const TOLD: [&str; 15] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 63] = [
+const NOT_TOLD: [&str; 64] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
     "BarrierCompleted",
+    "BarrierFailed",
     "BarrierRequested",
     "ChildStarted",
     "CommandRecorded",

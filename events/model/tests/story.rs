@@ -149,6 +149,12 @@ const LINES: &[(&str, Level, &str, &str)] = &[
     ),
     ("Thawed", Level::Debug, "site", "site was let go, after it stood still for run 20261121-220000-000042"),
     (
+        "BarrierFailed",
+        Level::Warning,
+        "site",
+        "site failed in the barrier of run 20261121-220000-000042: the disk is full: free 2 GiB below /srv (NO_SPACE)",
+    ),
+    (
         "RestoreRequested",
         Level::Info,
         "",

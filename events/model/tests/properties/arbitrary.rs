@@ -281,6 +281,9 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
             p::FreezeRequestedV1 { run_id, children }
         }),
         event!(ParticipantEvent::Thawed, run_id(), |run_id| p::ThawedV1 { run_id }),
+        event!(ParticipantEvent::BarrierFailed, (run_id(), failure()), |(run_id, failure)| {
+            p::BarrierFailedV1 { run_id, failure }
+        }),
         event!(RestoreEvent::Requested, restore, |(id, source_run, target, staging, (selections, overwrite))| {
             re::RestoreRequestedV2 {
                 restore_id: RestoreId(id),

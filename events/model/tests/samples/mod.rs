@@ -196,6 +196,7 @@ fn participant_samples() -> Vec<ParticipantEvent> {
             children: vec![p::ChildV1 { child_id: uuid(5), group: 4712, started: 123_457, boot_id: uuid(4) }],
         }),
         ParticipantEvent::Thawed(p::ThawedV1 { run_id: run_id() }),
+        ParticipantEvent::BarrierFailed(p::BarrierFailedV1 { run_id: run_id(), failure: failure() }),
     ]
 }
 
