@@ -9,7 +9,7 @@ use super::door::Door;
 use super::exit::{CliError, CliResult, Exit};
 use super::in_the_way::InTheWay;
 use super::interrupts::Interrupts;
-use super::output::{counted, seconds, size};
+use super::output::{Output, counted, seconds, size};
 use super::runs::find;
 use super::{Context, browse, restores};
 use crate::api::commands::{GetRestoreRun, StartRestoreRun};
@@ -19,7 +19,8 @@ use crate::participant::Descriptor;
 /// Whether the run's participants that are to be restored are modules: all, or the one that is named.
 pub(super) fn are_meant(context: &Context, args: &RestoreArgs, run: RunArg) -> Result<bool, CliError> {
     let named = browse::participant(args.participant.as_deref())?;
-    let run = find(&context.view()?, run, context.output)?;
+    // Whoever then restores it says which run that is.
+    let run = find(&context.view()?, run, Output { quiet: true, ..context.output })?;
     let is_meant = |name: &ParticipantName| named.as_ref().is_none_or(|named| named == name);
     let mut meant = run
         .participants()
