@@ -337,10 +337,17 @@ impl Holdfast {
     /// [`EngineError`] where it could not be recorded.
     pub async fn set_maintenance(&self, enabled: bool, reason: &str) -> Result<Maintenance, EngineError> {
         let command = match enabled {
-            true => MaintenanceCommand::Enable { reason: reason.to_owned() },
+            true => MaintenanceCommand::Enable { reason: reason.to_owned(), restore_id: None },
             false => MaintenanceCommand::Disable,
         };
         Ok(self.tell::<Maintenance>(StreamId::maintenance(), command).await?.state)
+    }
+
+    /// Live data may be half of one state and half of another: nobody is to work with it before somebody has seen to it.
+    pub(super) async fn keep_maintenance(&self, restore_id: RestoreId) -> Result<(), EngineError> {
+        let reason = format!("restore {restore_id} could not be rolled back: `holdfast restore retry {restore_id}`");
+        let command = MaintenanceCommand::Enable { reason, restore_id: Some(restore_id) };
+        self.tell::<Maintenance>(StreamId::maintenance(), command).await.map(drop)
     }
 }
 

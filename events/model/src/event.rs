@@ -243,7 +243,7 @@ events! {
     }
     /// A fact about maintenance.
     MaintenanceEvent {
-        521 "MaintenanceEnabled" Enabled: 1 m::MaintenanceEnabledV1;
+        521 "MaintenanceEnabled" Enabled: 1 m::MaintenanceEnabledV1, 2 m::MaintenanceEnabledV2;
         522 "MaintenanceDisabled" Disabled: 1 m::MaintenanceDisabledV1;
     }
 }

@@ -7,13 +7,28 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::MaintenanceEvent;
 use crate::failure::{Failure, cut};
-use crate::ids::Timestamp;
+use crate::ids::{RestoreId, Timestamp};
 
 /// Maintenance begins, or goes on for another reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaintenanceEnabledV1 {
     /// Why.
     pub reason: String,
+}
+
+/// [`MaintenanceEnabledV1`], with the restore that left what it was made into in such a state that nobody is to work with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceEnabledV2 {
+    /// Why.
+    pub reason: String,
+    /// The restore because of which it is, where it is because of one.
+    pub restore_id: Option<RestoreId>,
+}
+
+impl From<MaintenanceEnabledV1> for MaintenanceEnabledV2 {
+    fn from(v1: MaintenanceEnabledV1) -> Self {
+        Self { reason: v1.reason, restore_id: None }
+    }
 }
 
 /// Maintenance is over.
@@ -40,6 +55,8 @@ pub enum MaintenanceCommand {
     Enable {
         /// Why.
         reason: String,
+        /// The restore because of which it is, where it is because of one.
+        restore_id: Option<RestoreId>,
     },
     /// End it.
     Disable,
@@ -53,12 +70,12 @@ impl Aggregate for Maintenance {
 
     fn decide(&self, command: MaintenanceCommand, _now: Timestamp) -> Result<Vec<MaintenanceEvent>, Infallible> {
         Ok(match command {
-            MaintenanceCommand::Enable { reason } => {
+            MaintenanceCommand::Enable { reason, restore_id } => {
                 let reason = cut(&reason, Failure::MAX_MESSAGE);
                 if self.enabled && self.reason == reason {
                     return Ok(Vec::new());
                 }
-                vec![MaintenanceEvent::Enabled(MaintenanceEnabledV1 { reason: reason.to_owned() })]
+                vec![MaintenanceEvent::Enabled(MaintenanceEnabledV2 { reason: reason.to_owned(), restore_id })]
             }
             MaintenanceCommand::Disable if self.enabled => {
                 vec![MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})]
@@ -89,11 +106,11 @@ mod tests {
     use crate::given::{PRINCIPAL, given};
 
     fn enable(reason: &str) -> MaintenanceCommand {
-        MaintenanceCommand::Enable { reason: reason.into() }
+        MaintenanceCommand::Enable { reason: reason.into(), restore_id: None }
     }
 
     fn enabled(reason: &str) -> MaintenanceEvent {
-        MaintenanceEvent::Enabled(MaintenanceEnabledV1 { reason: reason.into() })
+        MaintenanceEvent::Enabled(MaintenanceEnabledV2 { reason: reason.into(), restore_id: None })
     }
 
     #[test]

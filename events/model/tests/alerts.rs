@@ -13,7 +13,7 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 15] = [
+const TOLD: [&str; 16] = [
     "GuessesSummed",
     "LogRepaired",
     "ParticipantQuarantined",
@@ -27,11 +27,12 @@ const TOLD: [&str; 15] = [
     "RunPublished",
     "RunResumed",
     "RunVerified",
+    "SafetySnapshotSkipped",
     "WorkReturned",
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 64] = [
+const NOT_TOLD: [&str; 63] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
@@ -78,7 +79,6 @@ const NOT_TOLD: [&str; 64] = [
     "RestoreRollbackDecided",
     "RestoreSourceVerified",
     "SafetyArtifactStored",
-    "SafetySnapshotSkipped",
     "SafetySnapshotTaken",
     "RunCancelRequested",
     "RunClassified",

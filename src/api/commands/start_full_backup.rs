@@ -103,6 +103,7 @@ impl Command for StartFullBackup {
         ErrorCode::UnknownParticipant,
         ErrorCode::BackupAlreadyRunning,
         ErrorCode::RestoreAlreadyRunning,
+        ErrorCode::RestoreRollbackFailed,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::BackupRunFailed,
     ];

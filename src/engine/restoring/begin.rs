@@ -92,12 +92,6 @@ impl Holdfast {
         self.for_restore(restore_id, RestoreCommand::Cancel { reason: reason.to_owned() }).await
     }
 
-    /// Live data may be half of one state and half of another: nobody is to work with it before somebody has seen to it.
-    pub(in crate::engine) async fn keep_maintenance(&self, restore_id: RestoreId) -> Result<(), EngineError> {
-        let reason = format!("restore {restore_id} could not be rolled back: `holdfast restore retry {restore_id}`");
-        self.set_maintenance(true, &reason).await.map(drop)
-    }
-
     pub(in crate::engine) async fn for_restore(
         &self,
         restore_id: RestoreId,

@@ -3,15 +3,17 @@
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
 
+use holdfast::api::{Channel, Feed};
 use holdfast::engine::Registered;
 use holdfast::model::access::Role;
+use holdfast::model::ids::Position;
 use holdfast::participant::{
     Artifacts, Capture, Descriptor, Participant, ParticipantError, Quiesced, Restore, RestorePhase, Staging,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{Mode, World, with};
-use crate::support::DEADLINE;
+use crate::support::{DEADLINE, text};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Does {
@@ -141,7 +143,9 @@ pub(crate) fn cases(world: &World) {
     // Maintenance is on from then on, until somebody ends it.
     world.wait_for("MaintenanceEnabled", 1);
     assert_eq!(manager.good("SetMaintenance", &json!({ "enabled": false }))["enabled"], json!(false));
-    manager.refused("StartFullBackup", &json!({ "participants": ["ledger"] }), "RESTORE_ALREADY_RUNNING");
+    let refused = manager.refused("StartFullBackup", &json!({ "participants": ["ledger"] }), "RESTORE_ROLLBACK_FAILED");
+    assert_eq!((&refused["detail"]["restore_id"], &refused["retryable"]), (&it["restore_id"], &json!(false)));
+    assert!(text(&refused["message"]).contains("holdfast restore retry"), "{refused}");
     world.notes(Mode::Waits);
     let other = manager.good("StartFullBackup", &json!({ "participants": ["notes"], "wait": false }));
     manager.refused("RetryRestoreRun", &it, "BACKUP_ALREADY_RUNNING");
@@ -165,6 +169,21 @@ pub(crate) fn cases(world: &World) {
     manager.refused("RetryRestoreRun", &json!({ "restore_id": first["restore_id"] }), "RESTORE_NOT_RETRYABLE");
     world.wait_for("MaintenanceEnabled", 2);
     manager.good("SetMaintenance", &json!({ "enabled": false }));
+
+    // Who listens for alerts is told of all that.
+    let mut feed = Feed::open(world.engine(), Channel::Alerts, Some(Position::START));
+    let mut alerts: Vec<Value> = Vec::new();
+    let is_of = |alert: &Value, of: &Value| alert["restore_id"] == of["restore_id"];
+    while !alerts.iter().any(|one| one["alert"] == "MAINTENANCE_LEFT_ON" && is_of(one, &first)) {
+        let notice = world.block_on(feed.next()).unwrap();
+        alerts.push(serde_json::from_str(notice.data.get()).unwrap());
+    }
+    for of in [&it, &first] {
+        let told = |code: &str| alerts.iter().find(|one| one["alert"] == code && is_of(one, of));
+        assert_eq!(told("RESTORE_ROLLBACK_FAILED").unwrap()["severity"], "critical", "{alerts:?}");
+        assert_eq!(told("MAINTENANCE_LEFT_ON").unwrap()["severity"], "critical", "{alerts:?}");
+        assert_eq!(told("RESTORE_ROLLED_BACK").is_some(), of == &it, "{alerts:?}");
+    }
 
     let none = json!({ "restore_id": "019aa700-0000-7000-8000-000000000001" });
     manager.refused("CancelRestoreRun", &none, "RESTORE_RUN_NOT_FOUND");

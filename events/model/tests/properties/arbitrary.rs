@@ -407,7 +407,9 @@ fn control_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(AuditEvent::GuessesSummed, guesses, |(from, to, (count, more_sources), sources)| {
             au::GuessesSummedV1 { from, to, count, sources, more_sources }
         }),
-        event!(MaintenanceEvent::Enabled, text(), |reason| m::MaintenanceEnabledV1 { reason }),
+        event!(MaintenanceEvent::Enabled, (text(), option::of(uuid())), |(reason, id): (_, Option<Uuid>)| {
+            m::MaintenanceEnabledV2 { reason, restore_id: id.map(RestoreId) }
+        }),
         event!(MaintenanceEvent::Disabled, Just(()), |()| m::MaintenanceDisabledV1 {}),
     ]
 }

@@ -339,7 +339,7 @@ fn people_samples() -> Vec<Event> {
             more_sources: 0,
         })
         .into(),
-        MaintenanceEvent::Enabled(m::MaintenanceEnabledV1 { reason: "the move".into() }).into(),
+        MaintenanceEvent::Enabled(m::MaintenanceEnabledV2 { reason: "the move".into(), restore_id: None }).into(),
         MaintenanceEvent::Disabled(m::MaintenanceDisabledV1 {}).into(),
     ]
 }
