@@ -176,8 +176,12 @@ pub(super) fn open(
 
 /// A participant as an argument names it.
 pub(super) fn participant(name: Option<&str>) -> Result<Option<ParticipantName>, CliError> {
-    let parsed = name.map(str::parse::<ParticipantName>).transpose();
-    parsed.map_err(|error| CliError::new(Exit::Usage, "INVALID_DATA", error, ""))
+    name.map(self::name).transpose()
+}
+
+/// The same.
+pub(super) fn name(name: &str) -> Result<ParticipantName, CliError> {
+    name.parse().map_err(|error| CliError::new(Exit::Usage, "INVALID_DATA", error, ""))
 }
 
 fn files_error(error: FilesError) -> CliError {

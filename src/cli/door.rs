@@ -47,6 +47,8 @@ pub(super) enum Purpose {
     Brief(&'static str),
     /// Work that stays: open runs are gone on with, and others may attach.
     Work(&'static str),
+    /// A restore in place: others may attach, and open runs stay open. A backup that is at work is waited for, and not asked to do it.
+    Restore,
 }
 
 impl Door {
@@ -67,7 +69,11 @@ impl Door {
         let until = Instant::now() + wait;
         let left = || until.saturating_duration_since(Instant::now());
         loop {
-            match Client::connect(&context.home, left().max(PATIENCE)).await {
+            let connected = match purpose {
+                Purpose::Restore if holder(context).is_some_and(|holder| !is_server(&holder)) => Ok(None),
+                _ => Client::connect(&context.home, left().max(PATIENCE)).await,
+            };
+            match connected {
                 Ok(Some(client)) => return Ok(Self { client, own: None }),
                 Ok(None) => {}
                 Err(error @ ClientError::VersionMismatch { .. }) => return Err(errors::client(error)),
@@ -84,8 +90,10 @@ impl Door {
         let (what, stays) = match purpose {
             Purpose::Brief(what) => (what, false),
             Purpose::Work(what) => (what, true),
+            Purpose::Restore => ("restore", true),
         };
-        let engine = Holdfast::start(&context.home, context.start(what, wait, stays)).await?;
+        let resume = matches!(purpose, Purpose::Work(_));
+        let engine = Holdfast::start(&context.home, context.start(what, wait, resume)).await?;
         let queueing = context.config.runs.queueing;
         engine.desk().set(Settings { queueing, ..Settings::default() });
         let client = Client::new(unix::in_process(engine.dispatcher()));

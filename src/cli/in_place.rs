@@ -1,172 +1,205 @@
-//! `restore --in-place`: a participant's artifact into its `restore` command.
+//! `restore --in-place`: participants of a run back into where their data came from, all or none.
 //!
-//! The home is owned meanwhile: no backup takes what is half restored, and how the restore ends is recorded. A claim tells the next
-//! owner of the home which process to end where this one is killed.
+//! A server, or an application that has modules, restores them itself; else the home is taken for it, and open runs are left to whoever
+//! comes after: what they would back up is what is being replaced.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use holdfast_log::owner::OwnerError;
-use holdfast_model::failure::{Failure, FailureKind};
-use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
-use holdfast_model::maintenance::Maintenance;
-use holdfast_model::restore::{Restore, RestoreCompletedV1, RestoreStatus, RestoreView, Safety};
+use holdfast_model::ids::{ParticipantName, RestoreId, StreamId};
+use holdfast_model::restore::{Restore, RestoreStatus, RestoreView};
+use holdfast_model::run::{ParticipantStatus, Run};
 use tokio::time::timeout;
 
 use super::args::{RestoreArgs, RunArg};
-use super::door::{Door, holder, is_server};
+use super::door::{Door, Purpose, is_gone};
 use super::exit::{CliError, CliResult, Exit};
 use super::in_the_way::InTheWay;
 use super::interrupts::Interrupts;
-use super::output::{seconds, size};
-use super::runs::said;
-use super::watcher::{Watcher, cancel_on_signal};
-use super::{Context, browse, errors};
+use super::output::{counted, printable, seconds, size};
+use super::{Context, browse, errors, restores, runs};
 use crate::api::ErrorCode;
-use crate::api::commands::{GetRestoreRun, StartRestoreRun};
+use crate::api::commands::{CancelRestoreRun, GetRestoreRun, StartRestoreRun};
 use crate::api::text::Reason;
 use crate::client::ClientError;
-use crate::command::{Finished, Launcher};
-use crate::engine::{Asked, EngineError, Holdfast, InPlaceRecord, InPlaceWork, in_place_failure};
-use crate::restore::{InPlace, RestoreError};
+use crate::participant::Descriptor;
+use crate::restore::is_damage;
 
 pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) -> CliResult {
-    if args.dry_run || args.safety.is_some_and(|safety| safety == Safety::Required) {
-        let text = "a command's restore has no dry run, and nothing is kept of the state before it";
-        return Err(CliError::new(Exit::Usage, "RESTORE_NOT_SUPPORTED", text, "Leave out --dry-run and --safety."));
+    let names = args.participant.iter().map(|name| browse::name(name)).collect::<Result<Vec<_>, _>>()?;
+    let only = if let [name] = &*names { Some(name) } else { None };
+    let run = runs::find_with(&context.view()?, run, only, context.output)?;
+    let run_id = run.id().ok_or_else(|| CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", "no such run", ""))?;
+    if has_modules(&run, &names) && Door::attach(context).await?.is_none() {
+        let text = "the modules are the application's, and it does not run, or does not serve its home";
+        return Err(CliError::new(Exit::Busy, "APPLICATION_NOT_RUNNING", text, "Start it, then restore."));
     }
-    let source = browse::open(context, run, args.participant.as_deref(), args.accept_incomplete)?;
-    let run_id = source.run_id();
-    let participant = browse::participant(args.participant.as_deref())?
-        .ok_or_else(|| CliError::new(Exit::Usage, "USAGE", "no participant is named", "Give --participant NAME."))?;
-    let config = context.config.clone();
-    let plan = InPlace::plan(&source, &participant, &config).map_err(|error| unplanned(error, run_id, &participant))?;
-    let (artifact, bytes) = (plan.artifact().logical_name.clone(), plan.artifact().content_bytes);
-    // A server restores it itself. One that ends with its work is waited for.
-    if holder(context).is_some_and(|holder| is_server(&holder))
-        && let Some(door) = Door::attach(context).await?
-    {
-        drop(source);
-        let restored = by_the_server(context, &door, args, run_id, &participant).await?;
-        return told(context, &restored, run_id, &participant, artifact.as_str(), bytes);
-    }
-    if !args.force && !is_maintenance(context)? {
-        return Err(guarded());
-    }
-    let asked = Asked { force: args.force, safety: Safety::None };
-    let record = Record::begin(context, run_id, &participant, asked).await?;
-    // Without a record it has an id all the same, for whoever reads the summary.
-    let restore_id = record.as_ref().map_or_else(|| RestoreId(uuid::Uuid::now_v7()), |one| one.record.restore_id());
-
-    let began = Instant::now();
-    let watcher = Arc::new(Watcher::default());
-    let cancel = tokio::spawn(cancel_on_signal(watcher.clone()));
-    watcher.expect(1, bytes, context.output.has_terminal());
-    let begun = Arc::new(AtomicBool::new(false));
-    let (watching, beginning) = (watcher.clone(), begun.clone());
-    let claim = record.as_ref().map(|one| one.record.claim().clone());
-    let (name, config, launcher) = (participant.clone(), Arc::new(config), Launcher::this_program());
-    let work = InPlaceWork { source, participant: name, config, launcher, claim };
-    let work = tokio::task::spawn_blocking(move || {
-        work.run(&*watching, || {
-            watching.again();
-            beginning.store(true, Ordering::Release);
-        })
-    });
-    let result = work.await.map_err(|panic| CliError::failed("RESTORE_PANICKED", panic));
-    cancel.abort();
-    watcher.finish();
-    if let Some(record) = record {
-        let end = match &result {
-            Ok(Ok(_)) => Ok(RestoreCompletedV1 { files: 0, bytes, warnings: 0 }),
-            Ok(Err(error)) => Err(in_place_failure(error, begun.load(Ordering::Acquire))),
-            Err(panic) => Err(Failure::new(FailureKind::Fatal, &panic.code, &panic.message)),
-        };
-        record.end(context, end).await;
-    }
-    let finished = result?.map_err(|error| failed(error, begun.load(Ordering::Acquire)))?;
-    let took = began.elapsed().as_secs_f64();
-    context.output.value(&serde_json::json!({
-        "message_type": "summary", "restore_id": restore_id, "source_run_id": run_id, "status": "completed",
-        "participant": participant, "artifact": artifact, "bytes": bytes, "output": said_text(&finished),
-        "seconds": took, "exit_code": Exit::Good as u8,
-    }))?;
-    // With JSON it stands in the value.
-    said(&said_text(&finished), "  ").filter(|_| !context.output.json).for_each(|line| context.output.note(line));
-    context.output.line(format!(
-        "restored {artifact} ({}) of run {run_id} into participant {participant} in {}, every byte verified",
-        size(bytes),
-        seconds(took),
-    ))?;
-    Ok(Exit::Good)
-}
-
-/// Whether there is maintenance, as far as can be read.
-fn is_maintenance(context: &Context) -> Result<bool, CliError> {
-    let maintenance = context.view()?.fold::<Maintenance>(&StreamId::maintenance()).map_err(errors::view)?;
-    Ok(maintenance.enabled)
-}
-
-fn guarded() -> CliError {
-    let next = "`holdfast maintenance on` says that nobody works with the data; --force restores without.";
-    let message = "a restore in place replaces live data, and there is no maintenance";
-    CliError::new(Exit::Failed, ErrorCode::MaintenanceRequired.as_str(), message, next)
-}
-
-/// Has the server restore it, once nothing else is at work there.
-async fn by_the_server(
-    context: &Context,
-    door: &Door,
-    args: &RestoreArgs,
-    run_id: RunId,
-    participant: &ParticipantName,
-) -> Result<RestoreView, CliError> {
     let request = StartRestoreRun {
         run_id,
-        participants: vec![participant.clone()],
-        dry_run: false,
+        participants: names,
+        dry_run: args.dry_run,
         force: args.force,
-        safety: Safety::None,
+        safety: args.safety.unwrap_or_default(),
+        delete: args.delete,
         accept_incomplete: args.accept_incomplete,
         wait: false,
         reason: Reason::default(),
         target: None,
         overwrite: None,
     };
+    let (door, begun) = begun(context, &request).await?;
+    let result = match (begun, args.dry_run) {
+        (Err(error), _) => Err(refused(error, &run)),
+        (Ok(planned), true) => would_be(context, &planned),
+        (Ok(begun), false) => match ended(context, &door, begun).await {
+            Ok(ended) => told(context, &ended),
+            Err(error) => Err(error),
+        },
+    };
+    door.close().await;
+    result
+}
+
+/// Whether any of what is meant belongs to an application.
+fn has_modules(run: &Run, names: &[ParticipantName]) -> bool {
+    let is_meant = |name: &ParticipantName| names.is_empty() || names.contains(name);
+    let good = run.participants().iter().filter(|one| one.status == ParticipantStatus::Completed);
+    good.filter(|one| is_meant(&one.name)).any(|one| one.kind == Descriptor::MODULE)
+}
+
+/// Asks for it, once nothing else is at work. Whoever goes meanwhile leaves it to the next owner.
+async fn begun(
+    context: &Context,
+    request: &StartRestoreRun,
+) -> Result<(Door, Result<RestoreView, ClientError>), CliError> {
     let until = Instant::now() + context.lock_wait;
+    let left = || until.saturating_duration_since(Instant::now());
     let mut interrupts = Interrupts::new()?;
-    let mut restored = loop {
-        let error = match door.client().ask(&request).await {
-            Ok(restored) => break restored,
-            Err(ClientError::Refused(error)) if error.code == ErrorCode::MaintenanceRequired => return Err(guarded()),
+    loop {
+        let door = Door::open(context, Purpose::Restore, left()).await?;
+        let error = match door.client().ask(request).await {
+            Ok(begun) => return Ok((door, Ok(begun))),
             Err(error) => error,
         };
-        let left = until.saturating_duration_since(Instant::now());
-        let Some(other) = InTheWay::of(&error).filter(|_| !left.is_zero()) else { return Err(errors::client(error)) };
-        tokio::select! {
-            ended = timeout(left, other.ended(door)) => ended.unwrap_or(Ok(())).map_err(errors::client)?,
-            () = interrupts.next() => return Err(CliError::new(Exit::Cancelled, "CANCELLED", "nothing was begun", "")),
+        let other = InTheWay::of(&error).filter(|_| !left().is_zero());
+        match other {
+            Some(other) => {
+                context.output.note(format!("{other} is at work: its end is waited for"));
+                tokio::select! {
+                    ended = timeout(left(), other.ended(&door)) => match ended {
+                        Ok(Err(error)) if !is_gone(&error) => return Err(errors::client(error)),
+                        _ => {}
+                    },
+                    () = interrupts.next() => {
+                        door.close().await;
+                        return Err(CliError::new(Exit::Cancelled, "CANCELLED", "nothing was begun", ""));
+                    }
+                }
+            }
+            None if is_gone(&error) && !left().is_zero() => {}
+            _ => return Ok((door, Err(error))),
         }
-    };
-    let Ok(restore_id) = restored.restore_id.parse::<RestoreId>() else {
+        door.close().await;
+    }
+}
+
+/// Why it was not begun, and what can be done.
+fn refused(error: ClientError, run: &Run) -> CliError {
+    let ClientError::Refused(refused) = &error else { return errors::client(error) };
+    let cause = refused.detail.as_ref().and_then(|detail| detail["cause"].as_str()).unwrap_or_default();
+    let run_id = run.id().map(|id| id.to_string()).unwrap_or_default();
+    match refused.code {
+        ErrorCode::MaintenanceRequired => {
+            let next = "`holdfast maintenance on` says that nobody works with the data; --force restores without.";
+            let message = "a restore in place replaces live data, and there is no maintenance";
+            CliError::new(Exit::Failed, refused.code.as_str(), message, next)
+        }
+        ErrorCode::BackupRunNotRestorable if is_damage(cause) => {
+            let next = "Nothing was touched. `holdfast verify --all` tells which runs are good; restore one of those.";
+            CliError::new(Exit::Damaged, cause, &refused.message, next)
+        }
+        ErrorCode::BackupRunNotRestorable if !cause.is_empty() => {
+            CliError::new(Exit::Failed, cause, &refused.message, "Nothing was touched.")
+        }
+        ErrorCode::RestoreNotSupported => {
+            let next = format!(
+                "Restore the others by --participant NAME. A command takes its artifact back by `restore` in its [[participant]], for \
+                 example\n    restore = [\"pg_restore\", \"--clean\", \"--dbname\", \"shop\"]\n  or is fed by hand:\n    \
+                 holdfast dump {run_id} --participant NAME | pg_restore --clean --dbname shop\n  Files also go into a folder: \
+                 `holdfast restore {run_id} --target DIR`."
+            );
+            CliError::new(Exit::Usage, refused.code.as_str(), &refused.message, next)
+        }
+        _ => errors::client(error),
+    }
+}
+
+/// Says what would be done.
+fn would_be(context: &Context, planned: &RestoreView) -> CliResult {
+    context.output.value(planned)?;
+    for one in &planned.participants {
+        let bytes = one.participant.artifacts.iter().map(|artifact| artifact.content_bytes).sum();
+        context.output.line(format!(
+            "{} ({}): {} would be restored",
+            one.participant.name,
+            one.participant.kind,
+            size(bytes)
+        ))?;
+        for note in &one.participant.notes.first {
+            context.output.line(format!("  {}", printable(note.as_bytes())))?;
+        }
+    }
+    context.output.line(format!(
+        "run {} is whole: {} were read again; nothing was touched",
+        planned.source_run_id,
+        size(planned.bytes)
+    ))?;
+    Ok(Exit::Good)
+}
+
+/// Waits for a restore's end, and says how far it is. Ctrl-C asks it to stop, and is then waited for; once more leaves it.
+pub(super) async fn ended(context: &Context, door: &Door, begun: RestoreView) -> Result<RestoreView, CliError> {
+    let Ok(restore_id) = begun.restore_id.parse::<RestoreId>() else {
         return Err(CliError::failed("SERVER_UNREADABLE", "the restore has no id"));
     };
-    if restored.status == RestoreStatus::Running {
+    let mut interrupts = Interrupts::new()?;
+    let mut asked = false;
+    let mut phase = String::new();
+    let mut tell = |view: &RestoreView| {
+        if phase != view.phase && view.status == RestoreStatus::Running {
+            phase.clone_from(&view.phase);
+            context.output.note(format!("restore {restore_id}: {}", doing(&phase)));
+        }
+    };
+    tell(&begun);
+    let other = InTheWay::Restore(restore_id);
+    let waiting = other.followed(door, &mut tell);
+    tokio::pin!(waiting);
+    loop {
         tokio::select! {
-            ended = InTheWay::Restore(restore_id).ended(door) => drop(ended),
+            // Where the way to it broke, it is seen below how it stands.
+            _ = &mut waiting => break,
             () = interrupts.next() => {
-                let next = format!("The server goes on with restore {restore_id}: a command that is half done is not ended.");
-                return Err(CliError::new(Exit::Cancelled, "LEFT", "not waited for any more", next));
+                if asked {
+                    let next = format!("It goes on, or the next start settles it: `holdfast restore show {restore_id}`.");
+                    return Err(CliError::new(Exit::Cancelled, "LEFT", "not waited for any more", next));
+                }
+                asked = true;
+                context.output.note("asked to stop: what was touched is put back (once more leaves it as it is)");
+                let wish = CancelRestoreRun { restore_id, reason: Reason::default() };
+                match door.client().ask(&wish).await {
+                    Ok(_) => {}
+                    // It ended meanwhile.
+                    Err(ClientError::Refused(error)) if error.code == ErrorCode::RestoreRunNotCancellable => {}
+                    Err(error) => return Err(errors::client(error)),
+                }
             }
         }
-        restored = match door.ask(&GetRestoreRun { restore_id }).await {
-            Ok(restored) => restored,
-            // A server that stops waits for it and goes: the log under the home has how it ended.
-            Err(error) => ended_meanwhile(context, restore_id).ok_or(error)?,
-        };
     }
-    Ok(restored)
+    match door.ask(&GetRestoreRun { restore_id }).await {
+        Ok(restored) => Ok(restored),
+        // A server that stops waits for it and goes: the log under the home has how it ended.
+        Err(error) => ended_meanwhile(context, restore_id).ok_or(error),
+    }
 }
 
 /// A restore that has ended, as the log under the home has it.
@@ -175,117 +208,63 @@ fn ended_meanwhile(context: &Context, restore_id: RestoreId) -> Option<RestoreVi
     restore.view(false).filter(|view| view.finished_at != 0)
 }
 
-/// Tells how a restore by the server ended.
-fn told(
-    context: &Context,
-    restored: &RestoreView,
-    run_id: RunId,
-    participant: &ParticipantName,
-    artifact: &str,
-    bytes: u64,
-) -> CliResult {
+/// A phase, for people.
+fn doing(phase: &str) -> &str {
+    match phase {
+        "validate" => "reads the run again",
+        "quiesce" => "waits until the participants stand still",
+        "safety_snapshot" => "keeps the state before",
+        "stage" => "makes all ready beside the live data",
+        "commit" => "puts it in place",
+        "verify" => "looks at what is in place",
+        "rollback" => "puts back the state before",
+        other => other,
+    }
+}
+
+/// Tells how it ended.
+pub(super) fn told(context: &Context, restored: &RestoreView) -> CliResult {
+    let id = &restored.restore_id;
     if restored.status != RestoreStatus::Completed {
-        let next = "What the command did until then stays: what it restored is not complete.";
-        return Err(CliError::new(Exit::Failed, "RESTORE_FAILED", &restored.error_summary, next));
+        let next = match restored.status {
+            RestoreStatus::RollbackFailed if restored.pre_restore_path.is_empty() => {
+                "Not all is as before, and nothing was kept of that. Restore again; `holdfast maintenance off` ends the maintenance that \
+                 was left on."
+                    .to_owned()
+            }
+            RestoreStatus::RollbackFailed => {
+                format!("Not all is as before. `holdfast restore retry {id}` tries again.")
+            }
+            RestoreStatus::Running | RestoreStatus::Interrupted => format!("It goes on: `holdfast restore show {id}`."),
+            RestoreStatus::Failed => "Nothing was touched.".to_owned(),
+            _ => "All is as before.".to_owned(),
+        };
+        let (exit, code) = match restored.status {
+            RestoreStatus::Cancelled => (Exit::Cancelled, "CANCELLED"),
+            _ if is_damage(&restored.error_code) => (Exit::Damaged, &*restored.error_code),
+            _ => (Exit::Failed, "RESTORE_FAILED"),
+        };
+        let mut message = restored.error_summary.clone();
+        for one in restored.participants.iter().filter(|one| !one.participant.output.is_empty()) {
+            runs::said(&one.participant.output, "\n    ").for_each(|line| message.push_str(&line));
+        }
+        return Err(CliError::new(exit, code, message, next));
+    }
+    context.output.value(restored)?;
+    for one in restored.participants.iter().filter(|_| !context.output.json) {
+        runs::said(&one.participant.output, "  ").for_each(|line| context.output.note(line));
     }
     let took = restored.finished_at.saturating_sub(restored.started_at) as f64;
-    context.output.value(&serde_json::json!({
-        "message_type": "summary", "restore_id": restored.restore_id, "source_run_id": run_id, "status": "completed",
-        "participant": participant, "artifact": artifact, "bytes": bytes, "output": "", "seconds": took,
-        "exit_code": Exit::Good as u8,
-    }))?;
+    let into = match &*restored.participants {
+        [one] => format!("participant {}", one.participant.name),
+        all => counted(all.len() as u64, "participant"),
+    };
     context.output.line(format!(
-        "restored {artifact} ({}) of run {run_id} into participant {participant} in {}, every byte verified",
-        size(bytes),
+        "restored {} of run {} into {into} in {}, every byte verified",
+        size(restored.bytes),
+        restored.source_run_id,
         seconds(took),
     ))?;
+    restores::kept(context, restored)?;
     Ok(Exit::Good)
-}
-
-fn said_text(finished: &Finished) -> String {
-    String::from_utf8_lossy(&finished.said).into_owned()
-}
-
-/// The home, owned while a restore in place is under way, and the restore's record in it.
-struct Record {
-    engine: Holdfast,
-    record: InPlaceRecord,
-}
-
-impl Record {
-    /// Records that the restore begins. A home in use is waited for: whoever has it may be backing up what is to be restored. One
-    /// that cannot be written goes without a record, and that is said: whoever restores is in need.
-    async fn begin(
-        context: &Context,
-        run_id: RunId,
-        participant: &ParticipantName,
-        asked: Asked,
-    ) -> Result<Option<Self>, CliError> {
-        let unrecorded = |why: String| {
-            context.output.note(format!("note: this restore is not recorded in the event log: {why}"));
-            Ok(None)
-        };
-        let engine = match context.engine("restore", context.lock_wait).await {
-            Ok(engine) => engine,
-            Err(error @ EngineError::Owner(OwnerError::Held { .. })) => return Err(errors::engine(error)),
-            Err(error) => return unrecorded(error.to_string()),
-        };
-        if engine.unended().contains(participant) {
-            let left = engine.settled().join("; ");
-            engine.stop().await;
-            return Err(CliError::new(Exit::Busy, "COMMAND_NOT_ENDED", left, "End it, then restore again."));
-        }
-        match engine.begin_in_place(run_id, participant, asked).await {
-            Ok(record) => Ok(Some(Self { engine, record })),
-            Err(error) => {
-                engine.stop().await;
-                unrecorded(error.to_string())
-            }
-        }
-    }
-
-    /// Records the end. Where that cannot be done the claim stays, and the next owner of the home does it.
-    async fn end(self, context: &Context, end: Result<RestoreCompletedV1, Failure>) {
-        if let Err(error) = self.record.end(end).await {
-            context.output.note(format!(
-                "note: the end of this restore is recorded by the next command that owns the home: {error}"
-            ));
-        }
-        self.engine.stop().await;
-    }
-}
-
-/// Why it cannot be made, and what can be done instead.
-fn unplanned(error: RestoreError, run_id: RunId, participant: &ParticipantName) -> CliError {
-    match error {
-        RestoreError::NoRestoreCommand { .. } => {
-            let next = format!(
-                "Write what takes it back into its [[participant]], for example\n    \
-                 restore = [\"pg_restore\", \"--clean\", \"--dbname\", \"shop\"]\n  \
-                 or feed it by hand:\n    \
-                 holdfast dump {run_id} --participant {participant} | pg_restore --clean --dbname shop"
-            );
-            CliError::new(Exit::Usage, error.code(), &error, next)
-        }
-        error => errors::restore(error),
-    }
-}
-
-/// What a command has done, it alone can undo.
-fn failed(error: RestoreError, begun: bool) -> CliError {
-    let mut message = error.to_string();
-    if let RestoreError::Command { error, .. } = &error {
-        said(error.output(), "\n    ").for_each(|line| message.push_str(&line));
-    }
-    let cancelled = error.is_cancelled();
-    let mut told = errors::restore(error);
-    if !begun {
-        if cancelled {
-            told.message = "cancelled; nothing was restored".into();
-        }
-        return told;
-    }
-    told.message = if cancelled { "cancelled; the command was ended".into() } else { message };
-    told.next = "What the command did until then stays: what it restored is not complete.".into();
-    told
 }

@@ -49,10 +49,15 @@ impl InTheWay {
 
     /// Waits until it has ended.
     pub(super) async fn ended(self, door: &Door) -> Result<(), ClientError> {
+        self.followed(door, &mut |_| {}).await
+    }
+
+    /// The same, and tells of a restore how far it is.
+    pub(super) async fn followed(self, door: &Door, tell: &mut dyn FnMut(&RestoreView)) -> Result<(), ClientError> {
         let mut events = door.client().events();
         door.client().subscribe(&CHANNELS, None).await?;
         while !self.has_ended(door).await? {
-            self.heard(door, &mut events).await?;
+            self.heard(door, &mut events, tell).await?;
         }
         Ok(())
     }
@@ -67,16 +72,28 @@ impl InTheWay {
     }
 
     /// Listens until its end is told, or nothing for a while.
-    async fn heard(self, door: &Door, events: &mut Events) -> Result<(), ClientError> {
+    async fn heard(
+        self,
+        door: &Door,
+        events: &mut Events,
+        tell: &mut dyn FnMut(&RestoreView),
+    ) -> Result<(), ClientError> {
         loop {
             match timeout(LOOK, events.next()).await {
                 Ok(Ok(Heard::Notice(notice))) if self.is_end(&notice)? => return Ok(()),
-                Ok(Ok(Heard::Notice(_))) => {}
+                Ok(Ok(Heard::Notice(notice))) => self.update(&notice)?.iter().for_each(&mut *tell),
                 Ok(Ok(Heard::Missed)) => return door.client().subscribe(&CHANNELS, None).await,
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Ok(()),
             }
         }
+    }
+
+    /// How far a restore is, where that is what was heard.
+    fn update(self, notice: &Notice) -> Result<Option<RestoreView>, ClientError> {
+        let (Self::Restore(restore_id), Channel::RestoreProgress) = (self, notice.channel) else { return Ok(None) };
+        let view = notice.read::<RestoreView>()?;
+        Ok(Some(view).filter(|view| view.restore_id == restore_id.to_string()))
     }
 
     fn is_end(self, notice: &Notice) -> Result<bool, ClientError> {

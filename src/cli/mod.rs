@@ -20,7 +20,6 @@ mod interrupts;
 mod lock;
 mod log;
 mod maintenance;
-mod modules;
 mod output;
 mod participants;
 mod progress;
@@ -52,7 +51,7 @@ use self::exit::{CliError, CliResult, Exit};
 use self::output::Output;
 use crate::command::Launcher;
 use crate::config::Config;
-use crate::engine::{EngineError, Holdfast, HomeView, Start, ViewError};
+use crate::engine::{HomeView, Start, ViewError};
 
 /// Runs the program on the process's arguments.
 #[must_use]
@@ -183,11 +182,6 @@ impl Context {
             Err(ViewError::Home(HomeError::Missing(_))) if !self.home.join("log").exists() => Ok(None),
             view => view.map(Some).map_err(errors::view),
         }
-    }
-
-    /// An engine of one's own, for something else than runs: what is open stays open.
-    async fn engine(&self, purpose: &'static str, lock_wait: Duration) -> Result<Holdfast, EngineError> {
-        Holdfast::start(&self.home, self.start(purpose, lock_wait, false)).await
     }
 
     fn start(&self, purpose: &'static str, lock_wait: Duration, resume: bool) -> Start {

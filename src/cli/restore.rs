@@ -13,7 +13,7 @@ use super::door::{Door, Purpose};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, seconds, size};
 use super::watcher::{Watcher, cancel_on_signal};
-use super::{Context, absolute, browse, errors, in_place, modules, restores};
+use super::{Context, absolute, browse, errors, in_place, restores};
 use crate::api::commands::{BeginRestore, EndRestore, RestoreEnd};
 use crate::engine::{RestoreClaim, RestoreOutcome, restore_failure};
 use crate::files::RawPath;
@@ -31,14 +31,18 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> CliResult 
     };
     match &args.target {
         Some(target) => into_folder(context, args, run, target).await,
-        None if modules::are_meant(context, args, run)? => modules::restore(context, args, run).await,
         None => in_place::restore(context, args, run).await,
     }
 }
 
 async fn into_folder(context: &Context, args: &RestoreArgs, run: RunArg, target: &Path) -> CliResult {
     let out = context.output;
-    let source = browse::open(context, run, args.participant.as_deref(), args.accept_incomplete)?;
+    if args.participant.len() > 1 {
+        let next = "Name one and restore the others into folders of their own, or leave it out for all.";
+        return Err(CliError::new(Exit::Usage, "USAGE", "one --participant goes into a folder at a time", next));
+    }
+    let participant = args.participant.first().map(String::as_str);
+    let source = browse::open(context, run, participant, args.accept_incomplete)?;
     let run_id = source.run_id();
     let request = Request {
         restore_id: RestoreId(uuid::Uuid::now_v7()),

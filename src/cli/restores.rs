@@ -4,11 +4,11 @@ use holdfast_model::ids::{RestoreId, StreamId};
 use holdfast_model::restore::{Restore, RestoreStatus, RestoreView, Safety};
 
 use super::args::{AboutRestore, RestoresArgs};
-use super::door::Door;
+use super::door::{Door, Purpose};
 use super::exit::{CliError, CliResult, Exit};
 use super::lock::reason;
 use super::output::{printable, size, table, time};
-use super::{Context, errors, modules};
+use super::{Context, errors, in_place};
 use crate::api::commands::{CancelRestoreRun, RetryRestoreRun};
 
 pub(super) fn list(context: &Context, args: &RestoresArgs) -> CliResult {
@@ -46,13 +46,17 @@ pub(super) async fn about(context: &Context, about: &AboutRestore) -> CliResult 
     match about {
         AboutRestore::Show { restore_id } => show(context, *restore_id),
         AboutRestore::Retry { restore_id } => {
-            let door = attach(context).await?;
-            let begun = door.ask(&RetryRestoreRun { restore_id: *restore_id }).await?;
-            let ended = modules::ended(&door, begun).await?;
+            let door = Door::open(context, Purpose::Restore, context.lock_wait).await?;
+            let ended = match door.ask(&RetryRestoreRun { restore_id: *restore_id }).await {
+                Ok(begun) => in_place::ended(context, &door, begun).await,
+                Err(error) => Err(error),
+            };
+            door.close().await;
+            let ended = ended?;
             context.output.value(&ended)?;
             context.output.line(format!("restore {restore_id} is {}", ended.status.as_str()))?;
             // What was asked for is that all is as before.
-            let is_back = ended.status == holdfast_model::restore::RestoreStatus::RolledBack;
+            let is_back = ended.status == RestoreStatus::RolledBack;
             Ok(if is_back { Exit::Good } else { Exit::Failed })
         }
         AboutRestore::Cancel { restore_id, reason: why } => {
@@ -67,8 +71,8 @@ pub(super) async fn about(context: &Context, about: &AboutRestore) -> CliResult 
 
 async fn attach(context: &Context) -> Result<Door, CliError> {
     Door::attach(context).await?.ok_or_else(|| {
-        let text = "the modules are the application's, and it does not run, or does not serve its home";
-        CliError::new(Exit::Busy, "APPLICATION_NOT_RUNNING", text, "Start it, then ask again.")
+        let text = "nobody is at work in this home, or whoever is does not listen";
+        CliError::new(Exit::Busy, "RESTORE_RUN_NOT_ACTIVE", text, "`holdfast restores` shows how restores stand.")
     })
 }
 

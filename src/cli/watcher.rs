@@ -43,13 +43,6 @@ impl Watcher {
         let _ = self.bar.set(bar);
     }
 
-    /// Begins with the same bytes once more.
-    pub(super) fn again(&self) {
-        if let Some(bar) = self.bar.get() {
-            bar.reset();
-        }
-    }
-
     /// Takes the bar away.
     pub(super) fn finish(&self) {
         if let Some(bar) = self.bar.get() {

@@ -1,17 +1,18 @@
 //! A command as a participant: its output is an artifact, and its `restore` takes the artifact back.
 
-use std::io::{self, Read};
+use std::io;
+use std::sync::{Arc, Mutex};
 
-use holdfast_actors::ports::Stop;
 use holdfast_model::ids::ArtifactName;
 use serde::{Deserialize, Serialize};
 
-use super::child::{Call, Finished};
+use super::child::Call;
 use super::error::CommandError;
 use super::launch::Launcher;
 use super::program::could_run;
+use super::restore::Staged;
 use super::spec::CommandSpec;
-use crate::participant::{Artifacts, Participant, ParticipantError, Preflight};
+use crate::participant::{Artifacts, Participant, ParticipantError, Preflight, Restore};
 
 /// The commands of a participant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct CommandDefinition {
     /// Takes the artifact back on its standard input.
     #[serde(default)]
     pub restore: Option<CommandSpec>,
+    /// Run after `restore`: fails where what is there now is not good, and all is put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<CommandSpec>,
     /// The slow work before `freeze`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare: Option<CommandSpec>,
@@ -43,11 +47,12 @@ pub struct CommandDefinition {
 
 impl CommandDefinition {
     /// All its commands, by the keys of the configuration.
-    pub(crate) fn commands(&self) -> [(&'static str, Option<&CommandSpec>); 6] {
+    pub(crate) fn commands(&self) -> [(&'static str, Option<&CommandSpec>); 7] {
         [
             ("command", Some(&self.command)),
             ("preflight", self.preflight.as_ref()),
             ("restore", self.restore.as_ref()),
+            ("verify", self.verify.as_ref()),
             ("prepare", self.prepare.as_ref()),
             ("freeze", self.freeze.as_ref()),
             ("thaw", self.thaw.as_ref()),
@@ -56,23 +61,32 @@ impl CommandDefinition {
 
     /// All its commands, to change them.
     pub(crate) fn commands_mut(&mut self) -> impl Iterator<Item = &mut CommandSpec> {
-        let others = [&mut self.preflight, &mut self.restore, &mut self.prepare, &mut self.freeze, &mut self.thaw];
+        let others = [
+            &mut self.preflight,
+            &mut self.restore,
+            &mut self.verify,
+            &mut self.prepare,
+            &mut self.freeze,
+            &mut self.thaw,
+        ];
         [&mut self.command].into_iter().chain(others.into_iter().flatten())
     }
 }
 
 /// A participant that is a command.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CommandParticipant {
     pub(super) definition: CommandDefinition,
     pub(super) launcher: Launcher,
+    /// From its staging in a restore to its commit.
+    pub(super) staged: Arc<Mutex<Option<Staged>>>,
 }
 
 impl CommandParticipant {
     /// A participant of these commands, started through `launcher`.
     #[must_use]
     pub fn new(definition: CommandDefinition, launcher: Launcher) -> Self {
-        Self { definition, launcher }
+        Self { definition, launcher, staged: Arc::default() }
     }
 }
 
@@ -92,6 +106,10 @@ impl Participant for CommandParticipant {
         .map_err(|error| error.of("its preflight"))
     }
 
+    fn restore(&self) -> Option<&dyn Restore> {
+        self.definition.restore.as_ref().map(|_| self as &dyn Restore)
+    }
+
     fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
         let surroundings = artifacts.surroundings().clone();
         let mut sink = artifacts.create(self.definition.artifact.as_str())?;
@@ -107,17 +125,4 @@ impl Participant for CommandParticipant {
         }
         sink.finish()
     }
-}
-
-/// Runs a `restore` command with the artifact's content as its input.
-///
-/// # Errors
-/// As [`Call::feed`]. What the command has done until then cannot be undone from here.
-pub fn feed(
-    restore: &CommandSpec,
-    launcher: &Launcher,
-    source: &mut dyn Read,
-    stop: &Stop,
-) -> Result<Finished, ParticipantError> {
-    Call::new(restore, launcher).stopped_by(&|| stop.requested()).feed(source)
 }

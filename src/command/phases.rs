@@ -18,7 +18,8 @@ use super::launch::{Direction, Word};
 use super::participant::CommandParticipant;
 use super::spec::CommandSpec;
 use crate::participant::{
-    Artifacts, Capture, Frozen, Participant, ParticipantError, Phase, Phased, Preflight, THAW_WITHIN, Thaw, overdue,
+    Artifacts, Capture, Frozen, Participant, ParticipantError, Phase, Phased, Preflight, Restore, THAW_WITHIN, Thaw,
+    overdue,
 };
 
 /// A participant that is a command with a `freeze` and a `thaw`.
@@ -80,6 +81,10 @@ fn is_over(phase: &Phase) -> bool {
 impl Phased for PhasedCommand {
     fn preflight(&self, check: &Preflight) -> Result<(), ParticipantError> {
         self.commands.preflight(check)
+    }
+
+    fn restore(&self) -> Option<&dyn Restore> {
+        Participant::restore(&self.commands)
     }
 
     /// Runs `prepare`, starts the processes for freeze and thaw, and has it recorded that a thaw will be owed.

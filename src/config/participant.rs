@@ -85,7 +85,7 @@ pub(crate) const SHARED_KEYS: [&str; 10] = [
 /// The keys of `kind = "files"`.
 pub(crate) const FILES_KEYS: [&str; 3] = ["paths", "exclude", "one_file_system"];
 /// The keys of `kind = "command"`.
-pub(crate) const COMMAND_KEYS: [&str; 12] = [
+pub(crate) const COMMAND_KEYS: [&str; 13] = [
     "command",
     "shell",
     "artifact",
@@ -94,6 +94,7 @@ pub(crate) const COMMAND_KEYS: [&str; 12] = [
     "directory",
     "preflight",
     "restore",
+    "verify",
     "prepare",
     "freeze",
     "thaw",
@@ -256,7 +257,8 @@ fn command(
         section.refuse(format!("the participant has no `command`: write what is run, as command = {example}"));
     }
     let mut spec = |key: &str| argv(section, key, shell).map(|argv| CommandSpec { argv, ..surroundings.clone() });
-    let (command, preflight, restore) = (spec("command"), spec("preflight"), spec("restore"));
+    let (command, preflight) = (spec("command"), spec("preflight"));
+    let (restore, verify) = (spec("restore"), spec("verify"));
     let (prepare, freeze, thaw) = (spec("prepare"), spec("freeze"), spec("thaw"));
     phases_belong_together(section);
     let artifact = artifact(section, name);
@@ -266,6 +268,7 @@ fn command(
         allow_empty,
         preflight,
         restore,
+        verify,
         prepare,
         freeze,
         thaw,
@@ -278,6 +281,9 @@ fn phases_belong_together(section: &mut Section<'_, '_>) {
     if freeze && !thaw {
         let text = "`freeze` without `thaw`: write what lets its data change again, which is run once for each freeze";
         section.refuse_value("freeze", text.into());
+    }
+    if section.value("verify").is_some() && section.value("restore").is_none() {
+        section.refuse_value("verify", "`verify` without `restore` is never run: write what it looks after".into());
     }
     if thaw && !freeze {
         section.refuse_value("thaw", "`thaw` without `freeze` is never run: write what it lets go of".into());

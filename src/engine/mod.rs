@@ -24,7 +24,6 @@ mod projections;
 mod records;
 mod registry;
 mod request;
-mod restore_in_place;
 mod restore_into_folder;
 mod restores;
 mod restoring;
@@ -72,10 +71,9 @@ pub use self::registry::Registered;
 use self::registry::Registry;
 pub use self::request::Backup;
 use self::request::What;
-pub(crate) use self::restore_in_place::{Asked, InPlaceRecord, Work as InPlaceWork, in_place_failure, restore_failure};
 pub(crate) use self::restore_into_folder::NotBegun;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
-pub(crate) use self::restoring::{ModulePlan, NotPlanned};
+pub(crate) use self::restoring::{Asked, InPlacePlan, NotPlanned, PlannedParticipant, restore_failure};
 use self::running::Running;
 pub use self::secrets::SecretsError;
 pub use self::serving::WeakHoldfast;
@@ -121,7 +119,7 @@ struct Shared {
     endpoints: tokio::sync::Mutex<()>,
     /// Held while a run with an idempotency key is asked for.
     keys: tokio::sync::Mutex<()>,
-    restoring: restore_in_place::Restoring,
+    restoring: restoring::Gate,
     restorer: restoring::Restorer,
     verifying: verify::Verifying,
     running: Mutex<Option<Running>>,

@@ -10,10 +10,10 @@ use std::sync::{Arc, mpsc};
 
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::RestoreId;
-use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV2, Safety};
+use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV3, Safety};
 use tokio::sync::{oneshot, watch};
 
-use super::restore_in_place::{UntilStopped, restore_failure};
+use super::restoring::{UntilStopped, restore_failure};
 use super::{EngineError, Holdfast, RestoreClaim, RestoreOutcome};
 use crate::files::FilesError;
 use crate::restore::{IntoFolder, Request, RestoreError, Restored, RunSource};
@@ -104,15 +104,17 @@ impl Holdfast {
         let facts = is_prepared.await.map_err(|_| EngineError::Thread("a restore could not be planned".into()))??;
         tracing::info!(%restore_id, files = facts.files, bytes = facts.bytes, "restore into a folder");
         let claim = Arc::new(RestoreClaim::take(self.home(), restore_id).map_err(EngineError::Claim)?);
-        let requested = RestoreRequestedV2 {
+        let requested = RestoreRequestedV3 {
             restore_id,
             source_run: run_id,
             target: shown,
             staging: facts.staging,
             selections: 0,
             overwrite,
+            delete: false,
             force: false,
             safety: Safety::None,
+            timeout_ms: 0,
             participants: Vec::new(),
         };
         self.restore(restore_id, RestoreCommand::Request(requested)).await?;

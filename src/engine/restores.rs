@@ -79,6 +79,28 @@ impl RestoreClaim {
         Ok(Self { path, lock, keep: AtomicBool::new(false) })
     }
 
+    /// Claims one whose process is gone, and says which process that had started for whom.
+    ///
+    /// # Errors
+    /// As [`RestoreClaim::take`]; `WouldBlock` where the process lives.
+    pub(super) fn take_over(
+        home: &Home,
+        restore_id: RestoreId,
+    ) -> io::Result<(Self, Option<(ParticipantName, ChildV1)>)> {
+        let noted = match left(&folder(home).join(restore_id.to_string())) {
+            Left::Alive => return Err(io::ErrorKind::WouldBlock.into()),
+            Left::Gone(noted) => noted,
+        };
+        let child = match noted {
+            Some(RestoreOutcome::InPlace { participant, child: Some(child) }) => Some((participant, child)),
+            _ => None,
+        };
+        let claim = Self::take(home, restore_id)?;
+        // It stays where what was started cannot be ended.
+        claim.keep.store(child.is_some(), Ordering::Release);
+        Ok((claim, child))
+    }
+
     /// Notes how the restore stands, durably. The claim then outlives its process, until the log has it.
     ///
     /// # Errors
@@ -149,9 +171,8 @@ pub(super) async fn settle(
     for restore_id in history.open_restores() {
         let path = folder(home).join(restore_id.to_string());
         let Left::Gone(outcome) = left(&path) else { continue };
-        // What becomes of one into modules stands in the log alone.
+        // What becomes of one in place stands in the log.
         if is_of_modules(log, restore_id) {
-            let _ = std::fs::remove_file(path);
             continue;
         }
         match settle_one(root, log, restore_id, outcome, origin).await {

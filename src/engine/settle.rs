@@ -14,14 +14,14 @@ use holdfast_model::participant::{ChildV1, ParticipantCommand};
 use holdfast_model::run::{Found, Retained, RunCommand};
 
 use super::registry::Registry;
-use super::restoring;
+use super::restoring::{self, Restorer};
 use super::secrets::Secrets;
 use super::{EngineError, Projections, Start, SystemClock, owed_thaw, restores};
 use crate::command::{self, Launcher};
 
 /// Ends what a dead process had started for a participant and left running: nothing is begun beside it. What cannot be ended is that
 /// participant's trouble alone: its next try looks again, and fails where it is still there.
-async fn end_left_over(participant: &ParticipantName, child: ChildV1) -> Result<(), String> {
+pub(super) async fn end_left_over(participant: &ParticipantName, child: ChildV1) -> Result<(), String> {
     let ended = tokio::task::spawn_blocking(move || command::end_left_over(&child)).await;
     let ended = ended.map_err(|panic| panic.to_string())?;
     let ended = ended.map_err(|error| {
@@ -80,7 +80,7 @@ pub(super) async fn settle(
     root: &Addr<Root>,
     home: &Home,
     log: &DurableLog,
-    registry: &Registry,
+    modules: (&Registry, &Restorer),
     projections: &Projections,
     start: &Start,
     launcher: &Launcher,
@@ -118,12 +118,12 @@ pub(super) async fn settle(
             Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
         }
     }
-    let modules = restoring::settle(root, log, registry, history, &start.origin).await?;
+    let in_place = restoring::settle(root, log, modules, history, &start.origin).await?;
     let mut told = restores::settle(root, home, log, history, &start.origin).await;
     told.splice(0..0, thawed);
     told.extend(left);
-    told.extend(modules.told);
-    let (left, half) = (modules.left, modules.half);
+    told.extend(in_place.told);
+    let (left, half) = (in_place.left, in_place.half);
     told.extend(sweep_secrets(home, projections).await);
     if !start.resume {
         return Ok(Settled { resumed: Vec::new(), told, unended, left, half });

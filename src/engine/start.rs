@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::running::{Parts, Running};
 use super::{
     EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, drive, folded_runs, ledger,
-    plan, projections, restore_in_place, restoring, settle, verify,
+    plan, projections, restoring, settle, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -85,6 +85,7 @@ impl Holdfast {
         let live = LiveCounts::default();
         let control_plane = control_plane::ControlPlane::start(world.clone(), live.clone(), start.origin.clone())?;
         let root = control_plane.root().clone();
+        restorer.recorded_by(&root, &start.origin);
         stop_when_lost(&world, &drivers);
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
@@ -92,7 +93,8 @@ impl Holdfast {
         let running =
             Running::new(Parts { control_plane, drivers, restorer: restorer.clone(), log: opened.log, owner, origin });
         let settled =
-            settle::settle(&root, &opened.home, &log, &registry, &opened.projections, &start, &launcher).await;
+            settle::settle(&root, &opened.home, &log, (&registry, &restorer), &opened.projections, &start, &launcher)
+                .await;
         let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -119,7 +121,7 @@ impl Holdfast {
             followed: projections::Followed::start(log, opened.projections, &data_plane),
             endpoints: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::default(),
-            restoring: restore_in_place::Restoring::with(left),
+            restoring: restoring::Gate::with(left),
             restorer,
             verifying: verify::Verifying::default(),
             running: Mutex::new(Some(running)),

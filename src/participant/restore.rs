@@ -10,19 +10,26 @@
 //! in, which is tested each time it restores; it needs no memory of its own of what was before, and where its process dies the artifacts of
 //! the snapshot are still there, whole and with their hashes, for the next one.
 
+use std::fmt;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use holdfast_actors::ports::Stop;
 use holdfast_model::failure::FailureKind;
-use holdfast_model::ids::{ArtifactName, RestoreId};
+use holdfast_model::ids::{ArtifactName, ParticipantName, RestoreId, RunId};
 use holdfast_model::run::ArtifactStoredV1;
 
+use super::artifacts::Admit;
 use super::error::ParticipantError;
 use super::phased::Capture;
 use crate::pipeline::{ArtifactReader, ContentStream};
+use crate::restore::RunSource;
+
+/// Most bytes that are kept of what is said of a commit.
+const MAX_SAID: usize = 2048;
 
 /// A participant that takes its artifacts back, all or nothing with the others of a restore.
 ///
@@ -34,8 +41,8 @@ pub trait Restore: Send + Sync {
     ///
     /// # Errors
     /// Why it could not; then nothing is begun, with nobody.
-    fn plan(&self, _artifacts: &[Offered]) -> Result<Planned, ParticipantError> {
-        Ok(Planned { atomic: true })
+    fn plan(&self, _offer: &Offer) -> Result<Planned, ParticipantError> {
+        Ok(Planned::in_one_step())
     }
 
     /// Keeps its data from changing until what it gives back is dropped or told to resume: its users wait, or are refused.
@@ -90,10 +97,102 @@ pub trait Quiesced: Send {
 }
 
 /// How a participant would take its artifacts back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// Whether its commit is one step: where it is not, a crash in the middle leaves neither, until the next start settles it.
+    /// Whether its commit is one step. Where it is not, a crash in its middle leaves neither state until the next start settles it, and a
+    /// failure is made good from the safety snapshot.
     pub atomic: bool,
+    /// Room it needs beside its live data. Where there is less, nothing is begun.
+    pub space: Vec<SpaceNeeded>,
+    /// What else somebody should know before: a line each.
+    pub notes: Vec<String>,
+}
+
+/// Room that is needed on the file system of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceNeeded {
+    /// A path that is there.
+    pub path: PathBuf,
+    /// How much, at most.
+    pub bytes: u64,
+}
+
+impl Planned {
+    /// Its commit is one step.
+    #[must_use]
+    pub fn in_one_step() -> Self {
+        Self { atomic: true, space: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Its commit is not one step, and is made good from the safety snapshot where it fails.
+    #[must_use]
+    pub fn compensated() -> Self {
+        Self { atomic: false, ..Self::in_one_step() }
+    }
+
+    /// It also needs room.
+    #[must_use]
+    pub fn needs(mut self, path: impl Into<PathBuf>, bytes: u64) -> Self {
+        self.space.push(SpaceNeeded { path: path.into(), bytes });
+        self
+    }
+
+    /// Somebody should also know this.
+    #[must_use]
+    pub fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
+    }
+}
+
+/// What a restore would give a participant.
+pub struct Offer {
+    format_version: u32,
+    delete: bool,
+    offered: Vec<Offered>,
+    source: Arc<RunSource>,
+    stored: Vec<ArtifactStoredV1>,
+}
+
+impl Offer {
+    pub(crate) fn new(
+        participant: &ParticipantName,
+        format_version: u32,
+        delete: bool,
+        source: Arc<RunSource>,
+    ) -> Self {
+        let own = source.artifacts().iter().filter(|artifact| artifact.participant == *participant);
+        let stored: Vec<_> = own.cloned().collect();
+        Self { format_version, delete, offered: stored.iter().map(offered).collect(), source, stored }
+    }
+
+    /// The version of the format they were written in; 0 where the run did not record it.
+    #[must_use]
+    pub fn format_version(&self) -> u32 {
+        self.format_version
+    }
+
+    /// Whether live data that the run does not have would be deleted.
+    #[must_use]
+    pub fn delete(&self) -> bool {
+        self.delete
+    }
+
+    /// Its artifacts, in the order it wrote them.
+    #[must_use]
+    pub fn artifacts(&self) -> &[Offered] {
+        &self.offered
+    }
+
+    /// The same, as they are recorded.
+    pub(crate) fn stored(&self) -> &[ArtifactStoredV1] {
+        &self.stored
+    }
+
+    /// The run that has them.
+    pub(crate) fn source(&self) -> &RunSource {
+        &self.source
+    }
 }
 
 /// An artifact that would be given to a participant.
@@ -106,17 +205,60 @@ pub struct Offered {
 }
 
 /// A phase of a restore that a participant is in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RestorePhase {
     restore_id: RestoreId,
+    run_id: RunId,
+    participant: ParticipantName,
     back: bool,
+    delete: bool,
     stop: Stop,
     until: Option<Instant>,
+    admit: Admit,
+    said: Arc<Mutex<String>>,
+}
+
+impl fmt::Debug for RestorePhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestorePhase").field("key", &self.key()).field("until", &self.until).finish_non_exhaustive()
+    }
 }
 
 impl RestorePhase {
-    pub(crate) fn new(restore_id: RestoreId, back: bool, stop: Stop, until: Option<Instant>) -> Self {
-        Self { restore_id, back, stop, until }
+    pub(crate) fn new(
+        (restore_id, back): (RestoreId, bool),
+        (run_id, participant): (RunId, ParticipantName),
+        delete: bool,
+        stop: Stop,
+        until: Option<Instant>,
+        admit: Admit,
+    ) -> Self {
+        let said = Arc::default();
+        Self { restore_id, run_id, participant, back, delete: delete || back, stop, until, admit, said }
+    }
+
+    /// The participant that is in it.
+    #[must_use]
+    pub fn participant(&self) -> &ParticipantName {
+        &self.participant
+    }
+
+    /// The run that is restored.
+    #[must_use]
+    pub fn run_id(&self) -> RunId {
+        self.run_id
+    }
+
+    /// Keeps what is to be known of a commit: its last 2 KiB are recorded with it.
+    pub fn say(&self, text: &str) {
+        let from = text.len().saturating_sub(MAX_SAID);
+        let from = (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = text.get(from..).unwrap_or_default().to_owned();
+    }
+
+    /// What was said last.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The restore.
@@ -131,6 +273,17 @@ impl RestorePhase {
     pub fn key(&self) -> String {
         let way = if self.back { "-back" } else { "" };
         format!("{}{way}", self.restore_id)
+    }
+
+    /// Whether live data that it is not given is deleted. On the way back it is: the state before is put back exactly.
+    #[must_use]
+    pub fn delete(&self) -> bool {
+        self.delete
+    }
+
+    /// Records a process durably before it becomes a command.
+    pub(crate) fn admit(&self) -> &Admit {
+        &self.admit
     }
 
     /// Whether nobody waits for it any more.
@@ -191,6 +344,7 @@ impl Staging {
         Some(StagedReader {
             name,
             content: reader.stream(),
+            reader,
             stop: self.phase.stop.clone(),
             read: Some(self.read.clone()),
         })
@@ -203,13 +357,14 @@ impl Staging {
 }
 
 /// What would be given of an artifact.
-pub(crate) fn offered(artifact: &ArtifactStoredV1) -> Offered {
+fn offered(artifact: &ArtifactStoredV1) -> Offered {
     Offered { name: artifact.logical_name.clone(), content_bytes: artifact.content_bytes }
 }
 
 /// The content of one artifact. It comes to its end only where every byte was as recorded.
 pub struct StagedReader {
     name: ArtifactName,
+    reader: ArtifactReader,
     content: ContentStream,
     stop: Stop,
     /// Counted once, at its end.
@@ -221,6 +376,11 @@ impl StagedReader {
     #[must_use]
     pub fn name(&self) -> &ArtifactName {
         &self.name
+    }
+
+    /// The way to read it again.
+    pub(crate) fn into_reader(self) -> ArtifactReader {
+        self.reader
     }
 
     /// All of it. For content that fits into memory.

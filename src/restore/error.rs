@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId};
 
 use crate::files::{FilesError, RawPath};
-use crate::participant::ParticipantError;
 use crate::pipeline::PipelineError;
 use crate::storage::StorageError;
 
@@ -58,20 +57,6 @@ pub enum RestoreError {
         participant: ParticipantName,
         /// Its artifacts.
         names: Vec<ArtifactName>,
-    },
-    /// Nothing takes its artifact back.
-    #[error("the configuration has no `restore` command for participant {participant}")]
-    NoRestoreCommand {
-        /// The participant.
-        participant: ParticipantName,
-    },
-    /// The participant's `restore` command was not good.
-    #[error("participant {participant} is not restored: {}", error.failure().message)]
-    Command {
-        /// The participant.
-        participant: ParticipantName,
-        /// Why, and the last of what the command said.
-        error: ParticipantError,
     },
     /// A newer program made it.
     #[error("{0}; a newer program made this run: use that one")]
@@ -146,8 +131,6 @@ impl RestoreError {
             RestoreError::SameName { .. } => "NAMES_MIX",
             RestoreError::HoldsFiles { .. } => "ARTIFACT_IS_TREE",
             RestoreError::NotOneStream { .. } => "ARTIFACT_AMBIGUOUS",
-            RestoreError::NoRestoreCommand { .. } => "RESTORE_COMMAND_MISSING",
-            RestoreError::Command { error, .. } => &error.failure().code,
             RestoreError::Unknown(_) => "ARTIFACT_UNKNOWN",
             RestoreError::Storage(error) => error.code(),
             RestoreError::Pipeline(error) => error.code(),
@@ -175,4 +158,26 @@ impl RestoreError {
     pub fn is_cancelled(&self) -> bool {
         matches!(self, RestoreError::Files(FilesError::Cancelled))
     }
+}
+
+/// Whether a failure's code says that stored bytes are not as recorded.
+#[must_use]
+pub fn is_damage(code: &str) -> bool {
+    const CODES: [&str; 14] = [
+        "ARTIFACT_TRUNCATED",
+        "ARTIFACT_ALTERED",
+        "ARTIFACT_CHECK_FAILED",
+        "ARTIFACT_MISSING",
+        "INDEX_TRUNCATED",
+        "INDEX_ALTERED",
+        "INDEX_MISSING",
+        "MANIFEST_INVALID",
+        "MANIFEST_MISSING",
+        "SUMS_INVALID",
+        "SUMS_MISSING",
+        "RUN_DIRECTORY_MISSING",
+        "RUN_DIRECTORY_ELSEWHERE",
+        "FILES_DAMAGED",
+    ];
+    CODES.contains(&code)
 }

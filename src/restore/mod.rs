@@ -6,14 +6,12 @@
 
 mod apart;
 mod error;
-mod in_place;
 mod into_folder;
 mod source;
 mod streams;
 mod write_behind;
 
-pub use error::RestoreError;
-pub use in_place::{Admit, InPlace};
+pub use error::{RestoreError, is_damage};
 pub use into_folder::{IntoFolder, Prepared, Request, Restored, put_in_place};
 pub use source::{Entries, Form, RunSource};
 pub use streams::copy;

@@ -105,6 +105,26 @@ impl RunSource {
         if self.trees.contains(&artifact.participant) { Form::Tree } else { Form::Stream }
     }
 
+    /// The one artifact of a participant whose artifacts are streams.
+    ///
+    /// # Errors
+    /// [`RestoreError::HoldsFiles`] where it has trees, [`RestoreError::NotOneStream`] where there are several.
+    pub fn only_stream(&self, participant: &ParticipantName) -> Result<&ArtifactStoredV1, RestoreError> {
+        let mut own = self.artifacts().iter().filter(|artifact| artifact.participant == *participant);
+        match (own.next(), own.next()) {
+            (Some(one), _) if self.form(one) == Form::Tree => {
+                Err(RestoreError::HoldsFiles { participant: participant.clone() })
+            }
+            (Some(one), None) => Ok(one),
+            (None, _) => Err(RestoreError::NoParticipant { run_id: self.run_id(), participant: participant.clone() }),
+            (Some(_), Some(_)) => {
+                let own = self.artifacts().iter().filter(|artifact| artifact.participant == *participant);
+                let names = own.map(|artifact| artifact.logical_name.clone()).collect();
+                Err(RestoreError::NotOneStream { participant: participant.clone(), names })
+            }
+        }
+    }
+
     /// When the run was started: the time of what has none of its own.
     #[must_use]
     pub fn taken(&self) -> Timestamp {

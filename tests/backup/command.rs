@@ -356,6 +356,7 @@ fn a_preflight_says_what_would_fail() {
             prepare: None,
             freeze: None,
             thaw: None,
+            verify: None,
         };
         CommandParticipant::new(definition, launcher()).preflight(&Preflight::default())
     };

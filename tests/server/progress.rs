@@ -11,7 +11,7 @@ use holdfast::engine::{Backup, Builder, Holdfast};
 use holdfast::model::failure::{Failure, FailureKind};
 use holdfast::model::ids::{Position, RestoreId, RunId};
 use holdfast::model::progress::{Phase, Progress};
-use holdfast::model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV2, Safety};
+use holdfast::model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV3, Safety};
 use holdfast::model::run::{Outcome, RunStatus};
 use holdfast::participant::{Artifacts, ParticipantError};
 use serde_json::Value;
@@ -333,15 +333,17 @@ fn restores_are_told_when_they_begin_and_once_when_they_end() {
             .unwrap();
     };
     let request = |number: u128| {
-        RestoreCommand::Request(RestoreRequestedV2 {
+        RestoreCommand::Request(RestoreRequestedV3 {
             restore_id: RestoreId(Uuid::from_u128(number)),
             source_run: run_id,
             target: "/nowhere".into(),
             staging: b"/nowhere.staging".to_vec(),
             selections: 0,
             overwrite: false,
+            delete: false,
             force: false,
             safety: Safety::None,
+            timeout_ms: 0,
             participants: Vec::new(),
         })
     };

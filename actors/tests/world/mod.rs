@@ -19,7 +19,7 @@ use holdfast_model::ids::{Position, RestoreId, RunId, Sha256, StreamId, Timestam
 use holdfast_model::record::Record;
 use holdfast_model::restore::{
     Did, NewParticipant as NewRestored, NewRestore, Restore, RestoreCommand, RestoreParticipantPlannedV1,
-    RestoreRequestedV2, RestoredParticipantV1, Safety, SafetySnapshot, Step,
+    RestoreRequestedV3, RestoredParticipantV1, Safety, SafetySnapshot, Step,
 };
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1, ParticipantStatus, Run,
@@ -102,15 +102,17 @@ impl TestWorld {
             },
             depends_on: Vec::new(),
         };
-        let request = RestoreRequestedV2 {
+        let request = RestoreRequestedV3 {
             restore_id,
             source_run: run_id(1),
             target: String::new(),
             staging: Vec::new(),
             selections: 0,
             overwrite: true,
+            delete: false,
             force: true,
             safety: Safety::Required,
+            timeout_ms: 0,
             participants: names.iter().map(named).collect(),
         };
         let new = NewRestore { request, participants: names.iter().map(planned).collect() };

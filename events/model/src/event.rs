@@ -195,7 +195,7 @@ events! {
     }
     /// A fact of a restore.
     RestoreEvent {
-        201 "RestoreRequested" Requested: 1 re::RestoreRequestedV1, 2 re::RestoreRequestedV2;
+        201 "RestoreRequested" Requested: 1 re::RestoreRequestedV1, 2 re::RestoreRequestedV2, 3 re::RestoreRequestedV3;
         202 "RestoreCompleted" Completed: 1 re::RestoreCompletedV1;
         203 "RestoreFailed" Failed: 1 re::RestoreFailedV1;
         204 "RestoreParticipantPlanned" ParticipantPlanned: 1 re::RestoreParticipantPlannedV1;
@@ -207,7 +207,7 @@ events! {
         210 "RestoreParticipantStaged" ParticipantStaged: 1 re::RestoreParticipantStagedV1;
         211 "RestoreCommitDecided" CommitDecided: 1 re::RestoreCommitDecidedV1;
         212 "RestoreCommitStarted" CommitStarted: 1 re::RestorePartV1;
-        213 "RestoreParticipantCommitted" ParticipantCommitted: 1 re::RestorePartV1;
+        213 "RestoreParticipantCommitted" ParticipantCommitted: 1 re::RestorePartV1, 2 re::RestoreParticipantCommittedV2;
         214 "RestoreParticipantVerified" ParticipantVerified: 1 re::RestorePartV1;
         215 "RestoreRollbackDecided" RollbackDecided: 1 re::RestoreRollbackDecidedV1;
         216 "RestoreParticipantRolledBack" ParticipantRolledBack: 1 re::RestorePartV1;

@@ -94,7 +94,7 @@ impl RestoreStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Restore {
     /// What was asked for.
-    pub request: Option<RestoreRequestedV2>,
+    pub request: Option<RestoreRequestedV3>,
     /// Where it stands.
     pub status: RestoreStatus,
     /// When it was asked for.
@@ -103,6 +103,8 @@ pub struct Restore {
     pub finished_at: Option<Timestamp>,
     /// What went wrong.
     pub error_summary: String,
+    /// The code of that.
+    pub error_code: String,
     /// What was brought back, once it is.
     pub completed: Option<RestoreCompletedV1>,
     /// The modules it is made into, in the order they are committed in; none where it is made otherwise.
@@ -125,7 +127,7 @@ pub struct Restore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestoreCommand {
     /// Make it.
-    Request(RestoreRequestedV2),
+    Request(RestoreRequestedV3),
     /// All is in place.
     Complete(RestoreCompletedV1),
     /// It failed.

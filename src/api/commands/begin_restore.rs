@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use holdfast_model::access::Role;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{RestoreId, RunId};
-use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV2, RestoreView, Safety};
+use holdfast_model::restore::{RestoreCommand, RestoreCompletedV1, RestoreRequestedV3, RestoreView, Safety};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -124,15 +124,17 @@ impl Command for BeginRestore {
         // One that is not there cannot be what is restored.
         call.engine.run(self.run_id).await?;
         let restore_id = self.restore_id;
-        let request = RestoreCommand::Request(RestoreRequestedV2 {
+        let request = RestoreCommand::Request(RestoreRequestedV3 {
             restore_id,
             source_run: self.run_id,
             target: self.target,
             staging: self.staging,
             selections: self.selections,
             overwrite: self.overwrite,
+            delete: false,
             force: false,
             safety: Safety::None,
+            timeout_ms: 0,
             participants: Vec::new(),
         });
         call.engine.restore(restore_id, request).await?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdfast_model::access::Role;
+use holdfast_model::failure::Failure;
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
 use holdfast_model::restore::{RestoreStatus, RestoreView, RestoredParticipant, Safety};
 use holdfast_model::run::{ParticipantStatus, Retained, Run, RunStatus};
@@ -16,26 +17,26 @@ use tokio::sync::watch;
 use super::get_restore_runs::restore;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
-use crate::engine::{Asked, ModulePlan, NotBegun, NotPlanned};
+use crate::engine::{Asked, FilesDefinition, InPlacePlan, NotBegun, NotPlanned, PlannedParticipant};
 use crate::files::RawPath;
+use crate::participant::{Descriptor, SpaceNeeded};
 use crate::restore::{RestoreError, RunSource};
 
 /// Restores participants of a run into where they came from, and answers with the restore: after its end, or at once where `wait` is
 /// false.
 ///
-/// Modules of the application are restored all or none: everything is read and found as recorded; all stand still; the state before is kept
-/// under `pre_restore_path` as `safety` says; all is staged beside the live data, and only then committed, each after those it depends on.
-/// A failure of any of them puts all back. Where the process dies, its next start does the restore again if all was staged, and undoes it
-/// if not, before anything else begins. With `safety` `none` there is no way back once the first has committed.
+/// It is all or none: everything is read and found as recorded; all stand still; the state before is kept under `pre_restore_path` as
+/// `safety` says; all is staged beside the live data, and only then committed, each after those it depends on. A failure of any of them
+/// puts all back. Where the process dies, its next start does the restore again if all was staged, and undoes it if not, before anything
+/// else begins. With `safety` `none` there is no way back once the first has committed.
 ///
-/// Of participants with a `restore` command in the configuration one is restored at a time: the whole artifact is read and found as
-/// recorded before the command is begun, and is checked again while the command takes it. What a command did cannot be undone, and the
-/// state before is not kept: `safety` has to be `best_effort` or `none`. What cannot be restored so is refused with RESTORE_NOT_SUPPORTED,
-/// which names the participants.
+/// Modules of an application take their artifacts back by their code. Files take the place of what is there path by path, each in one
+/// step. A command gets its artifact on the standard input of its `restore`: what that did is undone by the same command, fed with the
+/// state before. What takes nothing back is refused with RESTORE_NOT_SUPPORTED, which names the participants.
 ///
-/// A `dry_run` answers what would be restored, after the same checks of the run, the participants and the safety; it touches nothing, is
-/// not kept as a restore and has no `restore_id`, and asks for no maintenance. Of modules `notes` say whether each would commit in one
-/// step.
+/// A `dry_run` answers what would be restored, after the same checks of the run, every byte of it, the participants and the room they
+/// need; it touches nothing, is not kept as a restore and has no `restore_id`, and asks for no maintenance. Of each participant `notes`
+/// say whether its commit is one step, and what it needs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct StartRestoreRun {
     /// The run to take the bytes from.
@@ -53,6 +54,10 @@ pub struct StartRestoreRun {
     /// What is kept of the state before.
     #[serde(default)]
     pub safety: Safety,
+    /// Whether live data that the run does not have is deleted: of files what is below the paths that are restored and was not left out of
+    /// the backup by a pattern. A participant that puts its whole state in place, as commands and most modules do, does that anyway.
+    #[serde(default)]
+    pub delete: bool,
     /// Whether the good participants of a run that did not complete may be taken.
     #[serde(default)]
     pub accept_incomplete: bool,
@@ -110,6 +115,7 @@ impl Command for StartRestoreRun {
             ("participants", names.join(",")),
             ("dry_run", self.dry_run.to_string()),
             ("force", self.force.to_string()),
+            ("delete", self.delete.to_string()),
             ("safety", self.safety.as_str().to_owned()),
             ("accept_incomplete", self.accept_incomplete.to_string()),
             ("reason", self.reason.as_str().to_owned()),
@@ -126,18 +132,7 @@ impl Command for StartRestoreRun {
         if let Some(target) = self.target.clone() {
             return self.into_folder(call, run, target.as_path().to_path_buf()).await;
         }
-        if call.engine.are_modules(&wanted) {
-            return self.restore_modules(call, run, &wanted).await;
-        }
-        let participant = self.supported(call, &wanted).await?;
-        let source = self.open(call, run.clone(), Some(&participant), true).await?;
-        if self.dry_run {
-            return Ok(self.planned(call, &run, &participant)?.into());
-        }
-        self.guard(call).await?;
-        let asked = Asked { force: self.force, safety: self.safety };
-        let (restore_id, mut ended) = call.engine.restore_in_place(source, participant, asked).await?;
-        self.answer(call, restore_id, &mut ended).await
+        self.in_place(call, run, &wanted).await
     }
 }
 
@@ -151,45 +146,58 @@ impl StartRestoreRun {
         Err(ApiError::new(ErrorCode::MaintenanceRequired, text))
     }
 
-    /// Into modules of the application, all or none.
-    async fn restore_modules(
+    /// Into where the bytes came from, all or none.
+    async fn in_place(
         &self,
         call: &Call,
         run: Arc<Run>,
         wanted: &BTreeSet<ParticipantName>,
     ) -> Result<Reply<RestoreView>, ApiError> {
         // Kept from deletion until the restore holds it itself.
-        let _source = self.open(call, run.clone(), None, false).await?;
-        let plan = call.engine.plan_modules(&run, wanted).await.map_err(not_planned)?;
+        let source = Arc::new(self.open(call, run.clone(), None).await?);
+        let plan = call.engine.plan_in_place(&run, source.clone(), wanted, self.delete).await;
+        let plan = plan.map_err(|error| not_planned(error, &run))?;
         if self.dry_run {
-            return Ok(self.planned_modules(call, &run, &plan)?.into());
+            let bytes = call.engine.read_again(source, wanted.clone()).await.map_err(|error| self.damaged(&error))?;
+            return Ok(self.planned(call, &run, &plan, bytes)?.into());
         }
         self.guard(call).await?;
         let asked = Asked { force: self.force, safety: self.safety };
-        let mut handle = call.engine.restore_modules(self.run_id, plan, asked).await?;
+        let mut handle = call.engine.restore_in_place(self.run_id, plan, asked).await?;
         self.answer(call, handle.restore_id, &mut handle.released).await
     }
 
-    /// What a restore into modules would be, told without one.
-    fn planned_modules(&self, call: &Call, run: &Run, plan: &ModulePlan) -> Result<RestoreView, ApiError> {
+    /// What a restore in place would be, told without one.
+    fn planned(&self, call: &Call, run: &Run, plan: &InPlacePlan, bytes: u64) -> Result<RestoreView, ApiError> {
         let view = run.view(true).ok_or_else(|| super::get_backup_run::not_found(self.run_id))?;
         let now = call.engine.now().seconds();
-        let mut rows = Vec::with_capacity(plan.named.len());
-        for (named, module) in plan.named.iter().zip(&plan.modules) {
-            let backed_up = view.participants.iter().find(|one| one.name == named.name.as_str());
-            let mut row = RestoredParticipant::new(named, ParticipantStatus::Completed, now, now);
+        let one_moment = run.barrier().is_some();
+        let row = |planned: &PlannedParticipant| {
+            let backed_up = view.participants.iter().find(|one| one.name == planned.named.name.as_str());
+            let mut row = RestoredParticipant::new(&planned.named, ParticipantStatus::Completed, now, now);
             row.participant.artifacts = backed_up.map(|one| one.artifacts.clone()).unwrap_or_default();
-            row.participant.notes.add(match module.planned.atomic {
-                true => "its commit is one step",
-                false => "its commit is not one step: a crash in its middle is mended by the next start",
+            let mut notes = vec![match planned.recorded.atomic {
+                true => "its commit is one step".to_owned(),
+                false => "its commit is not one step: a crash in its middle is mended by the next start".to_owned(),
+            }];
+            let room = |space: &SpaceNeeded| format!("needs {} bytes beside {}", space.bytes, space.path.display());
+            notes.extend(planned.space.iter().map(room));
+            notes.extend(planned.notes.iter().cloned());
+            notes.push(match self.safety {
+                Safety::None => "nothing is kept of the state before: there is no way back from its commit".to_owned(),
+                Safety::Required | Safety::BestEffort => {
+                    "the state before is kept in the home, which needs about what a backup of it takes".to_owned()
+                }
             });
-            if self.safety == Safety::None {
-                row.participant.notes.add("nothing is kept of the state before: there is no way back from its commit");
+            if plan.participants.len() > 1 && !one_moment {
+                notes.push("the run has no barrier: what is restored may be of different moments".to_owned());
             }
-            rows.push(row);
-        }
-        let bytes = plan.modules.iter().fold(0, |sum: u64, one| sum.saturating_add(one.planned.bytes));
-        Ok(RestoreView { participants: rows, target: "modules, in place".into(), bytes, ..self.dry(call) })
+            notes.push("no key is needed: the run is not encrypted".to_owned());
+            notes.iter().for_each(|note| row.participant.notes.add(note));
+            row
+        };
+        let participants = plan.participants.iter().map(row).collect();
+        Ok(RestoreView { participants, target: "in place".into(), bytes, ..self.dry(call) })
     }
 
     /// The restore that has begun, at once or after its end.
@@ -221,7 +229,7 @@ impl StartRestoreRun {
             let detail = json!({ "participants": self.participants });
             return Err(ApiError::new(ErrorCode::RestoreNotSupported, text).with_detail(detail));
         };
-        let source = self.open(call, run, participant, false).await?;
+        let source = self.open(call, run, participant).await?;
         let overwrite = self.overwrite.unwrap_or_default();
         let not_begun = |error| match error {
             NotBegun::Engine(error) => ApiError::from(error),
@@ -278,51 +286,17 @@ impl StartRestoreRun {
         Ok(wanted)
     }
 
-    /// The one participant that is to be restored, where that can be done as it was asked for.
-    async fn supported(&self, call: &Call, wanted: &BTreeSet<ParticipantName>) -> Result<ParticipantName, ApiError> {
-        let rows = call.engine.participant_rows().await?;
-        let takes_back = |name: &&ParticipantName| rows.iter().any(|row| row.name == **name && row.restore_supported);
-        let refused = |names: Vec<&ParticipantName>, text: &str| {
-            let detail = json!({ "participants": names });
-            Err(ApiError::new(ErrorCode::RestoreNotSupported, text).with_detail(detail))
-        };
-        let unable: Vec<_> = wanted.iter().filter(|name| !takes_back(name)).collect();
-        if !unable.is_empty() {
-            let text = "these participants have no `restore` command in the configuration that takes their artifact back; files are \
-                        restored into a folder by `holdfast restore --target`";
-            return refused(unable, text);
-        }
-        let mut each = wanted.iter();
-        let (Some(participant), None) = (each.next(), each.next()) else {
-            let text = "of several participants only modules of the application are restored all or none: name one at a time in \
-                        `participants`";
-            return refused(wanted.iter().collect(), text);
-        };
-        if self.safety == Safety::Required {
-            let text =
-                "a safety snapshot of the state before cannot be taken yet: say `safety` `none` to restore without one";
-            return refused(vec![participant], text);
-        }
-        Ok(participant.clone())
-    }
-
     /// The run's directory, kept from deletion.
     async fn open(
         &self,
         call: &Call,
         run: Arc<Run>,
         participant: Option<&ParticipantName>,
-        one_stream: bool,
     ) -> Result<RunSource, ApiError> {
         let (home, incomplete) = (call.engine.home().clone(), self.accept_incomplete);
         let participant = participant.cloned();
-        let opened = tokio::task::spawn_blocking(move || -> Result<RunSource, RestoreError> {
-            let source = RunSource::open(&home, &run, participant.as_ref(), incomplete)?;
-            if let Some(participant) = participant.filter(|_| one_stream) {
-                source.only_stream(&participant)?;
-            }
-            Ok(source)
-        });
+        let opened =
+            tokio::task::spawn_blocking(move || RunSource::open(&home, &run, participant.as_ref(), incomplete));
         let opened = opened.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
         opened.map_err(|error| self.not_restorable(&error))
     }
@@ -342,6 +316,12 @@ impl StartRestoreRun {
         }
     }
 
+    /// Why what would be restored is not as it was recorded.
+    fn damaged(&self, failure: &Failure) -> ApiError {
+        let text = format!("run {} cannot be restored as it lies there: {failure}", self.run_id);
+        ApiError::new(ErrorCode::BackupRunNotRestorable, text).with_detail(json!({ "cause": failure.code }))
+    }
+
     /// A dry run's answer, before what would be restored stands in it.
     fn dry(&self, call: &Call) -> RestoreView {
         let now = call.engine.now().seconds();
@@ -357,6 +337,7 @@ impl StartRestoreRun {
             started_at: now,
             finished_at: now,
             error_summary: String::new(),
+            error_code: String::new(),
             participants: Vec::new(),
             target: String::new(),
             files: 0,
@@ -364,33 +345,16 @@ impl StartRestoreRun {
             warnings: 0,
         }
     }
-
-    /// What a restore would be, told without one.
-    fn planned(&self, call: &Call, run: &Run, participant: &ParticipantName) -> Result<RestoreView, ApiError> {
-        let view = run.view(true).ok_or_else(|| super::get_backup_run::not_found(self.run_id))?;
-        let backed_up = view.participants.into_iter().find(|one| one.name == participant.as_str());
-        let artifacts = backed_up.map(|one| one.artifacts).unwrap_or_default();
-        let now = call.engine.now().seconds();
-        let bytes = artifacts.iter().map(|artifact| artifact.content_bytes).sum();
-        // How the dry run of it went, not how its backup did.
-        let of = call.engine.restored(participant);
-        let mut row = RestoredParticipant::new(&of, ParticipantStatus::Completed, now, now);
-        row.participant.artifacts = artifacts;
-        Ok(RestoreView {
-            participants: vec![row],
-            target: format!("participant {participant}, in place"),
-            bytes,
-            ..self.dry(call)
-        })
-    }
 }
 
-/// Why a restore into modules is not begun.
-fn not_planned(error: NotPlanned) -> ApiError {
-    let text = error.to_string();
+/// Why a restore in place is not begun.
+fn not_planned(error: NotPlanned, run: &Run) -> ApiError {
+    let mut text = error.to_string();
     let (code, detail) = match error {
         NotPlanned::Engine(error) => return ApiError::from(error),
+        NotPlanned::Space(error) => (ErrorCode::BackupRunNotRestorable, json!({ "cause": error.code() })),
         NotPlanned::NotSupported(participants) => {
+            text.push_str(&unable(run, &participants));
             (ErrorCode::RestoreNotSupported, json!({ "participants": participants }))
         }
         NotPlanned::Format { participant, found, .. } => {
@@ -402,4 +366,17 @@ fn not_planned(error: NotPlanned) -> ApiError {
         }
     };
     ApiError::new(code, text).with_detail(detail)
+}
+
+/// What can be done about participants that take nothing back.
+fn unable(run: &Run, names: &[ParticipantName]) -> String {
+    let kinds: BTreeSet<_> = names.iter().filter_map(|name| run.participant(name)).map(|one| &*one.kind).collect();
+    let about = |kind: &&str| match *kind {
+        Descriptor::MODULE => "; a module is registered by its application, and has to implement `Restore`".to_owned(),
+        FilesDefinition::KIND => {
+            "; files are restored in place where the configuration has them, else by `restore --target`".to_owned()
+        }
+        kind => format!("; a {kind} needs `restore` in the configuration, or `dump` feeds it by hand"),
+    };
+    kinds.iter().map(about).collect()
 }

@@ -13,16 +13,19 @@ use super::{RunArg, run_arg};
 Examples:
   holdfast restore latest --target ./out
   holdfast restore latest --target ./out --path data/etc/hosts --path data/srv
+  holdfast restore latest --in-place --dry-run
   holdfast maintenance on --reason 'db is lost' && holdfast restore latest --participant db --in-place
+  holdfast restore latest --in-place --safety none --force
 
 Into a folder that is not there or empty, all is made ready beside it and put in place at the end: it is there whole or not at all.
 Into one that holds something, nothing is replaced unless --overwrite is given; then each file is replaced as a whole.
 
-In place, the `restore` command that the configuration has for the participant takes its artifact on standard input, after the whole
-artifact was verified. Modules are restored by the application that has them, which must be running: all of the run, or the one
-that is named, and all or none of them. Both replace live data, so there has to be maintenance, or --force. Backups of this home
-wait meanwhile. What a command has done, it alone can undo; modules are put back where one of them fails, from what is kept of the state
-before.")]
+In place, all of the run, or the participants that are named, are restored together, all or none: the run is read again, the state before
+is kept, all is made ready beside the live data, and only then put in place. Where one fails all are put back, and where the process dies
+the next start does. Files take the place of what is there path by path, each in one step; commands take their artifact on the standard
+input of their `restore`; modules are restored by the application that has them, which must be running. It replaces live data, so
+there has to be maintenance, or --force. Backups of the same participants wait meanwhile. Without a state before (--safety none)
+there is no way back.")]
 #[command(group = clap::ArgGroup::new("where").required(true).args(["target", "in_place"]))]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(in crate::cli) struct RestoreArgs {
@@ -35,24 +38,27 @@ pub(in crate::cli) struct RestoreArgs {
     /// Into this folder
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) target: Option<PathBuf>,
-    /// Back into where it came from: into one participant by its `restore` command, or into modules of a running application
+    /// Back into where it came from: files, commands by their `restore`, modules of a running application
     #[arg(long, conflicts_with_all = ["path", "overwrite"])]
     pub(in crate::cli) in_place: bool,
-    /// What is kept of the state before, where it goes into modules: required, best_effort or none
+    /// What is kept of the state before: required (the default), best_effort or none
     #[arg(long, requires = "in_place", value_name = "HOW", value_parser = safety_arg)]
     pub(in crate::cli) safety: Option<Safety>,
-    /// Say what would be restored into modules, and restore nothing
+    /// Read the run again and say what would be restored, what it needs and what is one step; touch nothing
     #[arg(long, requires = "in_place")]
     pub(in crate::cli) dry_run: bool,
+    /// Delete files that the backup does not have, but for those that it left out by a pattern
+    #[arg(long, requires = "in_place")]
+    pub(in crate::cli) delete: bool,
     /// In place also where there is no maintenance
     #[arg(long, requires = "in_place")]
     pub(in crate::cli) force: bool,
     /// Only this path and what is below it, as `ls` shows it
     #[arg(long, value_name = "PATH")]
     pub(in crate::cli) path: Vec<PathBuf>,
-    /// Only this participant
+    /// Only this participant; in place several may be named
     #[arg(long, value_name = "NAME")]
-    pub(in crate::cli) participant: Option<String>,
+    pub(in crate::cli) participant: Vec<String>,
     /// Replace files that are in the way
     #[arg(long)]
     pub(in crate::cli) overwrite: bool,

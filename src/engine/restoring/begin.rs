@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use holdfast_actors::event_sourced::replay;
+use holdfast_actors::ports::Restores;
 use holdfast_actors::restore::RestoreHandle;
 use holdfast_actors::restores::ForRestore;
 use holdfast_actors::root::Root;
@@ -11,12 +12,24 @@ use holdfast_log::ReadLog;
 use holdfast_model::codec::Origin;
 use holdfast_model::history::History;
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
-use holdfast_model::restore::{NewRestore, Restore, RestoreCommand, RestoreRequestedV2, RestoreStatus};
+use holdfast_model::restore::{
+    NewParticipant, NewRestore, Restore, RestoreCommand, RestoreRequestedV3, RestoreStatus, Safety,
+};
 
 use super::super::registry::Registry;
-use super::super::restore_in_place::Now;
-use super::super::{Asked, EngineError, Holdfast, RestoreClaim, ViewError};
-use super::ModulePlan;
+use super::super::{EngineError, Holdfast, RestoreClaim, ViewError};
+use super::gate::Now;
+use super::plan::PlannedParticipant;
+use super::{InPlacePlan, Restorer};
+
+/// What was said of a restore in place beside what is restored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// Whether it is made without maintenance being on.
+    pub(crate) force: bool,
+    /// What is kept of the state before.
+    pub(crate) safety: Safety,
+}
 
 impl Holdfast {
     /// Begins a restore into modules. It goes on by itself, also where nobody watches it.
@@ -24,27 +37,33 @@ impl Holdfast {
     /// # Errors
     /// [`EngineError::Restoring`] where another one is at work, [`EngineError::BackupAtWork`] where a backup is; [`EngineError::Claim`]
     /// where the home cannot be written; where it cannot be recorded.
-    pub(crate) async fn restore_modules(
+    pub(crate) async fn restore_in_place(
         &self,
         run_id: RunId,
-        plan: ModulePlan,
+        plan: InPlacePlan,
         asked: Asked,
     ) -> Result<RestoreHandle, EngineError> {
         let restore_id = RestoreId(self.shared.world.clock.new_id());
-        let names: Vec<_> = plan.named.iter().map(|one| one.name.clone()).collect();
+        let names: Vec<_> = plan.participants.iter().map(|one| one.named.name.clone()).collect();
         let listed: Vec<_> = names.iter().map(ParticipantName::as_str).collect();
-        let request = RestoreRequestedV2 {
+        let participants = plan.participants.iter().map(|one| one.named.clone()).collect();
+        let request = RestoreRequestedV3 {
             restore_id,
             source_run: run_id,
-            target: format!("modules {}, in place", listed.join(", ")),
+            target: format!("{}, in place", listed.join(", ")),
             staging: Vec::new(),
             selections: 0,
             overwrite: true,
+            delete: plan.delete,
             force: asked.force,
             safety: asked.safety,
-            participants: plan.named,
+            timeout_ms: 0,
+            participants,
         };
-        let command = RestoreCommand::Begin(NewRestore { request, participants: plan.modules });
+        let command = RestoreCommand::Begin(NewRestore {
+            request,
+            participants: plan.participants.into_iter().map(planned).collect(),
+        });
         self.admitted(restore_id, names, command).await
     }
 
@@ -116,12 +135,18 @@ impl Holdfast {
         }
         // It says to others that the restore is alive; what is to be done about it after this process stands in the log.
         let claim = RestoreClaim::take(self.home(), restore_id).map_err(EngineError::Claim)?;
-        let mut handle = self.for_restore(restore_id, command).await?;
-        restoring.begins(Now { participants, restore_id, of_modules: true });
+        self.shared.restorer.claims(restore_id, claim);
+        let mut handle = match self.for_restore(restore_id, command).await {
+            Ok(handle) => handle,
+            Err(error) => {
+                self.shared.restorer.forget(restore_id);
+                return Err(error);
+            }
+        };
+        restoring.begins(Now { participants, restore_id });
         let (engine, watched) = (self.clone(), handle.clone());
         self.data_plane().spawn(async move {
             let _ = handle.released.wait_for(|released| *released).await;
-            drop(claim);
             engine.shared.restoring.ends();
             let failed = handle.watch.borrow().status == RestoreStatus::RollbackFailed;
             if failed && let Err(error) = engine.keep_maintenance(restore_id).await {
@@ -130,6 +155,10 @@ impl Holdfast {
         });
         Ok(watched)
     }
+}
+
+fn planned(one: PlannedParticipant) -> NewParticipant {
+    NewParticipant { planned: one.recorded, depends_on: one.depends_on }
 }
 
 /// What a start found of restores into modules.
@@ -147,7 +176,7 @@ pub(in crate::engine) struct Settled {
 pub(in crate::engine) async fn settle(
     root: &Addr<Root>,
     log: &dyn ReadLog,
-    registry: &Registry,
+    (registry, restorer): (&Registry, &Restorer),
     history: &History,
     origin: &Origin,
 ) -> Result<Settled, EngineError> {
@@ -162,12 +191,20 @@ pub(in crate::engine) async fn settle(
         let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).map(ParticipantName::as_str).collect();
         if !missing.is_empty() {
             let text = format!(
-                "restore {restore_id} is open, and is settled by a start with its modules {}",
+                "restore {restore_id} is open, and is settled by a start that has its participants {}",
                 missing.join(", ")
             );
             settled.told.push(text);
             settled.left.push((restore_id, names));
             continue;
+        }
+        match restorer.take_over(restore_id).await {
+            Ok(()) => {}
+            Err(why) => {
+                settled.told.push(format!("restore {restore_id} is open, and cannot be settled yet: {why}"));
+                settled.left.push((restore_id, names));
+                continue;
+            }
         }
         let message = ForRestore { restore_id, command: RestoreCommand::Recover, origin: origin.clone() };
         let mut handle = root.send(message).await.map_err(|_| EngineError::Stopped)??;

@@ -4,15 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_actors::ports::Stop;
+use holdfast_actors::ports::{Admit, Stop};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId};
+use holdfast_model::participant::ChildV1;
 use holdfast_model::restore::Restore as Recorded;
 use tokio::sync::{oneshot, watch};
 
 use super::super::drive::{Drivers, panicked, thread_name};
 use super::super::overseer::{Living, cancelled, stopped};
 use super::super::registry::Registered;
+use super::super::restores::{RestoreClaim, RestoreOutcome};
 use super::{Restorer, unknown};
 use crate::participant::{Deadlines, ParticipantError, Pulse, Restore, RestorePhase, Step, overdue};
 
@@ -24,6 +26,8 @@ pub(super) struct Code {
     run_id: RunId,
     stop: Stop,
     back: bool,
+    delete: bool,
+    admit: Admit,
 }
 
 impl Restorer {
@@ -35,14 +39,43 @@ impl Restorer {
             Failure::new(FailureKind::Fatal, "PARTICIPANT_MISSING", text)
         })?;
         let (drivers, restore_id, run_id) = (self.drivers.clone(), request.restore_id, request.source_run);
-        Ok(Code { drivers, registered, restore_id, run_id, stop, back: false })
+        let admit = self.admit(restore_id, name);
+        Ok(Code { drivers, registered, restore_id, run_id, stop, back: false, delete: request.delete, admit })
     }
+}
+
+impl Restorer {
+    /// Records the processes of a participant in the restore's claim: what a process that died left of them is ended by the next.
+    fn admit(&self, restore_id: RestoreId, name: &ParticipantName) -> Admit {
+        let (claim, name) = (self.held().claims.get(&restore_id).cloned(), name.clone());
+        Arc::new(move |child| match &claim {
+            Some(claim) => note_process(claim, &name, child),
+            None => {
+                let text = "nothing says that this restore is alive, so it starts no process";
+                Err(Failure::new(FailureKind::Fatal, "RESTORE_NOT_RECORDED", text))
+            }
+        })
+    }
+}
+
+/// Notes a process durably, before it becomes the command.
+fn note_process(claim: &RestoreClaim, participant: &ParticipantName, child: ChildV1) -> Result<(), Failure> {
+    let outcome = RestoreOutcome::InPlace { participant: participant.clone(), child: Some(child) };
+    claim.note(&outcome).map_err(|error| {
+        let text = format!("the command's process cannot be recorded, so it was not run: {error}");
+        Failure::new(FailureKind::Fatal, "RESTORE_NOT_RECORDED", text)
+    })
 }
 
 impl Code {
     pub(super) fn on_the_way_back(mut self, back: bool) -> Self {
         self.back = back;
         self
+    }
+
+    /// What records its processes.
+    pub(super) fn admit(&self) -> Admit {
+        self.admit.clone()
     }
 
     pub(super) fn deadlines(&self) -> Deadlines {
@@ -79,7 +112,9 @@ impl Code {
         let name = self.name().clone();
         self.drivers.wait_for_earlier(&name).await?;
         let until = limit.map(|limit| Instant::now() + limit);
-        let phase = RestorePhase::new(self.restore_id, self.back, self.stop.clone(), until);
+        let key = (self.restore_id, self.back);
+        let of = (self.run_id, name.clone());
+        let phase = RestorePhase::new(key, of, self.delete, self.stop.clone(), until, self.admit.clone());
         let grace = self.deadlines().grace;
         let (returned, is_returned) = watch::channel(false);
         let (step, steps) = watch::channel(Step::Write(Instant::now()));
@@ -136,7 +171,16 @@ impl Code {
 fn ended<T>(result: Result<Result<T, ParticipantError>, oneshot::error::RecvError>) -> Result<T, Failure> {
     match result {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(error.failure().clone()),
+        Ok(Err(error)) => Err(with_last_line(&error)),
         Err(_) => Err(Failure::new(FailureKind::Retryable, "PARTICIPANT_PANICKED", "its thread ended early")),
+    }
+}
+
+/// Why it could not, and what its program said last.
+fn with_last_line(error: &ParticipantError) -> Failure {
+    let failure = error.failure();
+    match error.output().lines().next_back().map(str::trim).filter(|line| !line.is_empty()) {
+        Some(line) => Failure::new(failure.kind, &failure.code, format!("{}, and said last: {line}", failure.message)),
+        None => failure.clone(),
     }
 }

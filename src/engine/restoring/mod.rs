@@ -6,29 +6,37 @@
 
 mod begin;
 mod call;
+mod gate;
 mod plan;
 mod safety;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use actix::Addr;
 use holdfast_actors::event_sourced::replay;
 use holdfast_actors::ports::{Clock, PortFuture, RestoreJob, Restores, Stop};
+use holdfast_actors::root::Root;
 use holdfast_log::home::Home;
 use holdfast_log::{EventLog, fault};
+use holdfast_model::codec::Origin;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::restore::{Did, Restore, Restoring, Step};
 use holdfast_model::run::{ArtifactStoredV1, Run};
 
+pub(crate) use self::begin::Asked;
 pub(super) use self::begin::settle;
-pub(crate) use self::plan::{ModulePlan, NotPlanned};
-use super::SystemClock;
+pub(crate) use self::gate::restore_failure;
+pub(super) use self::gate::{Gate, UntilStopped};
+pub(crate) use self::plan::{InPlacePlan, NotPlanned, PlannedParticipant};
 use super::drive::Drivers;
 use super::registry::Registry;
-use super::restore_in_place::{UntilStopped, restore_failure};
-use crate::participant::{Lease, Staging};
+use super::restores::RestoreClaim;
+use super::settle;
+use super::{Holdfast, SystemClock};
+use crate::participant::{Lease, RestorePhase, Staging};
 use crate::pipeline::ArtifactReader;
 use crate::restore::{RestoreError, RunSource, copy};
 
@@ -40,6 +48,8 @@ pub(super) struct Restorer {
     drivers: Drivers,
     registry: Registry,
     held: Arc<Mutex<Held>>,
+    /// Who records that a participant stands still.
+    records: Arc<OnceLock<(Addr<Root>, Origin)>>,
 }
 
 /// What is held for restores that have not ended.
@@ -48,6 +58,8 @@ struct Held {
     leases: BTreeMap<ParticipantName, (RestoreId, Lease)>,
     /// Runs that are being read: they are not deleted meanwhile.
     sources: BTreeMap<RestoreId, Arc<RunSource>>,
+    /// What says that they are alive.
+    claims: BTreeMap<RestoreId, Arc<RestoreClaim>>,
 }
 
 impl Restores for Restorer {
@@ -73,14 +85,23 @@ impl Restores for Restorer {
     }
 
     fn forget(&self, restore_id: RestoreId) {
-        self.held().sources.remove(&restore_id);
+        let mut held = self.held();
+        held.sources.remove(&restore_id);
+        if let Some(claim) = held.claims.remove(&restore_id) {
+            claim.recorded();
+        }
     }
 }
 
 impl Restorer {
     pub(super) fn new(home: &Home, log: Arc<dyn EventLog>, drivers: &Drivers, registry: &Registry) -> Self {
         let (home, drivers, registry) = (home.clone(), drivers.clone(), registry.clone());
-        Self { home, log, drivers, registry, held: Arc::default() }
+        Self { home, log, drivers, registry, held: Arc::default(), records: Arc::default() }
+    }
+
+    /// Has those recorded who stand still while the state before is kept.
+    pub(super) fn recorded_by(&self, root: &Addr<Root>, origin: &Origin) {
+        let _ = self.records.set((root.clone(), origin.clone()));
     }
 
     /// A participant of these that stands still for a restore, and which.
@@ -98,6 +119,24 @@ impl Restorer {
         drop(held);
     }
 
+    /// Takes over a restore whose process is gone, after what that left running has ended.
+    ///
+    /// # Errors
+    /// Why it cannot, for people.
+    pub(super) async fn take_over(&self, restore_id: RestoreId) -> Result<(), String> {
+        let (claim, child) = RestoreClaim::take_over(&self.home, restore_id).map_err(|error| error.to_string())?;
+        if let Some((participant, child)) = child {
+            settle::end_left_over(&participant, child).await?;
+        }
+        self.claims(restore_id, claim);
+        Ok(())
+    }
+
+    /// Keeps what says that a restore is alive, until it has ended.
+    pub(super) fn claims(&self, restore_id: RestoreId, claim: RestoreClaim) {
+        self.held().claims.insert(restore_id, Arc::new(claim));
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,22 +146,22 @@ impl Restorer {
         match &job.step {
             Step::Verify => self.verify_source(job).await,
             Step::Quiesce => self.quiesce(job).await,
-            Step::Snapshot => self.take_snapshot(job).await,
+            Step::Snapshot => self.take_snapshot(job).await.map_err(not_kept),
             Step::Stage(name) => {
                 let source = self.source(restore).await?;
-                self.stage(job, name, Origin::Run(source), false).await
+                self.stage(job, name, Bytes::Run(source), false).await
             }
-            Step::Commit(name) => self.commit(restore, name, false).await,
+            Step::Commit(name) => self.commit(job, name, false).await,
             Step::Check(name) => {
                 let code = self.code(name, restore, job.stop.clone())?;
                 let limit = code.deadlines().write;
                 code.call("verify", limit, |restore, phase| restore.verify(phase)).await.map(|()| Did::Done)
             }
             Step::RollBack(name) => {
-                let kept = Origin::Safety(self.open_snapshot(restore).await?);
+                let kept = Bytes::Safety(self.open_snapshot(restore).await?);
                 self.stage(job, name, kept, true).await?;
                 fault::point("restore.step");
-                self.commit(restore, name, true).await
+                self.commit(job, name, true).await
             }
             Step::Discard => self.discard(restore).await,
         }
@@ -131,17 +170,8 @@ impl Restorer {
     /// Reads all that will be given to the modules, and throws it away: both hashes of each artifact are taken again.
     async fn verify_source(&self, job: &RestoreJob) -> Result<Did, Failure> {
         let source = self.source(&job.restore).await?;
-        let (modules, stop) = (job.restore.modules().to_vec(), job.stop.clone());
-        blocking(move || {
-            let mut bytes = 0;
-            for artifact in modules.iter().flat_map(|one| artifacts(&source, one)) {
-                let reader = source.reader(artifact).map_err(|error| restore_failure(&error))?;
-                copy(&reader, &mut io::sink(), &UntilStopped(stop.clone()), &mut bytes)
-                    .map_err(|error| restore_failure(&error))?;
-            }
-            Ok(Did::Read(bytes))
-        })
-        .await
+        let names = job.restore.modules().iter().map(|one| one.name().clone()).collect();
+        read_again(source, names, job.stop.clone()).await.map(Did::Read)
     }
 
     /// The run it takes the bytes from, kept from deletion until the restore has ended.
@@ -174,13 +204,7 @@ impl Restorer {
     }
 
     /// Gives a module its artifacts.
-    async fn stage(
-        &self,
-        job: &RestoreJob,
-        name: &ParticipantName,
-        origin: Origin,
-        back: bool,
-    ) -> Result<Did, Failure> {
+    async fn stage(&self, job: &RestoreJob, name: &ParticipantName, origin: Bytes, back: bool) -> Result<Did, Failure> {
         let module = job.restore.modules().iter().find(|one| one.name() == name).ok_or_else(unknown)?.clone();
         let code = self.code(name, &job.restore, job.stop.clone())?.on_the_way_back(back);
         let format = if back { code.format_version() } else { module.planned.format_version };
@@ -200,15 +224,22 @@ impl Restorer {
         Ok(Did::Read(bytes))
     }
 
-    /// Has a module commit. Once begun it is let come to its end, also where somebody asks to stop: what follows from that follows after it.
-    async fn commit(&self, restore: &Restore, name: &ParticipantName, back: bool) -> Result<Did, Failure> {
+    /// Has a participant commit.
+    async fn commit(&self, job: &RestoreJob, name: &ParticipantName, back: bool) -> Result<Did, Failure> {
         if !self.held().leases.contains_key(name) {
             let text = "it does not stand still, so its live data is not touched";
             return Err(Failure::new(FailureKind::Fatal, "NOT_QUIESCED", text));
         }
-        let code = self.code(name, restore, Stop::default())?.on_the_way_back(back);
+        let planned = job.restore.modules().iter().find(|one| one.name() == name).ok_or_else(unknown)?;
+        // One step cannot be cut short. What takes longer can, where it does not put back what was before.
+        let stop = if planned.planned.atomic || back { Stop::default() } else { job.stop.clone() };
+        let code = self.code(name, &job.restore, stop)?.on_the_way_back(back);
         let limit = code.deadlines().write;
-        code.call("commit", limit, |restore, phase| restore.commit(phase)).await.map(|()| Did::Done)
+        let commit = |restore: &dyn crate::participant::Restore, phase: &RestorePhase| {
+            restore.commit(phase).map(|()| phase.said())
+        };
+        let said = code.call("commit", limit, commit).await?;
+        Ok(if back { Did::Done } else { Did::Said(said) })
     }
 
     /// Throws away what is staged; where nothing was touched, what was kept of the state before too.
@@ -243,26 +274,65 @@ impl Restorer {
     }
 }
 
+impl Holdfast {
+    /// Reads what participants have in a run, and throws it away: both hashes of each artifact are taken again. Content bytes.
+    ///
+    /// # Errors
+    /// What is not as it was recorded.
+    pub(crate) async fn read_again(
+        &self,
+        source: Arc<RunSource>,
+        names: BTreeSet<ParticipantName>,
+    ) -> Result<u64, Failure> {
+        read_again(source, names, self.shared.restoring.stop.clone()).await
+    }
+}
+
+async fn read_again(source: Arc<RunSource>, names: BTreeSet<ParticipantName>, stop: Stop) -> Result<u64, Failure> {
+    blocking(move || {
+        let mut bytes = 0;
+        for artifact in source.artifacts().iter().filter(|artifact| names.contains(&artifact.participant)) {
+            let reader = source.reader(artifact).map_err(|error| restore_failure(&error))?;
+            copy(&reader, &mut io::sink(), &UntilStopped(stop.clone()), &mut bytes)
+                .map_err(|error| restore_failure(&error))?;
+        }
+        Ok(bytes)
+    })
+    .await
+}
+
 /// Where bytes come from.
-enum Origin {
+enum Bytes {
     Run(Arc<RunSource>),
     Safety(safety::Snapshot),
 }
 
-impl Origin {
+impl Bytes {
     fn readers(&self, module: &Restoring) -> Result<Vec<(ArtifactStoredV1, ArtifactReader)>, RestoreError> {
         let with_reader = |artifact: &ArtifactStoredV1| {
             let reader = match self {
-                Origin::Run(source) => source.reader(artifact)?,
-                Origin::Safety(kept) => kept.reader(artifact)?,
+                Bytes::Run(source) => source.reader(artifact)?,
+                Bytes::Safety(kept) => kept.reader(artifact)?,
             };
             Ok((artifact.clone(), reader))
         };
         match self {
-            Origin::Run(source) => artifacts(source, module).map(with_reader).collect(),
-            Origin::Safety(_) => module.safety_artifacts.iter().map(with_reader).collect(),
+            Bytes::Run(source) => artifacts(source, module).map(with_reader).collect(),
+            Bytes::Safety(_) => module.safety_artifacts.iter().map(with_reader).collect(),
         }
     }
+}
+
+/// Why nothing is begun where the state before has to be kept.
+fn not_kept(failure: Failure) -> Failure {
+    if failure.kind == FailureKind::Cancelled {
+        return failure;
+    }
+    let text = format!(
+        "the state before cannot be kept: {}; where it cannot be read, or nobody needs it, restore with safety `none`",
+        failure.message
+    );
+    Failure::new(failure.kind, &failure.code, text)
 }
 
 /// The artifacts of one module.

@@ -1,32 +1,52 @@
-//! What a restore into modules would do, found out before anything is begun.
+//! What a restore in place would do, found out before anything is begun.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_log::space::{self, SpaceError};
 use holdfast_model::failure::Failure;
 use holdfast_model::ids::ParticipantName;
-use holdfast_model::restore::{NewParticipant, RestoreParticipantPlannedV1, RestoredParticipantV1};
+use holdfast_model::restore::{RestoreParticipantPlannedV1, RestoredParticipantV1};
 use holdfast_model::run::Run;
 
 use super::super::drive::panicked;
 use super::super::registry::Registered;
 use super::super::{EngineError, Holdfast};
-use crate::participant::{Descriptor, Offered, ParticipantError, offered};
+use crate::participant::{Offer, ParticipantError, Planned, SpaceNeeded};
+use crate::restore::RunSource;
 
-/// How long the modules may take to say whether they could take their artifacts back.
+/// How long the participants may take to say whether they could take their artifacts back.
 const PLAN: Duration = Duration::from_secs(60);
 
-/// What a restore into modules would do.
+/// What a restore in place would do.
 #[derive(Debug, Clone)]
-pub(crate) struct ModulePlan {
-    /// The modules, in the order of the run.
-    pub(crate) modules: Vec<NewParticipant>,
-    /// The same, as the request names them.
-    pub(crate) named: Vec<RestoredParticipantV1>,
+pub(crate) struct InPlacePlan {
+    /// The participants, in the order of the run.
+    pub(crate) participants: Vec<PlannedParticipant>,
+    /// Whether live data that the run does not have is deleted.
+    pub(crate) delete: bool,
 }
 
-/// Why a restore into modules is not begun.
+/// What it would do with one of them.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedParticipant {
+    /// As the request names it.
+    pub(crate) named: RestoredParticipantV1,
+    /// What is recorded of it.
+    pub(crate) recorded: RestoreParticipantPlannedV1,
+    /// Those that are committed before it.
+    pub(crate) depends_on: Vec<ParticipantName>,
+    /// Room it needs beside its live data.
+    pub(crate) space: Vec<SpaceNeeded>,
+    /// What it says of it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why a restore in place is not begun.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotPlanned {
     /// These do not take their artifacts back.
@@ -54,6 +74,9 @@ pub(crate) enum NotPlanned {
         /// Why.
         failure: Failure,
     },
+    /// There is no room for what is made ready beside the live data.
+    #[error(transparent)]
+    Space(SpaceError),
     /// It cannot be asked.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -64,73 +87,101 @@ fn names(names: &[ParticipantName]) -> String {
 }
 
 impl Holdfast {
-    /// Whether all of these are modules of the application, as they are registered.
-    pub(crate) fn are_modules(&self, wanted: &BTreeSet<ParticipantName>) -> bool {
-        let is_module =
-            |name| self.shared.registry.find(name).is_some_and(|one| one.descriptor.kind == Descriptor::MODULE);
-        wanted.iter().all(is_module)
-    }
-
-    /// Asks the modules whether and how they would take back what they have in a run.
+    /// Asks participants whether and how they would take back what they have in a run, and looks for the room they need. Changes nothing.
     ///
     /// # Errors
     /// [`NotPlanned`].
-    pub(crate) async fn plan_modules(
+    pub(crate) async fn plan_in_place(
         &self,
         run: &Run,
+        source: Arc<RunSource>,
         wanted: &BTreeSet<ParticipantName>,
-    ) -> Result<ModulePlan, NotPlanned> {
+        delete: bool,
+    ) -> Result<InPlacePlan, NotPlanned> {
         let takes_back =
             |name: &ParticipantName| self.shared.registry.find(name).filter(|one| one.code.restore().is_some());
         let unable: Vec<_> = wanted.iter().filter(|name| takes_back(name).is_none()).cloned().collect();
         if !unable.is_empty() {
             return Err(NotPlanned::NotSupported(unable));
         }
-        let (mut modules, mut named, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut participants, mut asked) = (Vec::new(), Vec::new());
         for one in run.participants().iter().filter(|one| wanted.contains(&one.name)) {
             let Some(registered) = takes_back(&one.name) else { continue };
-            let (reads, found) = (&registered.descriptor.reads, one.format_version);
+            let descriptor = &registered.descriptor;
+            let (reads, found) = (&descriptor.reads, one.format_version);
             if found != 0 && !reads.contains(&found) {
                 let (from, to) = (*reads.start(), *reads.end());
                 return Err(NotPlanned::Format { participant: one.name.clone(), found, from, to });
             }
-            let (kind, critical) = (registered.descriptor.kind.clone(), registered.descriptor.critical);
-            named.push(RestoredParticipantV1 { name: one.name.clone(), kind, critical });
+            let (kind, critical) = (descriptor.kind.clone(), descriptor.critical);
             let bytes = one.artifacts.iter().fold(0, |sum: u64, artifact| sum.saturating_add(artifact.content_bytes));
-            let planned = RestoreParticipantPlannedV1 {
-                participant: one.name.clone(),
-                format_version: found,
-                atomic: false,
-                bytes,
-            };
-            modules.push(NewParticipant { planned, depends_on: registered.descriptor.depends_on.clone() });
-            asked.push((registered, one.artifacts.iter().map(offered).collect::<Vec<_>>()));
+            participants.push(PlannedParticipant {
+                named: RestoredParticipantV1 { name: one.name.clone(), kind, critical },
+                recorded: RestoreParticipantPlannedV1 {
+                    participant: one.name.clone(),
+                    format_version: found,
+                    atomic: false,
+                    bytes,
+                },
+                depends_on: descriptor.depends_on.clone(),
+                space: Vec::new(),
+                notes: Vec::new(),
+            });
+            asked.push((registered, found));
         }
-        let asking = self.data_plane().spawn_blocking(move || asked.iter().map(ask).collect::<Vec<_>>());
+        let asking = self.data_plane().spawn_blocking(move || {
+            asked
+                .iter()
+                .map(|(registered, format)| ask(registered, source.clone(), *format, delete))
+                .collect::<Vec<_>>()
+        });
         let answers = tokio::time::timeout(PLAN, asking).await;
         let answers = answers
             .map_err(|_| {
                 EngineError::Thread(format!("the participants did not say within {PLAN:?} what they would do"))
             })?
             .map_err(|error| EngineError::Thread(error.to_string()))?;
-        for (module, answer) in modules.iter_mut().zip(answers) {
+        for (one, answer) in participants.iter_mut().zip(answers) {
             match answer {
-                Ok(atomic) => module.planned.atomic = atomic,
+                Ok(planned) => {
+                    one.recorded.atomic = planned.atomic;
+                    (one.space, one.notes) = (planned.space, planned.notes);
+                }
                 Err(error) => {
-                    let (participant, failure) = (module.planned.participant.clone(), error.failure().clone());
+                    let (participant, failure) = (one.named.name.clone(), error.failure().clone());
                     return Err(NotPlanned::Refused { participant, failure });
                 }
             }
         }
-        Ok(ModulePlan { modules, named })
+        let min_free = self.config().space.min_free;
+        room(&participants, min_free).map_err(NotPlanned::Space)?;
+        Ok(InPlacePlan { participants, delete })
     }
 }
 
-/// Asks one whether its commit would be one step.
-fn ask((registered, artifacts): &(Registered, Vec<Offered>)) -> Result<bool, ParticipantError> {
+/// Asks one whether and how it would take its artifacts back.
+fn ask(
+    registered: &Registered,
+    source: Arc<RunSource>,
+    format_version: u32,
+    delete: bool,
+) -> Result<Planned, ParticipantError> {
+    let offer = Offer::new(&registered.descriptor.name, format_version, delete, source);
     let asked = catch_unwind(AssertUnwindSafe(|| match registered.code.restore() {
-        Some(restore) => restore.plan(artifacts).map(|planned| planned.atomic),
+        Some(restore) => restore.plan(&offer),
         None => Err(ParticipantError::fatal("RESTORE_NOT_SUPPORTED", "it takes nothing back")),
     }));
     asked.unwrap_or_else(|panic| Err(panicked(&registered.descriptor.name, &*panic)))
+}
+
+/// Whether there is room for all of them: those that share a file system share what is free there.
+fn room(participants: &[PlannedParticipant], min_free: u64) -> Result<(), SpaceError> {
+    let mut needed: BTreeMap<u64, (&Path, u64)> = BTreeMap::new();
+    for space in participants.iter().flat_map(|one| &one.space) {
+        // Where it cannot be looked at, staging will say why.
+        let Ok(device) = std::fs::metadata(&space.path).map(|metadata| metadata.dev()) else { continue };
+        let (_, bytes) = needed.entry(device).or_insert((&space.path, 0));
+        *bytes = bytes.saturating_add(space.bytes);
+    }
+    needed.into_values().try_for_each(|(path, bytes)| space::preflight(path, min_free, Some(bytes)))
 }

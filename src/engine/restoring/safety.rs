@@ -7,17 +7,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use holdfast_actors::ports::RestoreJob;
+use holdfast_actors::ports::{Known, Note, RestoreJob};
 use holdfast_actors::report::Report;
 use holdfast_log::space;
 use holdfast_model::failure::{Failure, FailureKind};
-use holdfast_model::participant::Work;
+use holdfast_model::ids::{ParticipantName, RunId};
+use holdfast_model::participant::{ParticipantCommand, Work};
 use holdfast_model::restore::{Did, Restore, Restoring, SafetySnapshot};
 use holdfast_model::run::ArtifactStoredV1;
 
 use super::super::drive::collect;
+use super::super::settle::for_participant;
 use super::super::{SystemClock, backups, manifest};
 use super::{Restorer, blocking, now, restore_failure, unknown};
+use tokio::runtime::Handle;
+
 use crate::participant::{Artifacts, Capture, ParticipantError, Pulse, Steps, Surroundings, lock};
 use crate::pipeline::{ArtifactReader, Pipeline};
 use crate::restore::RestoreError;
@@ -124,14 +128,8 @@ impl Restorer {
             report: Arc::new(Report::new(Arc::new(SystemClock), Box::new(|_| {}))),
             stop: job.stop.clone(),
             pulse: Arc::new(Pulse::new()),
-            admit: Arc::new(|_| {
-                let text = "a participant starts no process while its state is kept";
-                Err(Failure::new(FailureKind::Fatal, "CHILD_REFUSED", text))
-            }),
-            note: Arc::new(|_| {
-                let text = "a participant that is quiesced is not frozen beside that";
-                Err(Failure::new(FailureKind::Fatal, "FREEZE_REFUSED", text))
-            }),
+            admit: code.admit(),
+            note: self.note(one.name(), run_id),
             deadlines,
             steps,
         });
@@ -147,6 +145,25 @@ impl Restorer {
             return Err(Failure::new(FailureKind::Fatal, "SOURCE_EMPTY", text));
         }
         Ok(written)
+    }
+
+    /// Records what is known of a participant's standstill, as a run does: who dies meanwhile owes it a thaw.
+    fn note(&self, name: &ParticipantName, run_id: RunId) -> Note {
+        let (records, name, data_plane) = (self.records.clone(), name.clone(), Handle::current());
+        Arc::new(move |known| {
+            let refused = |why: String| {
+                let text = format!("it cannot be recorded that it is to stand still: {why}");
+                Failure::new(FailureKind::Retryable, "FREEZE_NOT_RECORDED", text)
+            };
+            let (root, origin) = records.get().ok_or_else(|| refused("nobody records it".into()))?;
+            let command = match known {
+                Known::Thawed => ParticipantCommand::Thawed { run_id },
+                Known::Child(child) => ParticipantCommand::PhaseChild { run_id, child },
+                Known::Freeze(children) => ParticipantCommand::Freeze { run_id, children },
+            };
+            let recorded = data_plane.block_on(for_participant(root, &name, command, origin));
+            recorded.map_err(|error| refused(error.to_string()))
+        })
     }
 
     fn manifest(

@@ -5,7 +5,7 @@ use crate::event::ParticipantEvent;
 use crate::failure::{Failure, FailureKind, Warnings};
 use crate::ids::{StreamId, Timestamp, Version};
 use crate::participant::{WorkCompletedV1, WorkStartedV1};
-use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV2};
+use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV3};
 use crate::run::{
     ParticipantPlannedV3, RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1, RunPublishedV1,
     RunRequestedV3, RunUnlockedV1, RunVerifiedV1, Trigger,
@@ -218,15 +218,17 @@ fn a_run_is_open_until_it_is_published_or_ended() {
 fn open_restores_are_listed_the_oldest_first() {
     let mut log = Log::default();
     for number in [3, 1, 2] {
-        let request = RestoreRequestedV2 {
+        let request = RestoreRequestedV3 {
             restore_id: restore_id(number),
             source_run: id(1),
             target: "/out".into(),
             staging: Vec::new(),
             selections: 0,
             overwrite: false,
+            delete: false,
             force: false,
             safety: crate::restore::Safety::None,
+            timeout_ms: 0,
             participants: Vec::new(),
         };
         log.push(StreamId::restore(restore_id(number)), RestoreEvent::Requested(request));

@@ -26,10 +26,14 @@ impl Restore {
             RestoreEvent::ParticipantStaged(staged) => self.module(&staged.participant, |one| one.staged = true),
             RestoreEvent::CommitDecided(_) => self.decided = true,
             RestoreEvent::CommitStarted(part) => self.module(&part.participant, |one| one.touched = true),
-            RestoreEvent::ParticipantCommitted(part) => self.module(&part.participant, |one| one.committed = true),
+            RestoreEvent::ParticipantCommitted(done) => self.module(&done.participant, |one| {
+                one.committed = true;
+                one.output.clone_from(&done.output);
+            }),
             RestoreEvent::ParticipantVerified(part) => self.module(&part.participant, |one| one.checked = true),
             RestoreEvent::RollbackDecided(decided) => {
                 self.error_summary = decided.failure.to_string();
+                self.error_code.clone_from(&decided.failure.code);
                 self.rolling_back = Some(decided.failure.clone());
             }
             RestoreEvent::ParticipantRolledBack(part) => self.module(&part.participant, |one| one.rolled_back = true),
@@ -50,6 +54,7 @@ impl Restore {
             }
             RestoreEvent::Failed(failed) => {
                 self.error_summary = failed.failure.to_string();
+                self.error_code.clone_from(&failed.failure.code);
                 let status = match failed.failure.kind {
                     FailureKind::Cancelled => RestoreStatus::Cancelled,
                     // Of one that is not of modules it was never told apart.
@@ -62,6 +67,7 @@ impl Restore {
             RestoreEvent::RollbackFailed(failed) => {
                 let why = self.rolling_back.as_ref().map(|why| format!("; it was rolled back because {why}"));
                 self.error_summary = format!("{}{}", failed.failure, why.unwrap_or_default());
+                self.error_code.clone_from(&failed.failure.code);
                 self.end(RestoreStatus::RollbackFailed, moment);
             }
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{
     Did, INTERRUPTED, MAX_INTERRUPTIONS, MAX_NAMES, MAX_PATH, NewParticipant, NewRestore, Restore,
     RestoreCancelRequestedV1, RestoreCommand, RestoreCommitDecidedV1, RestoreCompletedV1, RestoreFailedV1,
-    RestoreInterruptedV1, RestorePartV1, RestoreParticipantStagedV1, RestoreQuiescedV1, RestoreRefusal,
-    RestoreRequestedV2, RestoreRetryRequestedV1, RestoreRollbackDecidedV1, RestoreRollbackFailedV1,
+    RestoreInterruptedV1, RestorePartV1, RestoreParticipantCommittedV2, RestoreParticipantStagedV1, RestoreQuiescedV1,
+    RestoreRefusal, RestoreRequestedV3, RestoreRetryRequestedV1, RestoreRollbackDecidedV1, RestoreRollbackFailedV1,
     RestoreRolledBackV1, RestoreSourceVerifiedV1, RestoreStatus, Safety, SafetyArtifactStoredV1,
     SafetySnapshotSkippedV1, SafetySnapshotTakenV1, Step,
 };
@@ -17,6 +17,8 @@ use crate::ids::{ParticipantName, Timestamp};
 
 /// Longest reason of a cancellation that is kept, in bytes.
 const MAX_REASON: usize = 512;
+/// Longest text of a program that is kept, in bytes.
+const MAX_OUTPUT: usize = 2048;
 
 impl Restore {
     pub(super) fn decide_now(
@@ -83,7 +85,13 @@ impl Restore {
             (Step::Stage(participant), Did::Read(bytes)) => {
                 vec![RestoreEvent::ParticipantStaged(RestoreParticipantStagedV1 { participant, bytes })]
             }
-            (Step::Commit(name), Did::Done) => vec![RestoreEvent::ParticipantCommitted(part(name))],
+            (Step::Commit(participant), Did::Done) => {
+                vec![RestoreEvent::ParticipantCommitted(RestorePartV1 { participant }.into())]
+            }
+            (Step::Commit(participant), Did::Said(output)) => {
+                let output = cut(&output, MAX_OUTPUT).to_owned();
+                vec![RestoreEvent::ParticipantCommitted(RestoreParticipantCommittedV2 { participant, output })]
+            }
             (Step::Check(name), Did::Done) => vec![RestoreEvent::ParticipantVerified(part(name))],
             (Step::RollBack(name), Did::Done) => vec![RestoreEvent::ParticipantRolledBack(part(name))],
             (Step::Discard, Did::Done) => vec![self.undone()],
@@ -188,7 +196,7 @@ impl Restore {
     }
 }
 
-fn requested(mut request: RestoreRequestedV2) -> Result<RestoreEvent, RestoreRefusal> {
+fn requested(mut request: RestoreRequestedV3) -> Result<RestoreEvent, RestoreRefusal> {
     if request.staging.len() > MAX_PATH {
         return Err(RestoreRefusal::PathTooLong);
     }

@@ -98,7 +98,58 @@ impl From<RestoreRequestedV1> for RestoreRequestedV2 {
     }
 }
 
-impl RestoreRequestedV2 {
+/// [`RestoreRequestedV2`], with what becomes of live data that the run does not have, and with a deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreRequestedV3 {
+    /// Which.
+    pub restore_id: RestoreId,
+    /// The run it takes the bytes from.
+    pub source_run: RunId,
+    /// The folder, as text for people.
+    pub target: String,
+    /// Where it is made ready, as bytes of a path: what recovery takes away.
+    pub staging: Vec<u8>,
+    /// How many paths were asked for; 0 for all.
+    pub selections: u32,
+    /// Whether what is in the way is replaced.
+    pub overwrite: bool,
+    /// Whether live data that the run does not have is deleted.
+    pub delete: bool,
+    /// Whether it was made without maintenance being on. One into a folder does not ask for it.
+    pub force: bool,
+    /// What was to be kept of the state before it.
+    pub safety: Safety,
+    /// How long it may take, in milliseconds; 0 for as long as it takes.
+    pub timeout_ms: u64,
+    /// Those it is made into, in place; none where all goes into a folder.
+    pub participants: Vec<RestoredParticipantV1>,
+}
+
+impl From<RestoreRequestedV2> for RestoreRequestedV3 {
+    fn from(v2: RestoreRequestedV2) -> Self {
+        Self {
+            restore_id: v2.restore_id,
+            source_run: v2.source_run,
+            target: v2.target,
+            staging: v2.staging,
+            selections: v2.selections,
+            overwrite: v2.overwrite,
+            delete: false,
+            force: v2.force,
+            safety: v2.safety,
+            timeout_ms: 0,
+            participants: v2.participants,
+        }
+    }
+}
+
+impl From<RestoreRequestedV1> for RestoreRequestedV3 {
+    fn from(v1: RestoreRequestedV1) -> Self {
+        RestoreRequestedV2::from(v1).into()
+    }
+}
+
+impl RestoreRequestedV3 {
     /// What names and kinds of its participants take, with the path beside them: they share an event.
     pub(super) fn names(&self) -> usize {
         let bytes = |one: &RestoredParticipantV1| one.name.as_str().len() + one.kind.len() + 8;
@@ -191,6 +242,21 @@ pub struct RestoreCommitDecidedV1 {}
 pub struct RestorePartV1 {
     /// Which.
     pub participant: ParticipantName,
+}
+
+/// A participant has what it was given in the place of its live data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreParticipantCommittedV2 {
+    /// Its name.
+    pub participant: ParticipantName,
+    /// What its program said last, where it has one.
+    pub output: String,
+}
+
+impl From<RestorePartV1> for RestoreParticipantCommittedV2 {
+    fn from(v1: RestorePartV1) -> Self {
+        Self { participant: v1.participant, output: String::new() }
+    }
 }
 
 /// The restore is not made: what it did is undone. Recorded once, and never taken back.

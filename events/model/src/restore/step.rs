@@ -1,6 +1,6 @@
 //! The steps of a restore into modules: which is next follows from what is recorded.
 
-use super::{Restore, RestoreParticipantPlannedV1, RestoreRequestedV2, RestoreStatus, Safety};
+use super::{Restore, RestoreParticipantPlannedV1, RestoreRequestedV3, RestoreStatus, Safety};
 use crate::ids::{ParticipantName, Sha256, Timestamp};
 use crate::run::ArtifactStoredV1;
 
@@ -32,6 +32,8 @@ pub enum Did {
     Done,
     /// It is done; content bytes were read.
     Read(u64),
+    /// It is done, and a program said this last.
+    Said(String),
     /// The state before is kept.
     Kept(SafetySnapshot),
 }
@@ -51,7 +53,7 @@ pub struct SafetySnapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRestore {
     /// What is asked for.
-    pub request: RestoreRequestedV2,
+    pub request: RestoreRequestedV3,
     /// The modules, in any order.
     pub participants: Vec<NewParticipant>,
 }
@@ -76,6 +78,8 @@ pub struct Restoring {
     pub touched: bool,
     /// Whether its live data is what was staged.
     pub committed: bool,
+    /// What its program said while it took that.
+    pub output: String,
     /// Whether it has looked at that.
     pub checked: bool,
     /// Whether it was put back.
@@ -92,6 +96,7 @@ impl Restoring {
             staged: false,
             touched: false,
             committed: false,
+            output: String::new(),
             checked: false,
             rolled_back: false,
             safety_artifacts,

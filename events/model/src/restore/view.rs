@@ -69,6 +69,8 @@ pub struct RestoreView {
     pub finished_at: i64,
     /// What went wrong, in one line.
     pub error_summary: String,
+    /// The stable code of that; empty where nothing did.
+    pub error_code: String,
     /// Each participant; none where all went into one folder.
     pub participants: Vec<RestoredParticipant>,
     /// The folder it goes into.
@@ -103,6 +105,7 @@ impl Restore {
             started_at: self.started_at.seconds(),
             finished_at: self.finished_at.map_or(0, |at| at.seconds()),
             error_summary: self.error_summary.clone(),
+            error_code: self.error_code.clone(),
             participants: self.participants(),
             target: request.target.clone(),
             files,
@@ -142,6 +145,7 @@ impl Restore {
             row.participant.error.clone_from(&self.error_summary);
             if let Some(module) = self.modules().iter().find(|module| *module.name() == one.name) {
                 let path = self.pre_restore_path();
+                row.participant.output.clone_from(&module.output);
                 row.safety_artifacts = module.safety_artifacts.iter().map(|one| kept(one, &path)).collect();
                 row.safety_snapshot_path = if row.safety_artifacts.is_empty() { String::new() } else { path };
             }

@@ -58,7 +58,11 @@ pub(super) fn told(event: &RestoreEvent, by: &str) -> Told {
         }
         RestoreEvent::CommitDecided(_) => (Level::Info, "all is staged: the restore is made".into()),
         RestoreEvent::CommitStarted(part) => (Level::Info, format!("{} commits", part.participant)),
-        RestoreEvent::ParticipantCommitted(part) => (Level::Info, format!("{} has committed", part.participant)),
+        RestoreEvent::ParticipantCommitted(done) => {
+            let said = done.output.lines().next_back().unwrap_or_default();
+            let said = if said.is_empty() { String::new() } else { format!(", and said last: {said}") };
+            (Level::Info, format!("{} has committed{said}", done.participant))
+        }
         RestoreEvent::ParticipantVerified(part) => {
             (Level::Info, format!("{} has looked at what it has now", part.participant))
         }
@@ -90,8 +94,8 @@ pub(super) fn participant_of(event: &RestoreEvent) -> Option<&ParticipantName> {
         RestoreEvent::ParticipantPlanned(event) => &event.participant,
         RestoreEvent::SafetyArtifactStored(event) => &event.artifact.participant,
         RestoreEvent::ParticipantStaged(event) => &event.participant,
+        RestoreEvent::ParticipantCommitted(event) => &event.participant,
         RestoreEvent::CommitStarted(event)
-        | RestoreEvent::ParticipantCommitted(event)
         | RestoreEvent::ParticipantVerified(event)
         | RestoreEvent::ParticipantRolledBack(event) => &event.participant,
         RestoreEvent::RollbackFailed(event) => event.participant.as_ref()?,

@@ -285,15 +285,17 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
             p::BarrierFailedV1 { run_id, failure }
         }),
         event!(RestoreEvent::Requested, restore, |(id, source_run, target, staging, (selections, overwrite))| {
-            re::RestoreRequestedV2 {
+            re::RestoreRequestedV3 {
                 restore_id: RestoreId(id),
                 source_run,
                 target,
                 staging,
                 selections,
                 overwrite,
+                delete: false,
                 force: !overwrite,
                 safety: if overwrite { re::Safety::BestEffort } else { re::Safety::Required },
+                timeout_ms: 0,
                 participants: Vec::new(),
             }
         }),
@@ -321,7 +323,9 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
         }),
         event!(RestoreEvent::CommitDecided, Just(()), |()| re::RestoreCommitDecidedV1 {}),
         event!(RestoreEvent::CommitStarted, participant(), |participant| re::RestorePartV1 { participant }),
-        event!(RestoreEvent::ParticipantCommitted, participant(), |participant| re::RestorePartV1 { participant }),
+        event!(RestoreEvent::ParticipantCommitted, (participant(), text()), |(participant, output)| {
+            re::RestoreParticipantCommittedV2 { participant, output }
+        }),
         event!(RestoreEvent::ParticipantVerified, participant(), |participant| re::RestorePartV1 { participant }),
         event!(RestoreEvent::RollbackDecided, failure(), |failure| re::RestoreRollbackDecidedV1 { failure }),
         event!(RestoreEvent::ParticipantRolledBack, participant(), |participant| re::RestorePartV1 { participant }),
@@ -507,15 +511,17 @@ pub(crate) fn largest() -> Vec<Event> {
         RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
         RunEvent::Verified(r::RunVerifiedV1 { ok: false, files: u64::MAX, bytes: u64::MAX, errors: warnings }).into(),
         ParticipantEvent::WorkFailed(p::WorkFailedV1 { run_id, failure: failure.clone() }).into(),
-        RestoreEvent::Requested(re::RestoreRequestedV2 {
+        RestoreEvent::Requested(re::RestoreRequestedV3 {
             restore_id: RestoreId(Uuid::max()),
             source_run: run_id,
             target: "t".repeat(1024),
             staging: vec![0xff; re::MAX_PATH],
             selections: u32::MAX,
             overwrite: true,
+            delete: false,
             force: true,
             safety: re::Safety::None,
+            timeout_ms: 0,
             participants: Vec::new(),
         })
         .into(),

@@ -202,15 +202,17 @@ fn participant_samples() -> Vec<ParticipantEvent> {
 
 fn restore_samples() -> Vec<RestoreEvent> {
     vec![
-        RestoreEvent::Requested(re::RestoreRequestedV2 {
+        RestoreEvent::Requested(re::RestoreRequestedV3 {
             restore_id: RestoreId(uuid(1)),
             source_run: run_id(),
             target: "/srv/out".into(),
             staging: b"/srv/.out\xff".to_vec(),
             selections: 2,
             overwrite: true,
+            delete: false,
             force: false,
             safety: re::Safety::None,
+            timeout_ms: 0,
             participants: Vec::new(),
         }),
         RestoreEvent::Completed(re::RestoreCompletedV1 { files: 252, bytes: 70_000, warnings: 1 }),
@@ -232,7 +234,7 @@ fn restore_samples() -> Vec<RestoreEvent> {
         RestoreEvent::ParticipantStaged(re::RestoreParticipantStagedV1 { participant: name(), bytes: 70_000 }),
         RestoreEvent::CommitDecided(re::RestoreCommitDecidedV1 {}),
         RestoreEvent::CommitStarted(part()),
-        RestoreEvent::ParticipantCommitted(part()),
+        RestoreEvent::ParticipantCommitted(part().into()),
         RestoreEvent::ParticipantVerified(part()),
         RestoreEvent::RollbackDecided(re::RestoreRollbackDecidedV1 { failure: failure() }),
         RestoreEvent::ParticipantRolledBack(part()),

@@ -7,16 +7,18 @@ use crate::failure::FailureKind;
 use crate::given::{Given, given};
 use crate::ids::{RestoreId, RunId};
 
-fn request() -> RestoreRequestedV2 {
-    RestoreRequestedV2 {
+fn request() -> RestoreRequestedV3 {
+    RestoreRequestedV3 {
         restore_id: RestoreId(uuid::Uuid::from_u128(1)),
         source_run: RunId::new(Timestamp(0), 1),
         target: "/srv/out".into(),
         staging: b"/srv/.out.staging".to_vec(),
         selections: 0,
         overwrite: false,
+        delete: false,
         force: false,
         safety: Safety::None,
+        timeout_ms: 0,
         participants: Vec::new(),
     }
 }
@@ -71,10 +73,10 @@ fn a_restore_that_was_not_asked_for_has_no_end() {
 
 #[test]
 fn the_longest_paths_fit_an_event_and_longer_ones_are_refused() {
-    let longest = RestoreRequestedV2 { staging: vec![0xff; MAX_PATH], target: "ä".repeat(MAX_PATH), ..request() };
+    let longest = RestoreRequestedV3 { staging: vec![0xff; MAX_PATH], target: "ä".repeat(MAX_PATH), ..request() };
     let asked = given::<Restore>([]).when(RestoreCommand::Request(longest.clone()));
     assert!(asked.decision().as_ref().expect("granted").iter().all(|event| event.encode().is_ok()));
-    let longer = RestoreRequestedV2 { staging: vec![0xff; MAX_PATH + 1], ..longest };
+    let longer = RestoreRequestedV3 { staging: vec![0xff; MAX_PATH + 1], ..longest };
     given::<Restore>([]).when(RestoreCommand::Request(longer)).refused(RestoreRefusal::PathTooLong);
 }
 
@@ -98,11 +100,13 @@ fn a_restore_is_shown_from_what_is_recorded() {
 fn as_many_participants_as_an_event_holds_are_recorded_and_shown_and_more_are_refused() {
     let one =
         RestoredParticipantV1 { name: "p".repeat(64).parse().expect("a name"), kind: "command".into(), critical: true };
-    let of = |count: usize| RestoreRequestedV2 {
+    let of = |count: usize| RestoreRequestedV3 {
         staging: Vec::new(),
         target: "t".repeat(1024),
+        delete: false,
         force: true,
         safety: Safety::BestEffort,
+        timeout_ms: 0,
         participants: vec![one.clone(); count],
         ..request()
     };

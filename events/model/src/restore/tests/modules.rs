@@ -18,7 +18,7 @@ fn new(safety: Safety) -> NewRestore {
     });
     let names = NAMES.map(|one| RestoredParticipantV1 { name: name(one), kind: "module".into(), critical: true });
     NewRestore {
-        request: RestoreRequestedV2 { safety, participants: names.to_vec(), staging: Vec::new(), ..request() },
+        request: RestoreRequestedV3 { safety, participants: names.to_vec(), staging: Vec::new(), ..request() },
         participants: participants.to_vec(),
     }
 }
