@@ -10,7 +10,7 @@ use holdfast_model::restore::{Restore, RestoreStatus, RestoreView};
 use holdfast_model::run::{ParticipantStatus, Run};
 use tokio::time::timeout;
 
-use super::args::{RestoreArgs, RunArg};
+use super::args::{Limit, RestoreArgs, RunArg};
 use super::door::{Door, Purpose, is_gone};
 use super::exit::{CliError, CliResult, Exit};
 use super::in_the_way::InTheWay;
@@ -40,6 +40,7 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) 
         force: args.force,
         safety: args.safety.unwrap_or_default(),
         delete: args.delete,
+        timeout_s: args.timeout.map(Limit::seconds),
         accept_incomplete: args.accept_incomplete,
         wait: false,
         reason: Reason::default(),

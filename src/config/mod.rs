@@ -34,7 +34,7 @@ pub(crate) use self::participant::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
 pub use self::participant::{ParticipantConfig, Source};
 use self::section::Section;
 pub use self::server::{LogFormat, ServerConfig, TlsFiles};
-pub use self::settings::{OnCrash, PipelineConfig, RunsConfig, SpaceConfig};
+pub use self::settings::{OnCrash, PipelineConfig, RestoresConfig, RunsConfig, SpaceConfig};
 pub(crate) use self::values::deadline_of;
 
 /// All settings.
@@ -44,6 +44,8 @@ pub struct Config {
     pub pipeline: PipelineConfig,
     /// How runs go.
     pub runs: RunsConfig,
+    /// How restores go.
+    pub restores: RestoresConfig,
     /// What stays free.
     pub space: SpaceConfig,
     /// How the server works.
@@ -54,7 +56,7 @@ pub struct Config {
 }
 
 /// The parts of the file.
-const PARTS: [&str; 5] = ["pipeline", "runs", "space", "server", "participant"];
+const PARTS: [&str; 6] = ["pipeline", "runs", "restores", "space", "server", "participant"];
 
 impl Config {
     /// Reads a configuration file.
@@ -102,6 +104,9 @@ impl Config {
         if let Some(mut section) = part(document, "runs", problems) {
             config.runs = RunsConfig::read(&mut section);
         }
+        if let Some(mut section) = part(document, "restores", problems) {
+            config.restores = RestoresConfig::read(&mut section);
+        }
         if let Some(mut section) = part(document, "space", problems) {
             config.space = SpaceConfig::read(&mut section);
         }
@@ -146,10 +151,13 @@ fn unknown_part(key: &str) -> String {
         Some("participant") => ": did you mean [[participant]]?",
         Some("pipeline") => ": did you mean [pipeline]?",
         Some("runs") => ": did you mean [runs]?",
+        Some("restores") => ": did you mean [restores]?",
         Some("space") => ": did you mean [space]?",
         Some("server") => ": did you mean [server]?",
         _ => ";",
     };
     let key = key.escape_debug();
-    format!("there is no part `{key}`{meant} the parts are [pipeline], [runs], [space], [server] and [[participant]]")
+    format!(
+        "there is no part `{key}`{meant} the parts are [pipeline], [runs], [restores], [space], [server] and [[participant]]"
+    )
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast::api::Dispatcher;
 use holdfast::api::commands::StartRestoreRun;
@@ -18,8 +18,8 @@ use holdfast::participant::{
     Thaw,
 };
 
-use crate::support::Home;
 use crate::support::kill::{copy, for_each};
+use crate::support::{DEADLINE, Home};
 
 const NAMES: [&str; 4] = ["accounts", "symbols", "staff", "trades"];
 /// What the part of the application in this test is told to do.
@@ -27,6 +27,9 @@ const PART: &str = "HOLDFAST_TEST_MODULES";
 /// What all modules hold when they are backed up, and when they are restored.
 const BACKED_UP: &str = "backed up";
 const LATER: &str = "later";
+/// What a module does when it is to look at what it has: its process dies, or it waits until it is told to stop.
+const DIES: &str = "dies";
+const HANGS: &str = "hangs";
 
 /// A module whose data is one file, replaced as a whole.
 #[derive(Clone)]
@@ -74,6 +77,9 @@ impl Module {
     }
 
     fn failing(&self, at: &str) -> Result<(), ParticipantError> {
+        if self.fails == Some(DIES) && at == "verify" {
+            std::process::exit(9);
+        }
         if self.fails == Some(at) {
             return Err(ParticipantError::fatal("TEST_FAILS", format!("it fails at {at}")));
         }
@@ -157,7 +163,12 @@ impl Restore for Module {
         Ok(())
     }
 
-    fn verify(&self, _phase: &RestorePhase) -> Result<(), ParticipantError> {
+    fn verify(&self, phase: &RestorePhase) -> Result<(), ParticipantError> {
+        let began = Instant::now();
+        while self.fails == Some(HANGS) && !phase.stopped() {
+            assert!(began.elapsed() < DEADLINE, "nobody tells it to stop");
+            std::thread::yield_now();
+        }
         self.failing("verify")
     }
 
@@ -215,9 +226,20 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Restores, and lets the modules be looked at.
 fn restore(home: &Path, modules: &[Module], run_id: RunId, safety: Safety) -> RestoreView {
+    restore_within(home, modules, run_id, safety, None)
+}
+
+fn restore_within(
+    home: &Path,
+    modules: &[Module],
+    run_id: RunId,
+    safety: Safety,
+    timeout_s: Option<u64>,
+) -> RestoreView {
+    let request = StartRestoreRun { timeout_s, ..request(run_id, safety) };
     runtime().block_on(async {
         let engine = builder(home, modules).start().await.unwrap();
-        let answer = Dispatcher::new(engine.clone()).ask(&request(run_id, safety)).await;
+        let answer = Dispatcher::new(engine.clone()).ask(&request).await;
         let view = match answer {
             Ok(view) => view,
             Err(error) => {
@@ -323,7 +345,13 @@ fn the_part_of_the_application() {
     if run_id.ends_with('!') {
         modules[3].fails = Some("verify");
     }
-    restore(home, &modules, run_id.trim_end_matches('!').parse().unwrap(), Safety::Required);
+    let mut timeout_s = None;
+    if run_id.ends_with('?') {
+        modules[3].fails = Some(DIES);
+        timeout_s = Some(3);
+    }
+    let run_id = run_id.trim_end_matches(['!', '?']).parse().unwrap();
+    restore_within(home, &modules, run_id, Safety::Required, timeout_s);
 }
 
 fn application(home: &Path, run: &str) -> Command {
@@ -390,4 +418,24 @@ fn killed_at_each_point_of_a_rollback_all_are_of_the_backup_or_all_as_before() {
     // The process after has modules that do not fail: what was decided before it is done again, and what was rolled back is too.
     let [_, before] = kill_at_each_point(|run_id| format!("{run_id}!"), &[BACKED_UP, LATER]);
     assert!(before > 0);
+}
+
+#[test]
+fn a_restore_that_is_gone_on_with_after_a_crash_has_the_deadline_it_had() {
+    let (home, run_id) = prepared();
+    let died = application(&home.path(), &format!("{run_id}?")).status().unwrap();
+    assert_eq!(died.code(), Some(9));
+    // All had committed, so the next process does it again, and hangs at the same place: what is left of the time is not much.
+    let mut modules = modules(&home.path());
+    assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), BACKED_UP);
+    modules[3].fails = Some(HANGS);
+    let told = runtime().block_on(async {
+        let engine = builder(&home.path(), &modules).start().await.unwrap();
+        let told = engine.settled().join("\n");
+        engine.stop().await;
+        told
+    });
+    assert!(told.contains("rolled_back") && told.contains("RESTORE_TIMED_OUT"), "{told}");
+    assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), LATER);
+    modules.iter().for_each(|module| module.put(LATER));
 }

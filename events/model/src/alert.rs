@@ -305,6 +305,8 @@ fn of_restore(event: &RestoreEvent) -> Option<Told> {
         | RestoreEvent::RolledBack(_)
         | RestoreEvent::RetryRequested(_)
         | RestoreEvent::CancelRequested(_)
+        | RestoreEvent::TimedOut(_)
+        | RestoreEvent::SafetySnapshotRemoved(_)
         | RestoreEvent::Interrupted(_) => None,
     }
 }

@@ -216,6 +216,8 @@ events! {
         219 "RestoreRetryRequested" RetryRequested: 1 re::RestoreRetryRequestedV1;
         220 "RestoreCancelRequested" CancelRequested: 1 re::RestoreCancelRequestedV1;
         221 "RestoreInterrupted" Interrupted: 1 re::RestoreInterruptedV1;
+        222 "RestoreTimedOut" TimedOut: 1 re::RestoreTimedOutV1;
+        223 "SafetySnapshotRemoved" SafetySnapshotRemoved: 1 re::SafetySnapshotRemovedV1;
     }
     /// A fact of the installation.
     SystemEvent {

@@ -32,7 +32,7 @@ const TOLD: [&str; 16] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 63] = [
+const NOT_TOLD: [&str; 65] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
@@ -78,7 +78,9 @@ const NOT_TOLD: [&str; 63] = [
     "RestoreRetryRequested",
     "RestoreRollbackDecided",
     "RestoreSourceVerified",
+    "RestoreTimedOut",
     "SafetyArtifactStored",
+    "SafetySnapshotRemoved",
     "SafetySnapshotTaken",
     "RunCancelRequested",
     "RunClassified",

@@ -206,6 +206,18 @@ const LINES: &[(&str, Level, &str, &str)] = &[
     ),
     ("RestoreInterrupted", Level::Warning, "", "the restore was interrupted: the process is gone"),
     (
+        "RestoreTimedOut",
+        Level::Error,
+        "",
+        "the restore took 30 min 0 s, which is the most it may: what it touched is put back",
+    ),
+    (
+        "SafetySnapshotRemoved",
+        Level::Info,
+        "",
+        "the safety snapshot of the state before is removed: it was kept as long as it was to be",
+    ),
+    (
         "HomeCreated",
         Level::Info,
         "",

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use holdfast_model::ids::RestoreId;
 use holdfast_model::restore::Safety;
 
-use super::{RunArg, run_arg};
+use super::{Limit, RunArg, limit, run_arg};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -50,6 +50,9 @@ pub(in crate::cli) struct RestoreArgs {
     /// Delete files that the backup does not have, but for those that it left out by a pattern
     #[arg(long, requires = "in_place")]
     pub(in crate::cli) delete: bool,
+    /// How long it may take, as 6h, 90m or 30s, or none; then what it touched is put back [default: as configured]
+    #[arg(long, requires = "in_place", value_name = "DURATION", value_parser = limit)]
+    pub(in crate::cli) timeout: Option<Limit>,
     /// In place also where there is no maintenance
     #[arg(long, requires = "in_place")]
     pub(in crate::cli) force: bool,

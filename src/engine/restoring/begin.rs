@@ -1,6 +1,7 @@
 //! How a restore into modules begins, is stopped, tried again, and settled by the process after.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use holdfast_actors::event_sourced::replay;
@@ -16,6 +17,7 @@ use holdfast_model::restore::{
     NewParticipant, NewRestore, Restore, RestoreCommand, RestoreRequestedV3, RestoreStatus, Safety,
 };
 
+use super::super::plan::millis;
 use super::super::registry::Registry;
 use super::super::{EngineError, Holdfast, RestoreClaim, ViewError};
 use super::gate::Now;
@@ -29,6 +31,8 @@ pub(crate) struct Asked {
     pub(crate) force: bool,
     /// What is kept of the state before.
     pub(crate) safety: Safety,
+    /// How long it may take, zero for as long as it takes; as configured where nothing is said.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Holdfast {
@@ -57,7 +61,7 @@ impl Holdfast {
             delete: plan.delete,
             force: asked.force,
             safety: asked.safety,
-            timeout_ms: 0,
+            timeout_ms: asked.timeout.or(self.config().restores.timeout).map_or(0, millis),
             participants,
         };
         let command = RestoreCommand::Begin(NewRestore {

@@ -37,6 +37,8 @@ impl Restore {
                 self.rolling_back = Some(decided.failure.clone());
             }
             RestoreEvent::ParticipantRolledBack(part) => self.module(&part.participant, |one| one.rolled_back = true),
+            RestoreEvent::TimedOut(_) => self.timed_out = true,
+            RestoreEvent::SafetySnapshotRemoved(_) => self.safety_removed = Some(moment.time),
             RestoreEvent::CancelRequested(cancel) => self.cancel = Some(cancel.reason.clone()),
             RestoreEvent::Interrupted(_) => {
                 self.interruptions = self.interruptions.saturating_add(1);

@@ -8,7 +8,7 @@ use super::{
     RestoreInterruptedV1, RestorePartV1, RestoreParticipantCommittedV2, RestoreParticipantStagedV1, RestoreQuiescedV1,
     RestoreRefusal, RestoreRequestedV3, RestoreRetryRequestedV1, RestoreRollbackDecidedV1, RestoreRollbackFailedV1,
     RestoreRolledBackV1, RestoreSourceVerifiedV1, RestoreStatus, Safety, SafetyArtifactStoredV1,
-    SafetySnapshotSkippedV1, SafetySnapshotTakenV1, Step,
+    SafetySnapshotRemovedV1, SafetySnapshotSkippedV1, SafetySnapshotTakenV1, Step,
 };
 use crate::aggregate::Moment;
 use crate::event::RestoreEvent;
@@ -44,13 +44,19 @@ impl Restore {
             }
             (RestoreCommand::Cancel { reason }, RestoreStatus::Running) if self.is_of_modules() => {
                 // It is decided already, or the wish is known.
-                if self.is_rolling_back() || self.cancel.is_some() {
+                if self.is_rolling_back() || self.stopped().is_some() {
                     return Ok(Vec::new());
                 }
                 let reason = cut(&reason, MAX_REASON).to_owned();
                 // What follows from it is decided once the step under way has come to its end.
                 return Ok(vec![RestoreEvent::CancelRequested(RestoreCancelRequestedV1 { reason })]);
             }
+            // As with a cancel.
+            (RestoreCommand::TimedOut, RestoreStatus::Running) => return Ok(self.time_out()),
+            (RestoreCommand::RemoveSafety, _) if self.may_remove_safety() => {
+                vec![RestoreEvent::SafetySnapshotRemoved(SafetySnapshotRemovedV1 {})]
+            }
+            (RestoreCommand::RemoveSafety, _) => return Err(RestoreRefusal::SafetyKept),
             (RestoreCommand::Recover, RestoreStatus::Running) if self.is_of_modules() => self.recovered(),
             (RestoreCommand::Retry, RestoreStatus::RollbackFailed) if self.safety.is_some() => {
                 vec![RestoreEvent::RetryRequested(RestoreRetryRequestedV1 {})]
@@ -101,17 +107,14 @@ impl Restore {
 
     fn step_failed(&self, step: Step, failure: Failure) -> Vec<RestoreEvent> {
         // What was told to stop says so in words of its own.
-        let failure = match &self.cancel {
-            Some(reason) if !self.is_rolling_back() => {
-                Failure::new(FailureKind::Cancelled, "CANCELLED", format!("cancelled: {reason}"))
-            }
-            _ => failure,
-        };
+        let stopped = self.stopped().filter(|_| !self.is_rolling_back());
+        let is_stopped = stopped.is_some();
+        let failure = stopped.unwrap_or(failure);
         let best_effort = self.request.as_ref().is_some_and(|request| request.safety == Safety::BestEffort);
         vec![match step {
             // Nobody stands still yet.
             Step::Verify => failed(failure),
-            Step::Snapshot if best_effort && failure.kind != FailureKind::Cancelled => {
+            Step::Snapshot if best_effort && !is_stopped && failure.kind != FailureKind::Cancelled => {
                 RestoreEvent::SafetySnapshotSkipped(SafetySnapshotSkippedV1 { failure })
             }
             Step::RollBack(participant) => rollback_failed(Some(participant), failure),
@@ -147,7 +150,8 @@ impl Restore {
             }
         } else if !self.decided {
             let text = format!("its process ended early, at {at}, before anything was touched: restore again");
-            events.push(roll_back(Failure::new(FailureKind::Fatal, INTERRUPTED, text)));
+            let interrupted = || Failure::new(FailureKind::Fatal, INTERRUPTED, text);
+            events.push(roll_back(self.stopped().unwrap_or_else(interrupted)));
         } else if too_often {
             let text = "its process died each time it was gone on with: see why, then restore again";
             events.push(roll_back(Failure::new(FailureKind::Fatal, "RESTORE_ATTEMPTS_EXHAUSTED", text)));
@@ -178,8 +182,8 @@ impl Restore {
             let failure = no_way_back.then(|| Failure::new(FailureKind::Fatal, "NO_SAFETY_SNAPSHOT", text));
             return failure.map(|failure| rollback_failed(None, failure));
         }
-        if let Some(reason) = &self.cancel {
-            return Some(roll_back(Failure::new(FailureKind::Cancelled, "CANCELLED", format!("cancelled: {reason}"))));
+        if let Some(stopped) = self.stopped() {
+            return Some(roll_back(stopped));
         }
         match self.step() {
             Some(Step::Commit(_)) if !self.decided => Some(RestoreEvent::CommitDecided(RestoreCommitDecidedV1 {})),

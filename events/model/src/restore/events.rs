@@ -299,3 +299,14 @@ pub struct RestoreInterruptedV1 {
     /// What is known of it.
     pub reason: String,
 }
+
+/// It has taken as long as it may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreTimedOutV1 {
+    /// How long that is, in milliseconds from its request on.
+    pub timeout_ms: u64,
+}
+
+/// The state before it is kept no longer. What there is of it on disk goes away after this, also where the process dies before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafetySnapshotRemovedV1 {}

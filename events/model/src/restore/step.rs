@@ -147,6 +147,25 @@ impl Restore {
         self.safety.is_some()
     }
 
+    /// Whether the state before is on disk: what touched nothing has thrown it away, and later it may have been removed.
+    #[must_use]
+    pub fn keeps_safety_snapshot(&self) -> bool {
+        let thrown_away = self.finished_at.is_some() && !self.is_touched();
+        self.safety.is_some() && !thrown_away && self.safety_removed.is_none()
+    }
+
+    /// When the state before was removed, where it was kept until then.
+    #[must_use]
+    pub fn safety_removed(&self) -> Option<Timestamp> {
+        self.safety_removed
+    }
+
+    /// Whether nothing needs the state before any more.
+    #[must_use]
+    pub fn may_remove_safety(&self) -> bool {
+        self.keeps_safety_snapshot() && !self.is_open() && self.status != RestoreStatus::RollbackFailed
+    }
+
     /// The step that is under way, or is to be: what is recorded says it, and nothing else.
     #[must_use]
     pub fn step(&self) -> Option<Step> {

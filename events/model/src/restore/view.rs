@@ -58,6 +58,10 @@ pub struct RestoreView {
     pub safety: String,
     /// Where that is; empty where there is none.
     pub pre_restore_path: String,
+    /// When that was removed, as configured.
+    pub safety_removed_at: i64,
+    /// How many seconds it may take from its request on, 0 for as long as it takes.
+    pub timeout_s: u64,
     /// Where it is on its way: `validate`, `quiesce`, `safety_snapshot`, `stage`, `commit`, `verify` or `rollback` where it is made into
     /// modules, `restore` where it is not, and `done`.
     pub phase: String,
@@ -97,6 +101,8 @@ impl Restore {
             force: request.force,
             safety: request.safety.as_str().into(),
             pre_restore_path: self.pre_restore_path(),
+            safety_removed_at: self.safety_removed().map_or(0, |at| at.seconds()),
+            timeout_s: request.timeout_ms.div_ceil(1000),
             phase: self.phase().to_owned(),
             status: match self.status {
                 RestoreStatus::Running if !owned => RestoreStatus::Interrupted,
@@ -116,11 +122,8 @@ impl Restore {
 
     /// Where the state before is kept, relative to the home. One that touched nothing throws it away.
     fn pre_restore_path(&self) -> String {
-        let thrown_away = self.finished_at.is_some() && !self.is_touched();
         match &self.request {
-            Some(request) if self.has_safety_snapshot() && !thrown_away => {
-                format!("backups/pre-restore/{}", request.restore_id)
-            }
+            Some(request) if self.keeps_safety_snapshot() => format!("backups/pre-restore/{}", request.restore_id),
             _ => String::new(),
         }
     }

@@ -336,6 +336,8 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(RestoreEvent::RetryRequested, Just(()), |()| re::RestoreRetryRequestedV1 {}),
         event!(RestoreEvent::CancelRequested, text(), |reason| re::RestoreCancelRequestedV1 { reason }),
         event!(RestoreEvent::Interrupted, text(), |reason| re::RestoreInterruptedV1 { reason }),
+        event!(RestoreEvent::TimedOut, any::<u64>(), |timeout_ms| re::RestoreTimedOutV1 { timeout_ms }),
+        event!(RestoreEvent::SafetySnapshotRemoved, Just(()), |()| re::SafetySnapshotRemovedV1 {}),
         event!(SystemEvent::HomeCreated, (uuid(), text()), |(server_id, app_version)| {
             s::HomeCreatedV1 { server_id, app_version }
         }),

@@ -243,6 +243,8 @@ fn restore_samples() -> Vec<RestoreEvent> {
         RestoreEvent::RetryRequested(re::RestoreRetryRequestedV1 {}),
         RestoreEvent::CancelRequested(re::RestoreCancelRequestedV1 { reason: "the wrong run".into() }),
         RestoreEvent::Interrupted(re::RestoreInterruptedV1 { reason: "the process is gone".into() }),
+        RestoreEvent::TimedOut(re::RestoreTimedOutV1 { timeout_ms: 1_800_000 }),
+        RestoreEvent::SafetySnapshotRemoved(re::SafetySnapshotRemovedV1 {}),
     ]
 }
 
