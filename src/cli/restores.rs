@@ -98,6 +98,9 @@ fn show(context: &Context, restore_id: RestoreId) -> CliResult {
     } else {
         out.line(format!("  phase    {}", row.phase))?;
     }
+    if row.safety_removed_at != 0 {
+        out.line(format!("  before   what was before it was kept, and removed on {}", time(row.safety_removed_at)))?;
+    }
     if !row.error_summary.is_empty() {
         out.line(format!("  reason   {}", printable(row.error_summary.as_bytes())))?;
     }

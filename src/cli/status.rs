@@ -1,5 +1,7 @@
 //! `status`: who has the home, what is at work, and what somebody has to see to.
 
+use std::collections::BTreeSet;
+
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::maintenance::Maintenance;
 use holdfast_model::participant::Participant;
@@ -36,8 +38,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
     let quarantined: Vec<_> = quarantined(&view);
     let owing = |(name, one): (&ParticipantName, &Participant)| Some((name.to_string(), one.owes_thaw()?));
     let standing: Vec<_> = view.history().participants().iter().filter_map(owing).collect();
-    let rollback_failed = last_of_modules(&view)?.filter(|restore| restore.status == RestoreStatus::RollbackFailed);
-    let rollback_failed = rollback_failed.and_then(|restore| restore.request.map(|request| request.restore_id));
+    let rollback_failed = half_restored(&view)?;
     let damaged: Vec<_> = view.history().damaged().map(|entry| entry.run_id).collect();
     out.value(&json!({
         "home": context.home, "exists": true,
@@ -112,12 +113,18 @@ fn working(at_work: Option<&Progress>, open: &[RunId], restores: &[RestoreId], o
     }
 }
 
-/// The last restore into modules.
-fn last_of_modules(view: &HomeView) -> Result<Option<Restore>, CliError> {
+/// The newest restore that could not be rolled back, where none came after it that its participants are as.
+fn half_restored(view: &HomeView) -> Result<Option<RestoreId>, CliError> {
+    let mut since = BTreeSet::new();
     for entry in view.history().restores_newest_first() {
         let restore = view.fold::<Restore>(&StreamId::restore(entry.restore_id)).map_err(errors::view)?;
-        if restore.is_of_modules() {
-            return Ok(Some(restore));
+        let mut names = restore.modules().iter().map(|one| one.name().clone()).peekable();
+        match restore.status {
+            RestoreStatus::RollbackFailed if names.peek().is_some() && names.all(|name| !since.contains(&name)) => {
+                return Ok(Some(entry.restore_id));
+            }
+            RestoreStatus::Completed => since.extend(names),
+            _ => {}
         }
     }
     Ok(None)

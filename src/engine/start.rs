@@ -126,9 +126,14 @@ impl Holdfast {
             verifying: verify::Verifying::default(),
             running: Mutex::new(Some(running)),
         };
+        let sweeps = start.resume;
         let engine = Self { shared: Arc::new(shared), origin: start.origin };
         if let Some(restore_id) = half {
             engine.keep_maintenance(restore_id).await?;
+        }
+        engine.settle_late();
+        if sweeps {
+            engine.sweep_safety_snapshots().await;
         }
         Ok(engine)
     }

@@ -3,23 +3,25 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast::api::Dispatcher;
 use holdfast::api::commands::StartRestoreRun;
 use holdfast::blocking;
-use holdfast::engine::Backup;
-use holdfast::model::ids::RunId;
-use holdfast::model::restore::{RestoreStatus, RestoreView};
+use holdfast::config::Config;
+use holdfast::engine::{Backup, Registered};
+use holdfast::model::ids::{RestoreId, RunId};
+use holdfast::model::restore::{RestoreCommand, RestoreStatus, RestoreView};
+use holdfast::model::run::Outcome;
 use holdfast::participant::{
     Artifacts, Capture, Participant, ParticipantError, Quiesced, Restore, RestorePhase, Staging,
 };
 use serde_json::{Value, json};
 
-use crate::support::engine::{back_up, builder, module, within};
+use crate::support::engine::{back_up, builder, module, name, wait_for_events, within};
 use crate::support::{DEADLINE, Home};
 
-/// A module whose data is in memory. It hangs where it is told to, until it is told to stop.
+/// A module whose data is in memory. It hangs where it is told to, until it is told to stop; in its commit it fails, both ways.
 #[derive(Clone)]
 struct Ledger {
     name: &'static str,
@@ -106,6 +108,9 @@ impl Restore for Ledger {
     }
 
     fn commit(&self, _phase: &RestorePhase) -> Result<(), ParticipantError> {
+        if *self.hangs.lock().unwrap() == "commit" {
+            return Err(ParticipantError::fatal("LEDGER_BROKEN", "it cannot be written"));
+        }
         let mut data = self.data.lock().unwrap();
         data[0] = data[1].clone();
         Ok(())
@@ -121,7 +126,7 @@ impl Restore for Ledger {
 }
 
 /// An engine with the modules `a` and `b`, backed up and changed since.
-fn changed_since(home: &Home, config: holdfast::config::Config) -> (blocking::Holdfast, [Ledger; 2], RunId) {
+fn changed_since(home: &Home, config: Config) -> (blocking::Holdfast, [Ledger; 2], RunId) {
     let all = ["a", "b"].map(Ledger::new);
     let engine = all
         .iter()
@@ -161,7 +166,7 @@ fn a_restore_that_takes_too_long_leaves_all_as_before() {
         let mut config = crate::support::engine::config(4, 2);
         // As configured, or as it is said.
         let configured = step == "stage";
-        config.restores.timeout = configured.then_some(std::time::Duration::from_secs(1));
+        config.restores.timeout = configured.then_some(Duration::from_secs(1));
         let (engine, all, run_id) = changed_since(&home, config);
         all[1].hangs_in(step);
         let said = if configured { json!({}) } else { json!({ "timeout_s": 1 }) };
@@ -200,4 +205,107 @@ fn a_command_that_hangs_in_its_restore_is_ended_and_fed_with_the_state_before() 
     let restores = home.holdfast(["--json", "restores"]).run();
     let restores: Value = serde_json::from_str(restores.expect(0).out().trim()).unwrap();
     assert_eq!(restores["rows"][0]["status"], "rolled_back", "{restores}");
+}
+
+/// Waits until there are so many safety snapshots.
+fn wait_for_snapshots(home: &Home, count: usize) {
+    let began = Instant::now();
+    while snapshots(home) != count {
+        assert!(began.elapsed() < DEADLINE, "{} safety snapshots, not {count}", snapshots(home));
+        std::thread::yield_now();
+    }
+}
+
+fn config_keeping(keep: Duration) -> Config {
+    let mut config = crate::support::engine::config(4, 2);
+    config.restores.keep_safety = Some(keep);
+    config
+}
+
+#[test]
+fn what_was_before_a_restore_goes_when_its_time_is_over_but_for_the_newest_and_what_may_be_needed() {
+    let home = Home::new();
+    let (engine, all, run_id) = changed_since(&home, config_keeping(Duration::ZERO));
+    let first = restore(&engine, run_id, json!({}));
+    assert_eq!((first.status, snapshots(&home)), (RestoreStatus::Completed, 1), "the newest one stays");
+    // One that could not be rolled back keeps its own.
+    all[1].hangs_in("commit");
+    let half = restore(&engine, run_id, json!({}));
+    assert_eq!(half.status, RestoreStatus::RollbackFailed, "{half:?}");
+    wait_for_snapshots(&home, 1);
+    all[1].hangs_in("");
+    let last = restore(&engine, run_id, json!({}));
+    assert_eq!(last.status, RestoreStatus::Completed, "{last:?}");
+    wait_for_events(&engine, "SafetySnapshotRemoved", 1);
+    let kept = |view: &RestoreView| home.path().join("backups/pre-restore").join(&view.restore_id).exists();
+    assert_eq!([&first, &half, &last].map(kept), [false, true, true]);
+    engine.stop();
+
+    let shown = home.holdfast(["restore", "show", &first.restore_id]).run();
+    shown.expect(0).says("and removed on 2");
+    assert!(!shown.out().contains("pre-restore"), "{shown}");
+    home.holdfast(["restore", "show", &last.restore_id]).run().expect(0).says("pre-restore");
+    // A start that keeps them for good removes none.
+    let engine = builder(&home).config(config_keeping(Duration::MAX)).start_blocking().unwrap();
+    engine.stop();
+    assert_eq!(snapshots(&home), 2);
+}
+
+#[test]
+fn a_safety_snapshot_whose_end_was_recorded_and_not_made_is_taken_away_by_the_next_start() {
+    let home = Home::new();
+    let (engine, _, run_id) = changed_since(&home, config_keeping(Duration::MAX));
+    let view = restore(&engine, run_id, json!({}));
+    let restore_id: RestoreId = view.restore_id.parse().unwrap();
+    within(&engine, "its end", engine.handle().restore(restore_id, RestoreCommand::RemoveSafety)).unwrap();
+    engine.stop();
+    assert_eq!(snapshots(&home), 1);
+    let engine = builder(&home).config(config_keeping(Duration::MAX)).start_blocking().unwrap();
+    assert_eq!(snapshots(&home), 0);
+    assert_eq!(fs::read_dir(home.path().join("backups/.deleting")).unwrap().count(), 0);
+    engine.stop();
+}
+
+#[test]
+fn a_restore_whose_modules_are_missing_is_in_nobody_elses_way_and_is_settled_when_they_come() {
+    let home = Home::new();
+    let all = ["a", "b", "c"].map(Ledger::new);
+    let start = |there: &[usize]| {
+        let builder = there
+            .iter()
+            .fold(builder(&home), |builder, at| builder.participant_with(module(all[*at].name), all[*at].clone()));
+        builder.start_blocking().unwrap()
+    };
+    let engine = start(&[0, 1, 2]);
+    let run_id = back_up(&engine, Backup::full()).id().unwrap();
+    all.iter().for_each(|one| one.put("later"));
+    all[1].hangs_in("verify");
+    let wish = json!({ "run_id": run_id, "force": true, "participants": ["a", "b"], "wait": false });
+    let request: StartRestoreRun = serde_json::from_value(wish).unwrap();
+    within(&engine, "its begin", Dispatcher::new(engine.handle().clone()).ask(&request)).unwrap();
+    wait_for_events(&engine, "RestoreParticipantCommitted", 2);
+    engine.stop();
+    all[1].hangs_in("");
+
+    // Those that are there go on.
+    let engine = start(&[2]);
+    let told = engine.handle().settled().join("\n");
+    assert!(told.contains("is settled as soon as its participants a, b are registered"), "{told}");
+    let other = restore(&engine, run_id, json!({ "participants": ["c"] }));
+    assert_eq!((other.status, all[2].live()), (RestoreStatus::Completed, "c backed up".to_owned()));
+    assert_eq!(back_up(&engine, Backup::scoped([name("c")])).outcome(), Some(Outcome::Completed));
+    // Its own wait, also where only some of them are there.
+    let register = |one: &Ledger| {
+        let registered = Registered { descriptor: module(one.name), code: Arc::new(one.clone()) };
+        engine.handle().register(registered).unwrap();
+    };
+    register(&all[0]);
+    let refused = engine.back_up(Backup::scoped([name("a")])).unwrap_err();
+    assert_eq!(refused.code(), "RESTORE_ALREADY_RUNNING");
+    register(&all[1]);
+    wait_for_events(&engine, "RestoreCompleted", 2);
+    within(&engine, "the restores' end", engine.handle().restores_ended());
+    assert_eq!(all[..2].iter().map(Ledger::live).collect::<Vec<_>>(), ["a backed up", "b backed up"]);
+    assert_eq!(back_up(&engine, Backup::full()).outcome(), Some(Outcome::Completed));
+    engine.stop();
 }

@@ -132,8 +132,8 @@ impl Holdfast {
         command: RestoreCommand,
     ) -> Result<RestoreHandle, EngineError> {
         let restoring = &self.shared.restoring;
-        let _gate = restoring.admit_restore()?.lock().await;
-        restoring.admit_restore()?;
+        let _gate = restoring.admit_restore(&participants)?.lock().await;
+        restoring.admit_restore(&participants)?;
         if let Some(open) = self.open_run().await {
             return Err(EngineError::BackupAtWork(open.run_id));
         }
@@ -152,12 +152,84 @@ impl Holdfast {
         self.data_plane().spawn(async move {
             let _ = handle.released.wait_for(|released| *released).await;
             engine.shared.restoring.ends();
-            let failed = handle.watch.borrow().status == RestoreStatus::RollbackFailed;
-            if failed && let Err(error) = engine.keep_maintenance(restore_id).await {
-                tracing::error!(%restore_id, %error, "maintenance cannot be put on record");
-            }
+            let restore = handle.watch.borrow().clone();
+            engine.after(restore_id, &restore).await;
         });
         Ok(watched)
+    }
+
+    /// What follows from a restore's end.
+    async fn after(&self, restore_id: RestoreId, restore: &Restore) {
+        let failed = restore.status == RestoreStatus::RollbackFailed;
+        if failed && let Err(error) = self.keep_maintenance(restore_id).await {
+            tracing::error!(%restore_id, %error, "maintenance cannot be put on record");
+        }
+        self.sweep_safety_snapshots().await;
+    }
+
+    /// Settles the restores that wait for participants, as soon as these are registered: until the last of them is, or the engine ends.
+    pub(in crate::engine) fn settle_late(&self) {
+        if !self.shared.restoring.has_left() {
+            return;
+        }
+        let (engine, mut changes) = (self.downgrade(), self.shared.registry.changes());
+        self.data_plane().spawn(async move {
+            while changes.changed().await.is_ok() {
+                let Some(engine) = engine.upgrade() else { return };
+                engine.settle_left().await;
+                if !engine.shared.restoring.has_left() {
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn settle_left(&self) {
+        let (restoring, registry) = (&self.shared.restoring, &self.shared.registry);
+        while let Some(now) = restoring.begin_left(|name| is_there(registry, name)).await {
+            let restore_id = now.restore_id;
+            let settled = settle_one(&self.shared.root, &self.shared.restorer, restore_id, &self.origin).await;
+            if let Ok(Ok(restore)) = &settled {
+                restoring.is_settled(restore_id);
+                tracing::info!(%restore_id, status = restore.status.as_str(), "a restore that had waited for its participants is settled");
+            }
+            restoring.ends();
+            match settled {
+                Ok(Ok(restore)) => self.after(restore_id, &restore).await,
+                Ok(Err(why)) => {
+                    return tracing::error!(%restore_id, why, "a restore that waited for its participants cannot be settled yet");
+                }
+                Err(error) => {
+                    return tracing::error!(%restore_id, %error, "a restore that waited for its participants is settled by the next start");
+                }
+            }
+        }
+    }
+}
+
+/// Whether it takes back what it gave, as it is registered now.
+fn is_there(registry: &Registry, name: &ParticipantName) -> bool {
+    registry.find(name).is_some_and(|one| one.code.restore().is_some())
+}
+
+/// Brings a restore that a process before left open to its end. Says why it cannot be yet, where that is so.
+async fn settle_one(
+    root: &Addr<Root>,
+    restorer: &Restorer,
+    restore_id: RestoreId,
+    origin: &Origin,
+) -> Result<Result<Arc<Restore>, String>, EngineError> {
+    if let Err(why) = restorer.take_over(restore_id).await {
+        return Ok(Err(why));
+    }
+    let message = ForRestore { restore_id, command: RestoreCommand::Recover, origin: origin.clone() };
+    let mut handle = root.send(message).await.map_err(|_| EngineError::Stopped)??;
+    // Each of its steps has a deadline.
+    let released = handle.released.wait_for(|released| *released).await.is_ok();
+    let restore = handle.watch.borrow().clone();
+    match released {
+        true => Ok(Ok(restore)),
+        false => Err(EngineError::Lost(format!("restore {restore_id} could not be settled: start again"))),
     }
 }
 
@@ -191,33 +263,25 @@ pub(in crate::engine) async fn settle(
             continue;
         }
         let names: Vec<_> = restore.modules().iter().map(|one| one.name().clone()).collect();
-        let is_there = |name: &ParticipantName| registry.find(name).is_some_and(|one| one.code.restore().is_some());
-        let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).map(ParticipantName::as_str).collect();
+        let missing = names.iter().filter(|name| !is_there(registry, name));
+        let missing: Vec<_> = missing.map(ParticipantName::as_str).collect();
         if !missing.is_empty() {
             let text = format!(
-                "restore {restore_id} is open, and is settled by a start that has its participants {}",
+                "restore {restore_id} is open, and is settled as soon as its participants {} are registered",
                 missing.join(", ")
             );
             settled.told.push(text);
             settled.left.push((restore_id, names));
             continue;
         }
-        match restorer.take_over(restore_id).await {
-            Ok(()) => {}
+        let restore = match settle_one(root, restorer, restore_id, origin).await? {
+            Ok(restore) => restore,
             Err(why) => {
                 settled.told.push(format!("restore {restore_id} is open, and cannot be settled yet: {why}"));
                 settled.left.push((restore_id, names));
                 continue;
             }
-        }
-        let message = ForRestore { restore_id, command: RestoreCommand::Recover, origin: origin.clone() };
-        let mut handle = root.send(message).await.map_err(|_| EngineError::Stopped)??;
-        // Each of its steps has a deadline.
-        let released = handle.released.wait_for(|released| *released).await.is_ok();
-        let restore: Arc<Restore> = handle.watch.borrow().clone();
-        if !released {
-            return Err(EngineError::Lost(format!("restore {restore_id} could not be settled: start again")));
-        }
+        };
         if restore.status == RestoreStatus::RollbackFailed {
             settled.half = Some(restore_id);
         }

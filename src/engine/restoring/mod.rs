@@ -9,6 +9,7 @@ mod call;
 mod gate;
 mod plan;
 mod safety;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
