@@ -193,7 +193,10 @@ fn wrong_settings_are_told_with_line_and_key_and_what_is_allowed() {
         ("\n[spaces]\n", &[(2, "no part `spaces`: did you mean [space]?")]),
         (
             "[serve]\n",
-            &[(1, "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [restores], [space], [server]")],
+            &[(
+                1,
+                "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [restores], [space], [server]",
+            )],
         ),
         ("[[participants]]", &[(1, "did you mean [[participant]]?")]),
         ("participant = 'site'", &[(1, "[[participant]], with two brackets, is needed, not a string")]),

@@ -138,7 +138,7 @@ fn changed_since(home: &Home, config: Config) -> (blocking::Holdfast, [Ledger; 2
 }
 
 /// Restores, and gives the restore as it has ended, whatever its end.
-fn restore(engine: &blocking::Holdfast, run_id: RunId, more: Value) -> RestoreView {
+fn restore(engine: &blocking::Holdfast, run_id: RunId, more: &Value) -> RestoreView {
     let mut wish = json!({ "run_id": run_id, "force": true });
     wish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let request: StartRestoreRun = serde_json::from_value(wish).unwrap();
@@ -170,7 +170,7 @@ fn a_restore_that_takes_too_long_leaves_all_as_before() {
         let (engine, all, run_id) = changed_since(&home, config);
         all[1].hangs_in(step);
         let said = if configured { json!({}) } else { json!({ "timeout_s": 1 }) };
-        let view = restore(&engine, run_id, said);
+        let view = restore(&engine, run_id, &said);
         assert_eq!((view.status, view.timeout_s), (status, 1), "{step}: {view:?}");
         assert!(view.error_summary.contains("took 1.0 s, which is the most it may (RESTORE_TIMED_OUT)"), "{view:?}");
         assert_eq!(all.each_ref().map(Ledger::live), ["a later", "b later"], "{step}");
@@ -178,7 +178,7 @@ fn a_restore_that_takes_too_long_leaves_all_as_before() {
         assert_eq!(snapshots(&home), usize::from(status == RestoreStatus::RolledBack), "{step}");
         // The next one has as long as it takes.
         all[1].hangs_in("");
-        let view = restore(&engine, run_id, json!({ "timeout_s": 0 }));
+        let view = restore(&engine, run_id, &json!({ "timeout_s": 0 }));
         assert_eq!((view.status, view.timeout_s), (RestoreStatus::Completed, 0), "{step}: {view:?}");
         assert_eq!(all.each_ref().map(Ledger::live), ["a backed up", "b backed up"], "{step}");
         engine.stop();
@@ -226,15 +226,15 @@ fn config_keeping(keep: Duration) -> Config {
 fn what_was_before_a_restore_goes_when_its_time_is_over_but_for_the_newest_and_what_may_be_needed() {
     let home = Home::new();
     let (engine, all, run_id) = changed_since(&home, config_keeping(Duration::ZERO));
-    let first = restore(&engine, run_id, json!({}));
+    let first = restore(&engine, run_id, &json!({}));
     assert_eq!((first.status, snapshots(&home)), (RestoreStatus::Completed, 1), "the newest one stays");
     // One that could not be rolled back keeps its own.
     all[1].hangs_in("commit");
-    let half = restore(&engine, run_id, json!({}));
+    let half = restore(&engine, run_id, &json!({}));
     assert_eq!(half.status, RestoreStatus::RollbackFailed, "{half:?}");
     wait_for_snapshots(&home, 1);
     all[1].hangs_in("");
-    let last = restore(&engine, run_id, json!({}));
+    let last = restore(&engine, run_id, &json!({}));
     assert_eq!(last.status, RestoreStatus::Completed, "{last:?}");
     wait_for_events(&engine, "SafetySnapshotRemoved", 1);
     let kept = |view: &RestoreView| home.path().join("backups/pre-restore").join(&view.restore_id).exists();
@@ -255,7 +255,7 @@ fn what_was_before_a_restore_goes_when_its_time_is_over_but_for_the_newest_and_w
 fn a_safety_snapshot_whose_end_was_recorded_and_not_made_is_taken_away_by_the_next_start() {
     let home = Home::new();
     let (engine, _, run_id) = changed_since(&home, config_keeping(Duration::MAX));
-    let view = restore(&engine, run_id, json!({}));
+    let view = restore(&engine, run_id, &json!({}));
     let restore_id: RestoreId = view.restore_id.parse().unwrap();
     within(&engine, "its end", engine.handle().restore(restore_id, RestoreCommand::RemoveSafety)).unwrap();
     engine.stop();
@@ -291,7 +291,7 @@ fn a_restore_whose_modules_are_missing_is_in_nobody_elses_way_and_is_settled_whe
     let engine = start(&[2]);
     let told = engine.handle().settled().join("\n");
     assert!(told.contains("is settled as soon as its participants a, b are registered"), "{told}");
-    let other = restore(&engine, run_id, json!({ "participants": ["c"] }));
+    let other = restore(&engine, run_id, &json!({ "participants": ["c"] }));
     assert_eq!((other.status, all[2].live()), (RestoreStatus::Completed, "c backed up".to_owned()));
     assert_eq!(back_up(&engine, Backup::scoped([name("c")])).outcome(), Some(Outcome::Completed));
     // Its own wait, also where only some of them are there.
