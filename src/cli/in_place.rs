@@ -8,6 +8,7 @@ use std::time::Instant;
 use holdfast_model::ids::{ParticipantName, RestoreId, StreamId};
 use holdfast_model::restore::{Restore, RestoreStatus, RestoreView};
 use holdfast_model::run::{ParticipantStatus, Run};
+use serde::Serialize;
 use tokio::time::timeout;
 
 use super::args::{Limit, RestoreArgs, RunArg};
@@ -32,6 +33,9 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) 
     if has_modules(&run, &names) && Door::attach(context).await?.is_none() {
         let text = "the modules are the application's, and it does not run, or does not serve its home";
         return Err(CliError::new(Exit::Busy, "APPLICATION_NOT_RUNNING", text, "Start it, then restore."));
+    }
+    if let Some(doubt) = doubts(&run, &names).filter(|_| !context.output.json) {
+        context.output.note(format!("note: {doubt}"));
     }
     let request = StartRestoreRun {
         run_id,
@@ -58,6 +62,32 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) 
     };
     door.close().await;
     result
+}
+
+/// What a program is told of a restore, as the last line.
+#[derive(Serialize)]
+struct Summary<'a> {
+    message_type: &'a str,
+    exit_code: u8,
+    #[serde(flatten)]
+    restore: &'a RestoreView,
+}
+
+/// Says what whoever restores should know of these bytes before.
+fn doubts(run: &Run, names: &[ParticipantName]) -> Option<&'static str> {
+    let good = run.participants().iter().filter(|one| one.status == ParticipantStatus::Completed);
+    let (mut all, mut meant) = (0, 0);
+    for one in good {
+        all += 1;
+        meant += usize::from(names.is_empty() || names.contains(&one.name));
+    }
+    match run.barrier() {
+        None if meant > 1 => Some("the run has no barrier: its participants may be of different moments"),
+        Some(_) if meant < all => {
+            Some("only some of the participants of one moment are restored: the others stay as they are now")
+        }
+        _ => None,
+    }
 }
 
 /// Whether any of what is meant belongs to an application.
@@ -136,7 +166,7 @@ fn refused(error: ClientError, run: &Run) -> CliError {
 
 /// Says what would be done.
 fn would_be(context: &Context, planned: &RestoreView) -> CliResult {
-    context.output.value(planned)?;
+    context.output.value(&Summary { message_type: "summary", exit_code: Exit::Good as u8, restore: planned })?;
     for one in &planned.participants {
         let bytes = one.participant.artifacts.iter().map(|artifact| artifact.content_bytes).sum();
         context.output.line(format!(
@@ -168,7 +198,12 @@ pub(super) async fn ended(context: &Context, door: &Door, begun: RestoreView) ->
     let mut tell = |view: &RestoreView| {
         if phase != view.phase && view.status == RestoreStatus::Running {
             phase.clone_from(&view.phase);
-            context.output.note(format!("restore {restore_id}: {}", doing(&phase)));
+            let _ = context.output.value(&serde_json::json!({
+                "message_type": "status", "restore_id": restore_id, "phase": phase,
+            }));
+            if !context.output.json {
+                context.output.note(format!("restore {restore_id}: {}", doing(&phase)));
+            }
         }
     };
     tell(&begun);
@@ -251,7 +286,7 @@ pub(super) fn told(context: &Context, restored: &RestoreView) -> CliResult {
         }
         return Err(CliError::new(exit, code, message, next));
     }
-    context.output.value(restored)?;
+    context.output.value(&Summary { message_type: "summary", exit_code: Exit::Good as u8, restore: restored })?;
     for one in restored.participants.iter().filter(|_| !context.output.json) {
         runs::said(&one.participant.output, "  ").for_each(|line| context.output.note(line));
     }

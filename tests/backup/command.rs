@@ -353,10 +353,10 @@ fn a_preflight_says_what_would_fail() {
             allow_empty: false,
             preflight,
             restore: None,
+            verify: None,
             prepare: None,
             freeze: None,
             thaw: None,
-            verify: None,
         };
         CommandParticipant::new(definition, launcher()).preflight(&Preflight::default())
     };

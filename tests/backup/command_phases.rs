@@ -143,6 +143,22 @@ fn a_freeze_that_fails_hangs_or_dies_is_followed_by_one_thaw_and_nobody_else_sta
 }
 
 #[test]
+fn a_command_that_dies_in_the_middle_of_its_artifact_gives_only_what_its_second_try_of_the_same_moment_wrote() {
+    let dies = r#"test -e "$PLACE/died" || { touch "$PLACE/died"; seq 1 100000; kill -KILL $$; }; "#;
+    let scene = Scene::new(BARRIER, &[script("db"), Script { write: dies, ..script("site") }]);
+    let config = fs::read_to_string(&scene.config).unwrap();
+    fs::write(&scene.config, config.replace("max_tries = 1", "max_tries = 2\nretry_delay = '1ms'")).unwrap();
+    scene.program("backup").run().expect(0);
+    let run = scene.home.newest_run();
+    let content = scene.home.holdfast(["dump", &run, "site.out"]).run();
+    assert_eq!(content.expect(0).out().trim(), run, "the second try's bytes, and no others");
+    assert_eq!((scene.count("site freeze"), scene.count("site thaw"), scene.count("site write")), (1, 1, 2));
+    let shown = scene.home.show(&run);
+    let site = shown["participants"].as_array().unwrap().iter().find(|one| one["name"] == "site").unwrap();
+    assert_eq!((&site["tries"], &site["status"]), (&2.into(), &"completed".into()), "{site}");
+}
+
+#[test]
 fn a_prepare_that_fails_freezes_nobody() {
     let scene = Scene::new(BARRIER, &[script("good"), script("bad")]);
     let text = fs::read_to_string(&scene.config).unwrap();

@@ -56,25 +56,62 @@ fn the_command_takes_all_of_the_artifact() {
     let summary = finished.expect(0).summary();
     assert_eq!(finished.err(), "", "with --json all is on standard output");
     assert_eq!(fs::read(home.beside("taken")).unwrap(), fs::read(home.beside("rows")).unwrap());
-    assert_eq!((&summary["participant"], &summary["artifact"]), (&"db".into(), &"shop.dump".into()), "{summary}");
-    assert_eq!(text(&summary["output"]), format!("db {run}\n"));
+    let (db, status) = (&summary["participants"][0], &summary["status"]);
+    assert_eq!((&db["name"], status), (&"db".into(), &"completed".into()), "{summary}");
+    assert_eq!(text(&db["output"]), format!("db {run}\n"));
     let last = last_of_restore(&home);
     assert_eq!(last["type"], "RestoreCompleted", "{last}");
-    restore(&home).expect(0).says("into participant db").says("every byte verified").says(&format!("  db {run}"));
+    let again = restore(&home);
+    again.expect(0).says("into participant db").says("every byte verified").says(&format!("  db {run}"));
+    again.says("the state before is kept in");
     assert_eq!(fs::read_dir(home.path().join("backups/.restoring")).unwrap().count(), 0, "no claim is left");
 }
 
 #[test]
 fn a_command_that_fails_is_told_and_recorded() {
     let home = backed_up("restore = 'cat > /dev/null; echo \"no such table\" >&2; exit 7'");
-    restore(&home).expect(1).says("status 7").says("\n    no such table").says("not complete");
+    restore(&home).expect(1).says("status 7").says("and said last: no such table").says("restore retry");
     let last = last_of_restore(&home);
-    assert_eq!(last["type"], "RestoreFailed", "{last}");
+    assert_eq!(last["type"], "RestoreRollbackFailed", "{last}");
     assert!(last.to_string().contains("COMMAND_FAILED"), "{last}");
+    home.holdfast(["maintenance", "status"]).run().expect(0).says("maintenance is on").says("restore retry");
 
     configure(&home, "restore = 'head -c 100 > taken'");
-    restore(&home).expect(1).says("without reading all");
-    assert!(last_of_restore(&home).to_string().contains("COMMAND_STOPPED_READING"));
+    home.holdfast(RESTORE).args(["--safety", "none"]).run().expect(1).says("without reading all").says("Restore again");
+    assert!(last_of_restore(&home).to_string().contains("NO_SAFETY_SNAPSHOT"));
+}
+
+#[test]
+fn what_a_command_did_is_undone_by_the_state_before() {
+    // Of the backup it takes a part only; of the state before, which is short, all.
+    let home = backed_up("restore = 'head -c 20 > rows; cat | (! grep -q .)'");
+    fs::write(home.beside("rows"), "newer rows").unwrap();
+    restore(&home).expect(1).says("as before");
+    assert_eq!(fs::read(home.beside("rows")).unwrap(), b"newer rows");
+    assert_eq!(last_of_restore(&home)["type"], "RestoreRolledBack");
+
+    let rejects =
+        "restore = 'cat > rows'\nverify = 'test $(stat -c %s rows) -lt 100 || { echo too long >&2; exit 3; }'";
+    configure(&home, rejects);
+    restore(&home).expect(1).says("its verify").says("too long").says("as before");
+    assert_eq!(fs::read(home.beside("rows")).unwrap(), b"newer rows");
+
+    configure(&home, "restore = 'cat > rows'\nverify = 'test $(stat -c %s rows) -gt 100'");
+    restore(&home).expect(0);
+    assert_eq!(fs::read(home.beside("rows")).unwrap(), Random(5).bytes(6_000_000));
+}
+
+#[test]
+fn the_state_before_is_kept_or_nothing_is_begun() {
+    let home = backed_up("restore = 'touch begun; cat > /dev/null'");
+    fs::remove_file(home.beside("rows")).unwrap();
+    let refused = restore(&home);
+    refused.expect(1).says("the state before cannot be kept").says("No such file").says("safety `none`");
+    assert!(!home.beside("begun").exists(), "it was run");
+    assert_eq!(last_of_restore(&home)["type"], "RestoreFailed");
+    let without = home.holdfast(RESTORE).args(["--safety", "best_effort"]).run();
+    without.expect(0).says("nothing is kept of the state before");
+    assert!(home.beside("begun").exists());
 }
 
 #[test]
@@ -85,7 +122,8 @@ fn a_damaged_artifact_is_never_fed() {
     let last = bytes.len() - 100;
     bytes[last] ^= 1;
     fs::write(&artifact, bytes).unwrap();
-    restore(&home).expect(4).says("Nothing was restored");
+    restore(&home).expect(4).says("Nothing was touched");
+    home.holdfast(RESTORE).args(["--dry-run"]).run().expect(4).says("Nothing was touched");
     assert!(!home.beside("begun").exists(), "the command was run");
     assert_eq!(last_of_restore(&home)["type"], "RestoreFailed");
 }
@@ -94,10 +132,9 @@ fn a_damaged_artifact_is_never_fed() {
 fn what_cannot_be_restored_in_place_is_told_with_what_can_be_done() {
     let home = backed_up("");
     let refused = restore(&home);
-    refused.expect(2).says("no `restore` command").says("restore = [").says("holdfast dump");
-    let files = home.holdfast(["restore", "latest", "--participant", "web", "--in-place"]).run();
-    files.expect(2).says("tree of files").says("--target");
-    home.holdfast(["restore", "latest", "--in-place"]).run().expect(2).says("--participant");
+    refused.expect(2).says("take nothing back").says(": db;").says("restore = [").says("holdfast dump");
+    home.holdfast(["restore", "latest", "--in-place"]).run().expect(2).says(" db").says("--participant");
+    home.holdfast(["restore", "latest", "--in-place", "--participant", "none"]).run().expect(2).says("participant");
     home.holdfast(["restore", "latest"]).run().expect(2).says("--in-place").says("--target");
     home.holdfast(RESTORE).args(["--target", "out"]).run().expect(2);
     home.holdfast(RESTORE).args(["--path", "shop.dump"]).run().expect(2);
@@ -134,15 +171,15 @@ fn pid(pipe: &mut File) -> Pid {
 fn ctrl_c_ends_the_command_and_backups_wait_until_then() {
     let home = backed_up(STANDS);
     let mut pipe = pids(&home);
-    let restore = home.holdfast(RESTORE).spawn();
+    let restore = home.holdfast(RESTORE).args(["--safety", "none"]).spawn();
     let pid = pid(&mut pipe);
     home.holdfast(["backup", "--lock-wait", "0"]).run().expect(11).says("restore");
     home.holdfast(["dump", "latest", "--participant", "db"]).run().expect(0);
     restore.signal(Signal::INT);
-    restore.wait().expect(130).says("not complete");
+    restore.wait().expect(1).says("cancelled").says("Restore again");
     assert!(!runs(pid), "the command still runs");
     let last = last_of_restore(&home);
-    assert!(last["type"] == "RestoreFailed" && last.to_string().contains("RESTORE_CUT_SHORT"), "{last}");
+    assert!(last["type"] == "RestoreRollbackFailed" && last.to_string().contains("NO_SAFETY_SNAPSHOT"), "{last}");
 }
 
 #[test]
@@ -150,25 +187,29 @@ fn a_command_that_is_ended_never_takes_half_of_its_input_for_all() {
     let at_term = "cat > /dev/null && touch whole; exit";
     let home = backed_up(&format!("restore = 'trap \"{at_term}\" TERM; echo $$ > pids; sleep 1000 & wait'"));
     let mut pipe = pids(&home);
-    let restore = home.holdfast(RESTORE).spawn();
+    let restore = home.holdfast(RESTORE).args(["--safety", "none"]).spawn();
     let pid = pid(&mut pipe);
     restore.signal(Signal::INT);
-    restore.wait().expect(130);
+    restore.wait().expect(1);
     assert!(!runs(pid) && !home.beside("whole").exists(), "it saw the end of its input");
 }
 
 #[test]
 fn a_killed_restore_is_settled_by_the_next_start() {
-    let home =
-        backed_up("restore = 'head -c 10 > part; setsid bash -c \"echo \\$\\$ > pids; exec sleep 1000\" & wait'");
+    let home = backed_up(
+        "restore = 'if test -e part; then exec cat > taken; fi;
+         head -c 10 > part; setsid bash -c \"echo \\$\\$ > pids; exec sleep 1000\" & wait'"
+            .replace('\n', " ")
+            .as_str(),
+    );
     let mut pipe = pids(&home);
     let restore = home.holdfast(RESTORE).spawn();
     let pid = pid(&mut pipe);
     restore.kill();
-    home.holdfast(["backup", "--participant", "web"]).run().expect(0).says("what it restored is not complete");
+    home.holdfast(["backup", "--participant", "web"]).run().expect(0).says("restore").says("completed");
     assert!(!runs(pid), "what the command had started still runs");
-    let last = last_of_restore(&home);
-    assert!(last["type"] == "RestoreFailed" && last.to_string().contains("RESTORE_INTERRUPTED"), "{last}");
+    assert_eq!(last_of_restore(&home)["type"], "RestoreCompleted");
+    assert_eq!(fs::read(home.beside("taken")).unwrap(), Random(5).bytes(6_000_000));
 }
 
 #[test]

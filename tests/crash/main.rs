@@ -11,6 +11,7 @@
 mod event_log;
 mod kill;
 mod kill_commands;
+mod kill_freezes;
 mod log_damage;
 mod modules;
 #[path = "../support/mod.rs"]

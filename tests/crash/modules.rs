@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,12 @@ use holdfast::participant::{
     Thaw,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use crate::support::kill::{copy, for_each};
-use crate::support::{DEADLINE, Home};
+use crate::support::mount::{Filler, Mount};
+use crate::support::{DEADLINE, Home, Random, long, seed};
 
 const NAMES: [&str; 4] = ["accounts", "symbols", "staff", "trades"];
 /// What the part of the application in this test is told to do.
@@ -384,7 +389,7 @@ fn kill_at_each_point(run: impl Fn(RunId) -> String + Sync, ends: &[&'static str
     let points = fs::read_to_string(&trace).unwrap();
     let points: Vec<_> = points.lines().collect();
     assert!(points.iter().filter(|point| **point == "restore.step").count() > 10, "{points:?}");
-    let counts = [std::sync::atomic::AtomicUsize::new(0), std::sync::atomic::AtomicUsize::new(0)];
+    let counts = [AtomicUsize::new(0), AtomicUsize::new(0)];
     // One more than was passed: it then comes to its end.
     for_each("point", points.len() + 1, |number| {
         let home = twin(&model);
@@ -395,14 +400,14 @@ fn kill_at_each_point(run: impl Fn(RunId) -> String + Sync, ends: &[&'static str
             let engine = builder(&home.path(), &modules).start().await.unwrap();
             // Settled when the start returns, and nobody stands still.
             let found = expect_all(&modules, ends);
-            counts[usize::from(found == LATER)].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            counts[usize::from(found == LATER)].fetch_add(1, Ordering::SeqCst);
             modules.iter().for_each(|module| module.put(found));
             engine.stop().await;
         });
         let left = fs::read_dir(home.path().join("../modules")).unwrap().count();
         assert!(!killed || left == NAMES.len(), "nothing staged is left at {number}: {left}");
     });
-    let counts = counts.map(std::sync::atomic::AtomicUsize::into_inner);
+    let counts = counts.map(AtomicUsize::into_inner);
     println!("{} points, {} of the backup, {} as before", points.len(), counts[0], counts[1]);
     counts
 }
@@ -438,4 +443,62 @@ fn a_restore_that_is_gone_on_with_after_a_crash_has_the_deadline_it_had() {
     assert!(told.contains("rolled_back") && told.contains("RESTORE_TIMED_OUT"), "{told}");
     assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), LATER);
     modules.iter().for_each(|module| module.put(LATER));
+}
+
+#[test]
+fn killed_at_random_instants_of_a_restore_all_are_of_the_backup_or_all_as_before() {
+    let instants = if long() { 500 } else { 50 };
+    let (model, run_id) = prepared();
+    let run = run_id.to_string();
+    let trial = twin(&model);
+    let began = Instant::now();
+    assert!(application(&trial.path(), &run).status().unwrap().success());
+    let whole = began.elapsed();
+    let mut random = Random(seed());
+    let after: Vec<_> =
+        (0..instants).map(|_| Duration::from_micros(random.below(whole.as_micros() as u64 * 11 / 10))).collect();
+    let back = AtomicUsize::new(0);
+    for_each("random instant", after.len(), |number| {
+        let home = twin(&model);
+        let mut application = application(&home.path(), &run).spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&application), PidfdFlags::empty()).unwrap();
+        let rest = Timespec { tv_sec: 0, tv_nsec: after[number - 1].as_nanos() as i64 };
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&rest));
+        application.kill().unwrap();
+        application.wait().unwrap();
+        let modules = modules(&home.path());
+        runtime().block_on(async {
+            let engine = builder(&home.path(), &modules).start().await.unwrap();
+            let found = expect_all(&modules, &[BACKED_UP, LATER]);
+            back.fetch_add(usize::from(found == BACKED_UP), Ordering::SeqCst);
+            modules.iter().for_each(|module| module.put(found));
+            engine.stop().await;
+        });
+        let left = fs::read_dir(home.path().join("../modules")).unwrap().count();
+        assert_eq!(left, NAMES.len(), "nothing staged is left");
+    });
+    println!("a restore takes {whole:?}; {} of {instants} kills: of the backup", back.into_inner());
+}
+
+#[test]
+fn a_disk_that_fills_up_while_a_module_stages_leaves_all_as_before() {
+    let (home, run_id) = prepared();
+    let folder = home.path().join("../modules");
+    let mount = {
+        let live: Vec<_> = NAMES.iter().map(|name| (name, fs::read(folder.join(name)).unwrap())).collect();
+        let mount = Mount::small_disk(&folder, 1);
+        live.iter().for_each(|(name, content)| fs::write(folder.join(name), content).unwrap());
+        mount
+    };
+    let modules = modules(&home.path());
+    let filler = Filler::take_all(&folder);
+    let view = restore(&home.path(), &modules, run_id, Safety::Required);
+    assert_eq!(view.status, RestoreStatus::Failed, "{view:?}");
+    assert!(view.error_summary.contains("No space left on device"), "{}", view.error_summary);
+    assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), LATER);
+    filler.give_back();
+    let view = restore(&home.path(), &modules, run_id, Safety::Required);
+    assert_eq!(view.status, RestoreStatus::Completed, "{view:?}");
+    assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), BACKED_UP);
+    drop(mount);
 }

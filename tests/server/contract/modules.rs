@@ -116,7 +116,7 @@ pub(crate) fn cases(world: &World) {
     let wish = json!({ "run_id": run["run_id"], "force": true });
 
     let plan = manager.good("StartRestoreRun", &with(&wish, "dry_run", json!(true)));
-    assert_eq!(plan["participants"][0]["notes"]["first"], json!(["its commit is one step"]), "{plan}");
+    assert_eq!(plan["participants"][0]["notes"]["first"][0], "its commit is one step", "{plan}");
 
     // One that is cancelled in the middle of its commit comes to the commit's end, and is then put back.
     ledger.does(Does::WaitsToCommit);
