@@ -118,16 +118,19 @@ pub(crate) fn cases(world: &World) {
     let plan = manager.good("StartRestoreRun", &with(&wish, "dry_run", json!(true)));
     assert_eq!(plan["participants"][0]["notes"]["first"][0], "its commit is one step", "{plan}");
 
+    // What the cases before have led to.
+    let before = ["RestoreCommitStarted", "RestoreRolledBack", "MaintenanceEnabled"].map(|one| (one, world.count(one)));
+    let earlier = |name: &str| before.iter().find(|(one, _)| *one == name).unwrap().1;
     // One that is cancelled in the middle of its commit comes to the commit's end, and is then put back.
     ledger.does(Does::WaitsToCommit);
     let begun = manager.ask("StartRestoreRun", &with(&wish, "wait", json!(false))).0["data"].clone();
     let it = json!({ "restore_id": begun["restore_id"] });
-    world.wait_for("RestoreCommitStarted", 1);
+    world.wait_for("RestoreCommitStarted", earlier("RestoreCommitStarted") + 1);
     assert_eq!(manager.good("GetRestoreRun", &it)["phase"], json!("commit"));
     manager.refused("RetryRestoreRun", &it, "RESTORE_ALREADY_RUNNING");
     manager.good("CancelRestoreRun", &it);
     ledger.does(Does::Well);
-    world.wait_for("RestoreRolledBack", 1);
+    world.wait_for("RestoreRolledBack", earlier("RestoreRolledBack") + 1);
     world.block_on(world.engine().restores_ended());
     let ended = manager.good("GetRestoreRun", &it);
     assert_eq!((&ended["status"], &ended["participants"][0]["ok"]), (&json!("rolled_back"), &json!(false)), "{ended}");
@@ -141,7 +144,7 @@ pub(crate) fn cases(world: &World) {
     assert_eq!(failed["status"], json!("rollback_failed"), "{failed}");
     let it = json!({ "restore_id": failed["restore_id"] });
     // Maintenance is on from then on, until somebody ends it.
-    world.wait_for("MaintenanceEnabled", 1);
+    world.wait_for("MaintenanceEnabled", earlier("MaintenanceEnabled") + 1);
     assert_eq!(manager.good("SetMaintenance", &json!({ "enabled": false }))["enabled"], json!(false));
     let refused = manager.refused("StartFullBackup", &json!({ "participants": ["ledger"] }), "RESTORE_ROLLBACK_FAILED");
     assert_eq!((&refused["detail"]["restore_id"], &refused["retryable"]), (&it["restore_id"], &json!(false)));
@@ -153,7 +156,7 @@ pub(crate) fn cases(world: &World) {
     world.wait_for_end(&other);
     ledger.does(Does::Well);
     manager.good("RetryRestoreRun", &it);
-    world.wait_for("RestoreRolledBack", 2);
+    world.wait_for("RestoreRolledBack", earlier("RestoreRolledBack") + 2);
     world.block_on(world.engine().restores_ended());
     assert_eq!(manager.good("GetRestoreRun", &it)["status"], json!("rolled_back"));
     assert_eq!(ledger.0.0.lock().unwrap().live, b"two for me");
@@ -167,7 +170,7 @@ pub(crate) fn cases(world: &World) {
     ledger.does(Does::Well);
     manager.good("StartRestoreRun", &wish);
     manager.refused("RetryRestoreRun", &json!({ "restore_id": first["restore_id"] }), "RESTORE_NOT_RETRYABLE");
-    world.wait_for("MaintenanceEnabled", 2);
+    world.wait_for("MaintenanceEnabled", earlier("MaintenanceEnabled") + 2);
     manager.good("SetMaintenance", &json!({ "enabled": false }));
 
     // Who listens for alerts is told of all that.

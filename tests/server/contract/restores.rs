@@ -84,6 +84,7 @@ pub(crate) fn refused(world: &World) {
         ("target", json!("/srv/out")),
         ("overwrite", json!(true)),
         ("overwrite", json!("yes")),
+        ("timeout_s", json!(31_622_401)),
     ] {
         let key = field.split('[').next().unwrap();
         manager.invalid("StartRestoreRun", &with(db, key, wrong), field);
