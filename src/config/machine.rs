@@ -60,7 +60,7 @@ impl Config {
         server(&self.server, &mut |severity, message| {
             findings.push(Finding { severity, participant: None, message });
         });
-        let env = Env { skip: FileId::of(home).into_iter().collect() };
+        let env = Env { skip: FileId::of(home).into_iter().collect(), ..Env::default() };
         for participant in &self.participants {
             let mut found = |severity, message| {
                 let participant = Some(participant.descriptor.name.clone());

@@ -25,7 +25,7 @@ use super::raw_path::RawPath;
 use super::report::{Observer, Report, Summary};
 use super::select::{Plan, Step};
 use super::sparse;
-use super::target::{Inside, Spot, Target};
+use super::target::{Inside, OpenTop, Spot, Target, Targets};
 
 /// Larger files are written as they are read.
 const SMALL: u64 = 256 * 1024;
@@ -60,7 +60,26 @@ pub fn extract(
     options: &ExtractOptions,
     observer: &dyn Observer,
 ) -> Result<Summary, FilesError> {
-    run(target, options, observer, |extraction| {
+    all(reader, Targets::One(Target::open(target)?), options, observer)
+}
+
+/// The same, with what lies below each name at the top in a folder of its own, which `open` opens when the reading first comes to it.
+pub(super) fn extract_by_top(
+    reader: &mut dyn Read,
+    open: OpenTop<'_>,
+    options: &ExtractOptions,
+    observer: &dyn Observer,
+) -> Result<Summary, FilesError> {
+    all(reader, Targets::by_top(open), options, observer)
+}
+
+fn all(
+    reader: &mut dyn Read,
+    targets: Targets<'_>,
+    options: &ExtractOptions,
+    observer: &dyn Observer,
+) -> Result<Summary, FilesError> {
+    run(targets, options, observer, |extraction| {
         let mut members = Members::new(reader, 0, End::Marker);
         extraction.members(&mut members)?;
         extraction.summary.length = members.at();
@@ -80,7 +99,7 @@ pub fn extract_selected<'r>(
     options: &ExtractOptions,
     observer: &dyn Observer,
 ) -> Result<Summary, FilesError> {
-    run(target, options, observer, |extraction| {
+    run(Targets::One(Target::open(target)?), options, observer, |extraction| {
         for step in &plan.steps {
             match step {
                 Step::Folder(entry) => extraction.around(entry)?,
@@ -119,12 +138,11 @@ fn whole(members: &Members<'_>, span: Span) -> Result<(), FilesError> {
 
 /// Runs `body` with threads beside it, and what comes last after it.
 fn run(
-    target: &Path,
+    targets: Targets<'_>,
     options: &ExtractOptions,
     observer: &dyn Observer,
-    body: impl FnOnce(&mut Extraction<'_>) -> Result<(), FilesError>,
+    body: impl FnOnce(&mut Extraction<'_, '_>) -> Result<(), FilesError>,
 ) -> Result<Summary, FilesError> {
-    let target = Target::open(target)?;
     let report = Report::new(observer);
     let placer = Placer::new(options, &report);
     let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS);
@@ -137,7 +155,7 @@ fn run(
             scope.spawn(|| crew.work(&placer, &report));
         }
         let mut extraction = Extraction {
-            target,
+            targets,
             placer: &placer,
             crew: &crew,
             report: &report,
@@ -169,8 +187,8 @@ impl Drop for Closing<'_> {
 }
 
 /// A restore under way.
-struct Extraction<'a> {
-    target: Target,
+struct Extraction<'a, 't> {
+    targets: Targets<'t>,
     placer: &'a Placer<'a>,
     crew: &'a Crew,
     report: &'a Report<'a>,
@@ -180,7 +198,7 @@ struct Extraction<'a> {
     summary: Summary,
 }
 
-impl Extraction<'_> {
+impl Extraction<'_, '_> {
     fn members(&mut self, members: &mut Members<'_>) -> Result<(), FilesError> {
         while let Some(head) = members.next()? {
             self.member(head, members)?;
@@ -244,7 +262,8 @@ impl Extraction<'_> {
             xattrs: Vec::new(),
         };
         let Some((parent, name)) = path.split() else { return Ok(()) };
-        let folder = self.target.folder(parent, true).map_err(|errno| on_the_way(&entry.path, errno))?;
+        let folder =
+            self.targets.of(path.as_bytes())?.folder(parent, true).map_err(|errno| on_the_way(&entry.path, errno))?;
         match super::facts::Facts::at(&folder, &name) {
             Ok(_) => Ok(()),
             Err(_) => self.folder(&path, head),
@@ -254,12 +273,13 @@ impl Extraction<'_> {
     fn folder(&mut self, path: &Inside, head: Head) -> Result<(), FilesError> {
         // The target itself stays as the user made it.
         let Some((parent, name)) = path.split() else { return Ok(()) };
-        let folder = self.target.folder(parent, true).map_err(|errno| on_the_way(&head.path, errno))?;
+        let folder =
+            self.targets.of(path.as_bytes())?.folder(parent, true).map_err(|errno| on_the_way(&head.path, errno))?;
         match rustix::fs::mkdirat(&folder, &name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(restore(&head.path, errno)),
         }
-        match self.target.folder(path.as_bytes(), false) {
+        match self.targets.of(path.as_bytes())?.folder(path.as_bytes(), false) {
             Ok(_) => {}
             Err(Errno::NOTDIR | Errno::LOOP) => return Err(FilesError::OtherKind { path: head.path }),
             Err(errno) => return Err(restore(&head.path, errno)),
@@ -282,7 +302,7 @@ impl Extraction<'_> {
         let Some((parent, name)) = path.split() else {
             return Err(refused(&path.clone().into_path(), "the target itself can only be a folder"));
         };
-        match self.target.folder(parent, true) {
+        match self.targets.of(path.as_bytes())?.folder(parent, true) {
             Ok(folder) => Ok(Spot { folder, name }),
             Err(errno) => Err(on_the_way(&path.clone().into_path(), errno)),
         }
@@ -363,7 +383,7 @@ impl Extraction<'_> {
             self.report.advance(1, 0);
         }
         for head in folders {
-            let folder = self.target.folder(head.path.as_bytes(), false);
+            let folder = self.targets.of(head.path.as_bytes())?.folder(head.path.as_bytes(), false);
             let folder = folder.map_err(|errno| on_the_way(&head.path, errno))?;
             self.placer.attributes(folder.as_fd(), &head);
         }

@@ -3,7 +3,7 @@
 //! [`write()`] turns a set of paths into one POSIX pax stream that `tar x` reads, [`extract`] turns the stream back into
 //! a tree. Each member of the stream is described by an [`Entry`], one line of the index beside the artifact; with the
 //! entries alone a [`Plan`] says which bytes to read to bring back a part ([`extract_selected`]), and [`locate`] and
-//! [`dump`] bring back the content of one file.
+//! [`dump`] bring back the content of one file. [`Replace`] puts a stream back where its paths are.
 //!
 //! What holds:
 //!
@@ -53,6 +53,7 @@ mod owners;
 mod pax;
 mod place;
 mod raw_path;
+mod replace;
 mod report;
 mod rules;
 mod scan;
@@ -75,6 +76,7 @@ pub use error::FilesError;
 pub use extract::{ExtractOptions, extract, extract_selected};
 pub use facts::FileId;
 pub use raw_path::RawPath;
+pub use replace::{Replace, ReplaceError, Replacement, Replacements};
 pub use report::{Finding, Noted, Observer, Summary, Totals};
 pub use scan::scan;
 pub use select::{Plan, Selection, Step};

@@ -1,7 +1,11 @@
-//! Which file systems hold no files but views of the kernel's state.
+//! What is mounted where, and which file systems hold no files but views of the kernel's state.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use super::facts::Facts;
 
@@ -67,9 +71,46 @@ fn devtmpfs(line: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
+/// A place at or below `path`, which has no symbolic links in it, where something is mounted.
+pub(super) fn mounted_at_or_below(path: &Path) -> io::Result<Option<PathBuf>> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    let mut points = table.split(|byte| *byte == b'\n').filter_map(mount_point);
+    Ok(points.find(|point| point.starts_with(path)))
+}
+
+/// The place of a line of mountinfo: its fifth field, with spaces and their like as `\ooo`.
+fn mount_point(line: &[u8]) -> Option<PathBuf> {
+    let mut field = line.split(|byte| *byte == b' ').nth(4)?;
+    let mut path = Vec::with_capacity(field.len());
+    while let Some((first, rest)) = field.split_first() {
+        let digits = rest.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                path.push(byte);
+                field = rest.get(3..).unwrap_or_default();
+            }
+            None => {
+                path.push(*first);
+                field = rest;
+            }
+        }
+    }
+    Some(PathBuf::from(OsString::from_vec(path)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mount_points_are_read_with_their_spaces() {
+        let line = br"36 35 98:0 /mnt1 /mnt2/a\040b\134 rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from(r"/mnt2/a b\")));
+        assert_eq!(mount_point(b"garbage"), None);
+        assert_eq!(mounted_at_or_below(Path::new("/proc/self")).unwrap(), None);
+        assert!(mounted_at_or_below(Path::new("/proc")).unwrap().is_some());
+        assert!(mounted_at_or_below(Path::new("/")).unwrap().is_some());
+    }
 
     #[test]
     fn mountinfo_names_devtmpfs() {

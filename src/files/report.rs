@@ -1,6 +1,7 @@
 //! What the caller hears while an operation runs, and what it gets at the end.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::FilesError;
@@ -62,6 +63,8 @@ pub struct Summary {
     pub length: u64,
     /// What is missing or doubtful. Any means that the operation completed with warnings.
     pub warnings: Noted,
+    /// How many of the warnings say that something of the source is missing or was not read, and not only that it may be of no single moment.
+    pub missing: u64,
     /// What was left out on purpose and similar.
     pub notes: Noted,
 }
@@ -86,11 +89,12 @@ pub(super) struct Report<'a> {
     observer: &'a dyn Observer,
     silent: bool,
     found: Mutex<(Noted, Noted)>,
+    missing: AtomicU64,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(observer: &'a dyn Observer) -> Self {
-        Self { observer, silent: false, found: Mutex::default() }
+        Self { observer, silent: false, found: Mutex::default(), missing: AtomicU64::new(0) }
     }
 
     /// Findings go nowhere: for a scan, whose findings the write after it makes again.
@@ -103,6 +107,17 @@ impl<'a> Report<'a> {
             self.found.lock().unwrap_or_else(PoisonError::into_inner).0.add(path, reason);
             self.observer.warn(path, reason);
         }
+    }
+
+    /// A warning of something that is missing.
+    pub(super) fn lose(&self, path: &Path, reason: &str) {
+        self.missing.fetch_add(1, Ordering::Relaxed);
+        self.warn(path, reason);
+    }
+
+    /// How many warnings are of something that is missing.
+    pub(super) fn missing(&self) -> u64 {
+        self.missing.load(Ordering::Relaxed)
     }
 
     pub(super) fn note(&self, path: &Path, reason: &str) {

@@ -34,6 +34,8 @@ pub struct FilesSpec {
 pub struct Env {
     /// Folders that are left out wherever they turn up: Holdfast's home.
     pub skip: Vec<FileId>,
+    /// Whether a given path that is not there is passed over: for the state of now, whatever it is.
+    pub may_be_missing: bool,
 }
 
 /// A given path and the name it is stored under.
@@ -66,21 +68,38 @@ impl FilesSpec {
         if self.paths.is_empty() {
             return Err(FilesError::NoPaths);
         }
-        let mut taken = HashSet::new();
+        let mut names = StoredNames::default();
         let mut sources = Vec::with_capacity(self.paths.len());
         for path in &self.paths {
-            let real = resolve(path, env)?;
-            // `/a/..` has no last component of its own.
-            let last = path.file_name().or_else(|| real.file_name()).map_or(&b"root"[..], |name| name.as_bytes());
-            let mut name = last.to_vec();
-            let mut number = 2_u64;
-            while !taken.insert(name.clone()) {
-                name = [last, format!("-{number}").as_bytes()].concat();
-                number += 1;
-            }
-            sources.push(Source { path: path.clone(), name: RawPath::new(name), real });
+            let real = match resolve(path, env) {
+                Err(FilesError::Missing { .. }) if env.may_be_missing => {
+                    names.next(path, path);
+                    continue;
+                }
+                real => real?,
+            };
+            sources.push(Source { path: path.clone(), name: names.next(path, &real), real });
         }
         Ok(sources)
+    }
+}
+
+/// Names that given paths are stored under, in the given order.
+#[derive(Default)]
+pub(super) struct StoredNames(HashSet<Vec<u8>>);
+
+impl StoredNames {
+    /// That of the next one.
+    pub(super) fn next(&mut self, path: &Path, real: &Path) -> RawPath {
+        // `/a/..` has no last component of its own.
+        let last = path.file_name().or_else(|| real.file_name()).map_or(&b"root"[..], |name| name.as_bytes());
+        let mut name = last.to_vec();
+        let mut number = 2_u64;
+        while !self.0.insert(name.clone()) {
+            name = [last, format!("-{number}").as_bytes()].concat();
+            number += 1;
+        }
+        RawPath::new(name)
     }
 }
 

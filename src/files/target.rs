@@ -5,6 +5,8 @@
 //! stream, by first making a link and then a file "in" it, nor another process, by swapping a folder for a link,
 //! directs a write elsewhere.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -106,6 +108,11 @@ impl Target {
         }
     }
 
+    /// A target that is open.
+    pub(super) fn of_folder(root: OwnedFd) -> Self {
+        Self { root: Arc::new(root), levels: Vec::new() }
+    }
+
     /// Opens a folder; `create` makes what is missing on the way, for this user only. Places are mostly asked for in
     /// the order of the tree: what is still open of the last one is used.
     pub(super) fn folder(&mut self, path: &[u8], create: bool) -> Result<Arc<OwnedFd>, Errno> {
@@ -144,6 +151,43 @@ impl Target {
     fn release(&mut self, index: usize) {
         if let Some(level) = index.checked_sub(HELD).and_then(|above| self.levels.get_mut(above)) {
             level.fd = None;
+        }
+    }
+}
+
+/// Opens the target of what lies below one name at the top.
+pub(super) type OpenTop<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Target, FilesError>;
+
+/// Where members of a stream go.
+pub(super) enum Targets<'a> {
+    /// All into one folder.
+    One(Target),
+    /// What lies below each name at the top into a folder of its own. Who opens them refuses names that do not belong, so there
+    /// are few.
+    ByTop {
+        /// Opens one.
+        open: OpenTop<'a>,
+        /// Those that are open.
+        opened: HashMap<Vec<u8>, Target>,
+    },
+}
+
+impl<'a> Targets<'a> {
+    pub(super) fn by_top(open: OpenTop<'a>) -> Self {
+        Self::ByTop { open, opened: HashMap::new() }
+    }
+
+    /// The one for this path.
+    pub(super) fn of(&mut self, path: &[u8]) -> Result<&mut Target, FilesError> {
+        match self {
+            Self::One(target) => Ok(target),
+            Self::ByTop { open, opened } => {
+                let top = path.split(|byte| *byte == b'/').next().unwrap_or_default();
+                match opened.entry(top.to_vec()) {
+                    Entry::Occupied(found) => Ok(found.into_mut()),
+                    Entry::Vacant(vacant) => Ok(vacant.insert(open(top)?)),
+                }
+            }
         }
     }
 }

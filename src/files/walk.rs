@@ -137,7 +137,7 @@ impl Walk<'_> {
         visitor.folder(self.place(), Some(fd.as_fd()), facts)?;
         let (names, failed) = Names::read(fd.as_fd(), &mut self.scratch);
         if let Some(errno) = failed {
-            self.warn(&format!("could not be listed to its end ({errno}): part of its contents is missing"));
+            self.lose(&format!("could not be listed to its end ({errno}): part of its contents is missing"));
         }
         let length = self.stored.len();
         let cache = names.contains(rules::CACHE_TAG) && rules::is_cache(fd.as_fd());
@@ -180,7 +180,7 @@ impl Walk<'_> {
                 kind = match Facts::at(parent, name) {
                     Ok(facts) => facts.kind,
                     Err(errno) => {
-                        self.report.warn(&at.path(), &lost(errno));
+                        self.report.lose(&at.path(), &lost(errno));
                         continue;
                     }
                 };
@@ -190,7 +190,7 @@ impl Walk<'_> {
                 continue;
             }
             if self.stored.len() > MAX_PATH {
-                self.report.warn(&at.path(), "has a path longer than 64 KiB: it is left out");
+                self.report.lose(&at.path(), "has a path longer than 64 KiB: it is left out");
                 continue;
             }
             if !is_folder {
@@ -200,7 +200,7 @@ impl Walk<'_> {
             match open_folder(parent, name).and_then(|fd| Ok((Facts::of_fd(&fd)?, fd))) {
                 Ok((facts, fd)) => self.folder(fd, &facts, visitor)?,
                 Err(errno) => {
-                    self.report.warn(&at.path(), &lost(errno));
+                    self.report.lose(&at.path(), &lost(errno));
                     // The folder itself can be stored if it is only closed to this user.
                     match Facts::at(parent, name) {
                         Ok(facts) if facts.kind == FileType::Directory => visitor.folder(at, None, &facts)?,
@@ -243,7 +243,7 @@ impl Walk<'_> {
 
     /// Gives up a level whose folder could not be opened again.
     fn abandon(&mut self) {
-        self.warn("was moved while its contents were read: the rest of them is missing");
+        self.lose("was moved while its contents were read: the rest of them is missing");
         if let Some(level) = self.levels.pop() {
             self.rules.leave(level.length);
         }
@@ -255,6 +255,10 @@ impl Walk<'_> {
 
     fn warn(&self, reason: &str) {
         self.report.warn(&self.place().path(), reason);
+    }
+
+    fn lose(&self, reason: &str) {
+        self.report.lose(&self.place().path(), reason);
     }
 
     fn note(&self, reason: &str) {

@@ -64,6 +64,7 @@ pub fn write(
     walk::walk(spec, env, &report, &mut writer)?;
     let Writer { stream, mut summary, .. } = writer;
     summary.length = stream.finish()?;
+    summary.missing = report.missing();
     (summary.warnings, summary.notes) = report.take();
     Ok(summary)
 }
@@ -100,7 +101,7 @@ impl Visitor for Writer<'_> {
                 Ok(())
             }
             _ => {
-                self.report.warn(&at.path(), "is of an unknown kind: it is left out");
+                self.report.lose(&at.path(), "is of an unknown kind: it is left out");
                 Ok(())
             }
         }
@@ -188,7 +189,7 @@ impl Writer<'_> {
     }
 
     fn lose(&self, at: Place<'_>, errno: Errno) -> Result<(), FilesError> {
-        self.report.warn(&at.path(), &lost(errno));
+        self.report.lose(&at.path(), &lost(errno));
         Ok(())
     }
 
@@ -266,7 +267,11 @@ impl Writer<'_> {
             let found = self.copy(file, *stretch)?;
             trouble = trouble.or(found);
         }
-        let trouble = trouble.or_else(|| match Facts::of_fd(file) {
+        if let Some(reason) = trouble {
+            self.report.lose(&at.path(), &reason);
+            return Ok(());
+        }
+        let trouble = match Facts::of_fd(file) {
             Ok(now) if now.size > before.size => Some(format!(
                 "grew from {} to {} bytes while it was read: it is stored without the rest",
                 before.size, now.size
@@ -275,7 +280,7 @@ impl Writer<'_> {
                 Some("changed while it was read: its stored content may be of no single moment".to_owned())
             }
             Ok(_) | Err(_) => None,
-        });
+        };
         if let Some(reason) = trouble {
             self.report.warn(&at.path(), &reason);
         }

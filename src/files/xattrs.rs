@@ -83,3 +83,14 @@ pub(super) fn set(fd: BorrowedFd<'_>, xattrs: &[Xattr], mut complain: impl FnMut
         }
     }
 }
+
+/// Takes the ACLs from a folder that it has from the one it was made in.
+pub(super) fn remove_acls(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    for name in [c"system.posix_acl_access", c"system.posix_acl_default"] {
+        match rustix::fs::fremovexattr(folder, name) {
+            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -104,6 +104,8 @@ pub struct Planned {
     pub atomic: bool,
     /// Room it needs beside its live data. Where there is less, nothing is begun.
     pub space: Vec<SpaceNeeded>,
+    /// Paths that it replaces as a whole, without symbolic links on the way. Where one lies in another participant's, nothing is begun.
+    pub replaces: Vec<PathBuf>,
     /// What else somebody should know before: a line each.
     pub notes: Vec<String>,
 }
@@ -121,7 +123,7 @@ impl Planned {
     /// Its commit is one step.
     #[must_use]
     pub fn in_one_step() -> Self {
-        Self { atomic: true, space: Vec::new(), notes: Vec::new() }
+        Self { atomic: true, space: Vec::new(), replaces: Vec::new(), notes: Vec::new() }
     }
 
     /// Its commit is not one step, and is made good from the safety snapshot where it fails.
@@ -137,6 +139,13 @@ impl Planned {
         self
     }
 
+    /// It also replaces this path.
+    #[must_use]
+    pub fn replaces(mut self, path: impl Into<PathBuf>) -> Self {
+        self.replaces.push(path.into());
+        self
+    }
+
     /// Somebody should also know this.
     #[must_use]
     pub fn note(mut self, text: impl Into<String>) -> Self {
@@ -149,6 +158,7 @@ impl Planned {
 pub struct Offer {
     format_version: u32,
     delete: bool,
+    redefined: bool,
     offered: Vec<Offered>,
     source: Arc<RunSource>,
     stored: Vec<ArtifactStoredV1>,
@@ -159,11 +169,12 @@ impl Offer {
         participant: &ParticipantName,
         format_version: u32,
         delete: bool,
+        redefined: bool,
         source: Arc<RunSource>,
     ) -> Self {
         let own = source.artifacts().iter().filter(|artifact| artifact.participant == *participant);
         let stored: Vec<_> = own.cloned().collect();
-        Self { format_version, delete, offered: stored.iter().map(offered).collect(), source, stored }
+        Self { format_version, delete, redefined, offered: stored.iter().map(offered).collect(), source, stored }
     }
 
     /// The version of the format they were written in; 0 where the run did not record it.
@@ -176,6 +187,12 @@ impl Offer {
     #[must_use]
     pub fn delete(&self) -> bool {
         self.delete
+    }
+
+    /// Whether it is defined otherwise now than it was in the run.
+    #[must_use]
+    pub fn is_redefined(&self) -> bool {
+        self.redefined
     }
 
     /// Its artifacts, in the order it wrote them.
@@ -279,6 +296,11 @@ impl RestorePhase {
     #[must_use]
     pub fn delete(&self) -> bool {
         self.delete
+    }
+
+    /// Whether it is the way back.
+    pub(crate) fn is_back(&self) -> bool {
+        self.back
     }
 
     /// Records a process durably before it becomes a command.

@@ -11,6 +11,7 @@
 mod attach;
 mod command_line;
 mod configuration;
+mod files_in_place;
 mod home_in_use;
 mod home_is_kept;
 #[path = "../support/mod.rs"]

@@ -9,6 +9,7 @@
 )]
 
 mod event_log;
+mod files;
 mod kill;
 mod kill_commands;
 mod kill_freezes;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_log::space::{self, SpaceError};
-use holdfast_model::failure::Failure;
+use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::ParticipantName;
 use holdfast_model::restore::{RestoreParticipantPlannedV1, RestoredParticipantV1};
 use holdfast_model::run::Run;
@@ -42,6 +42,8 @@ pub(crate) struct PlannedParticipant {
     pub(crate) depends_on: Vec<ParticipantName>,
     /// Room it needs beside its live data.
     pub(crate) space: Vec<SpaceNeeded>,
+    /// Paths that it replaces.
+    pub(crate) replaces: Vec<PathBuf>,
     /// What it says of it.
     pub(crate) notes: Vec<String>,
 }
@@ -125,14 +127,19 @@ impl Holdfast {
                 },
                 depends_on: descriptor.depends_on.clone(),
                 space: Vec::new(),
+                replaces: Vec::new(),
                 notes: Vec::new(),
             });
-            asked.push((registered, found));
+            let redefined = descriptor.digest != one.definition_sha256;
+            asked.push((registered, found, redefined));
         }
         let asking = self.data_plane().spawn_blocking(move || {
             asked
                 .iter()
-                .map(|(registered, format)| ask(registered, source.clone(), *format, delete))
+                .map(|(registered, format, redefined)| {
+                    let name = &registered.descriptor.name;
+                    ask(registered, &Offer::new(name, *format, delete, *redefined, source.clone()))
+                })
                 .collect::<Vec<_>>()
         });
         let answers = tokio::time::timeout(PLAN, asking).await;
@@ -145,7 +152,7 @@ impl Holdfast {
             match answer {
                 Ok(planned) => {
                     one.recorded.atomic = planned.atomic;
-                    (one.space, one.notes) = (planned.space, planned.notes);
+                    (one.space, one.replaces, one.notes) = (planned.space, planned.replaces, planned.notes);
                 }
                 Err(error) => {
                     let (participant, failure) = (one.named.name.clone(), error.failure().clone());
@@ -153,6 +160,7 @@ impl Holdfast {
                 }
             }
         }
+        apart(&participants)?;
         let min_free = self.config().space.min_free;
         room(&participants, min_free).map_err(NotPlanned::Space)?;
         Ok(InPlacePlan { participants, delete })
@@ -160,18 +168,33 @@ impl Holdfast {
 }
 
 /// Asks one whether and how it would take its artifacts back.
-fn ask(
-    registered: &Registered,
-    source: Arc<RunSource>,
-    format_version: u32,
-    delete: bool,
-) -> Result<Planned, ParticipantError> {
-    let offer = Offer::new(&registered.descriptor.name, format_version, delete, source);
+fn ask(registered: &Registered, offer: &Offer) -> Result<Planned, ParticipantError> {
     let asked = catch_unwind(AssertUnwindSafe(|| match registered.code.restore() {
-        Some(restore) => restore.plan(&offer),
+        Some(restore) => restore.plan(offer),
         None => Err(ParticipantError::fatal("RESTORE_NOT_SUPPORTED", "it takes nothing back")),
     }));
     asked.unwrap_or_else(|panic| Err(panicked(&registered.descriptor.name, &*panic)))
+}
+
+/// Refuses participants of which one would replace what another one replaces: which of them came last would say what is there.
+fn apart(participants: &[PlannedParticipant]) -> Result<(), NotPlanned> {
+    let all = || participants.iter().flat_map(|one| one.replaces.iter().map(move |path| (path, &one.named.name)));
+    let places: BTreeMap<_, _> = all().collect();
+    for (path, participant) in all() {
+        let around = path
+            .ancestors()
+            .find_map(|around| places.get_key_value(&around.to_owned()).filter(|(_, of)| **of != participant));
+        if let Some((around, other)) = around {
+            let text = format!(
+                "{} lies in {}, which {other} replaces: restore one of them by --participant, and then the other",
+                path.display(),
+                around.display()
+            );
+            let failure = Failure::new(FailureKind::Fatal, "PATHS_OVERLAP", text);
+            return Err(NotPlanned::Refused { participant: participant.clone(), failure });
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is room for all of them: those that share a file system share what is free there.

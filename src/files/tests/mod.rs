@@ -2,6 +2,7 @@
 
 mod hostile;
 mod parts;
+mod replace;
 mod round_trip;
 mod source;
 mod tree;

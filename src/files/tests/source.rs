@@ -57,7 +57,7 @@ fn a_spec_survives_json_also_with_paths_that_are_not_utf8() {
 fn wrong_paths_are_errors_before_anything_is_written() {
     let temp = tree(&["home/log/x", "good/x"]);
     let at = |path: &str| temp.path().join(path);
-    let env = Env { skip: vec![FileId::of(&at("home")).unwrap()] };
+    let env = Env { skip: vec![FileId::of(&at("home")).unwrap()], ..Env::default() };
     let fail = |spec: &FilesSpec| {
         let mut artifact = Artifact::default();
         let error = write(spec, &env, &mut artifact, &Watch::default()).unwrap_err();
@@ -83,7 +83,7 @@ fn wrong_paths_are_errors_before_anything_is_written() {
 #[test]
 fn home_is_left_out_wherever_it_lies() {
     let temp = tree(&["top/a", "top/inner/home/log/x", "top/inner/z"]);
-    let env = Env { skip: vec![FileId::of(&temp.path().join("top/inner/home")).unwrap()] };
+    let env = Env { skip: vec![FileId::of(&temp.path().join("top/inner/home")).unwrap()], ..Env::default() };
     let (paths, summary) = paths(&spec(&[&temp.path().join("top")]), &env);
     assert_eq!(paths, ["top", "top/a", "top/inner", "top/inner/z"]);
     assert_eq!((summary.warnings.count, summary.notes.count), (0, 1));

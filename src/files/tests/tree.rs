@@ -38,7 +38,7 @@ pub(super) fn set_mtime(path: &Path, seconds: i64, nanos: i64) {
 }
 
 /// Whether the file system here takes an attribute of this name.
-fn set_xattr(path: &Path, name: &str, value: &[u8]) -> bool {
+pub(super) fn set_xattr(path: &Path, name: &str, value: &[u8]) -> bool {
     rustix::fs::setxattr(path, name, value, XattrFlags::empty()).is_ok()
 }
 
@@ -47,7 +47,7 @@ fn mode(path: &Path, mode: u32) {
 }
 
 /// A POSIX ACL in its kernel form (linux/posix_acl_xattr.h): version 2, then tag, permissions and id of each entry.
-fn acl() -> Vec<u8> {
+pub(super) fn acl() -> Vec<u8> {
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in
         [(1_u16, 6_u16, u32::MAX), (2, 4, 12345), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)]

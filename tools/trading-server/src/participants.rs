@@ -8,7 +8,6 @@ use std::io::{BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use holdfast::engine::Builder;
 use holdfast::participant::{Artifacts, Capture, Descriptor, Frozen, ParticipantError, Phase, Phased, Restore, Thaw};
 
@@ -62,17 +61,7 @@ pub(crate) fn register(mut builder: Builder, modules: &Modules) -> anyhow::Resul
     Ok(builder)
 }
 
-/// Puts what a module gave into fresh modules.
-pub(crate) fn load(modules: &Modules, module: Module, snapshot: impl Read) -> anyhow::Result<()> {
-    let loading = Standing { module, modules: modules.clone() };
-    let staged = modules.folder.join(format!("{}.load.staged", module.name()));
-    loading
-        .stage_from(snapshot, &staged)
-        .and_then(|()| loading.swap(&staged))
-        .with_context(|| format!("the {} of the backup cannot be loaded", module.name()))
-}
-
-/// All the money in what was loaded into a folder, without anything being made up for.
+/// All the money in what was restored into a folder, without anything being made up for.
 pub(crate) fn money(folder: &Path) -> anyhow::Result<(i64, i64)> {
     let modules = Modules::open_as_it_is(folder)?;
     let accounts = modules.accounts.capture()?.balances()?.values().sum();

@@ -1,14 +1,18 @@
-//! The proof: backups under live traffic, each loaded into a second instance, where the money must be all there is.
+//! The proof: backups under live traffic, each restored into a second instance, where the money must be all there is.
+//!
+//! The second instance is another exchange with data of its own that takes the home over for a moment; the first one trades on meanwhile.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
+use holdfast::api::Dispatcher;
+use holdfast::api::commands::StartRestoreRun;
 use holdfast::engine::{Backup, Holdfast};
 use holdfast::model::ids::RunId;
-use holdfast::model::run::{Consistency, Outcome, Run};
-use holdfast::restore::RunSource;
+use holdfast::model::run::{Consistency, Outcome};
+use serde_json::json;
 
 use crate::exchange::{Exchange, MONEY, Modules};
 use crate::participants::{self, Module};
@@ -38,8 +42,8 @@ enum Together {
 
 /// Backs up and loads, so many times.
 pub(crate) async fn prove(options: &Prove) -> anyhow::Result<()> {
+    let home = options.dir.join("home");
     let modules = Modules::open(&options.dir.join("exchange"))?;
-    let engine = participants::register(Holdfast::builder(options.dir.join("home")), &modules)?.start().await?;
     let exchange = Exchange::start(modules.clone())?;
     let traffic = Traffic::start(&exchange, 4, options.orders)?;
     let consistency = match options.consistency {
@@ -49,29 +53,30 @@ pub(crate) async fn prove(options: &Prove) -> anyhow::Result<()> {
     let (mut whole, mut standstill) = (0, Duration::ZERO);
     modules.gate.longest_wait();
     for number in 1..=options.runs {
+        let engine = participants::register(Holdfast::builder(&home), &modules)?.start().await?;
         let run = engine.back_up(Backup::full().consistency(consistency)).await?;
         let run_id = run.run_id;
         let run = engine.wait(run).await?;
         ensure!(run.outcome() == Some(Outcome::Completed), "run {run_id} did not complete: {}", run.error_summary());
+        engine.stop().await;
         let held = run.barrier().map_or(Duration::ZERO, |barrier| Duration::from_micros(barrier.longest_us));
         standstill = standstill.max(held);
         let second = options.dir.join("second");
-        let (accounts, open) = load(&engine, &run, &second)?;
+        restore(&home, run_id, &second).await.with_context(|| format!("run {run_id} is not restored"))?;
+        let (accounts, open) = participants::money(&second)?;
         whole += u32::from(accounts + open == MONEY);
         println!(
-            "run {number} of {}: {run_id}, stood still for {held:?}; loaded: accounts {accounts} + open trades {open} = {}{}",
+            "run {number} of {}: {run_id}, stood still for {held:?}; restored: accounts {accounts} + open trades {open} = {}{}",
             options.runs,
             accounts + open,
             if accounts + open == MONEY { "" } else { ", which is NOT all there is" }
         );
         std::fs::remove_dir_all(&second)?;
-        delete(&engine, run_id).await?;
     }
     let pause = modules.gate.longest_wait();
     let brought = traffic.brought();
     drop(traffic);
     exchange.stop()?;
-    engine.stop().await;
     println!(
         "{whole} of {} {:?} backups are of one moment; {brought} orders meanwhile; the longest standstill was {standstill:?}, the longest pause of traffic {pause:?}",
         options.runs, consistency
@@ -80,20 +85,17 @@ pub(crate) async fn prove(options: &Prove) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Loads a run into fresh modules: what is in their accounts, and in their open trades.
-fn load(engine: &Holdfast, run: &Run, folder: &Path) -> anyhow::Result<(i64, i64)> {
-    let source = RunSource::open(engine.home(), run, None, false)?;
-    let modules = Modules::open(folder)?;
-    for module in Module::ALL {
-        let artifact = source.artifacts().iter().find(|one| one.logical_name.as_str() == module.artifact());
-        let artifact = artifact.with_context(|| format!("the run has no {}", module.artifact()))?;
-        participants::load(&modules, module, source.reader(artifact)?.stream())?;
+/// Restores a run into the modules of another exchange, as it stands, and deletes the run.
+async fn restore(home: &Path, run_id: RunId, folder: &Path) -> anyhow::Result<()> {
+    let second = Modules::open(folder)?;
+    let engine = participants::register(Holdfast::builder(home), &second)?.start().await?;
+    let wish = serde_json::from_value::<StartRestoreRun>(json!({ "run_id": run_id, "force": true }))?;
+    let restored = Dispatcher::new(engine.clone()).ask(&wish).await;
+    if restored.is_ok() {
+        engine.delete(run_id).await?;
     }
-    drop(modules);
-    participants::money(folder)
-}
-
-async fn delete(engine: &Holdfast, run_id: RunId) -> anyhow::Result<()> {
-    engine.delete(run_id).await?;
+    engine.stop().await;
+    let restored = restored.map_err(|error| anyhow::anyhow!("{}: {}", error.code.as_str(), error.message))?;
+    ensure!(restored.participants.len() == Module::ALL.len(), "{restored:?}");
     Ok(())
 }

@@ -137,6 +137,8 @@ fn restore(run: &RunView, wait: bool) -> StartRestoreRun {
         dry_run: false,
         force: true,
         safety: Safety::Required,
+        delete: false,
+        timeout_s: None,
         accept_incomplete: false,
         wait,
         reason: Reason::default(),

@@ -1,14 +1,17 @@
 //! Files and folders as a participant.
 
+mod restore;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use holdfast_log::space;
 use holdfast_model::failure::FailureKind;
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactSink, Artifacts, Deadlines, Participant, ParticipantError, Preflight};
+use super::{ArtifactSink, Artifacts, Deadlines, Participant, ParticipantError, Preflight, Restore};
 use crate::files::{self, Entry, Env, FileId, FilesError, FilesSpec, Observer, Output, Summary};
 use crate::pipeline::{Compression, PipelineError};
 
@@ -41,16 +44,18 @@ impl FilesDefinition {
     };
 }
 
-/// Writes files and folders as one tar stream.
+/// Writes files and folders as one tar stream, and puts them back where they are.
 pub(crate) struct FilesParticipant {
     definition: FilesDefinition,
     home: PathBuf,
+    /// What could not be restored as it was of what is staged, and under which key.
+    doubts: Mutex<Option<(String, String)>>,
 }
 
 impl FilesParticipant {
     /// `home` is never part of what it takes.
     pub(crate) fn new(definition: FilesDefinition, home: PathBuf) -> Self {
-        Self { definition, home }
+        Self { definition, home, doubts: Mutex::default() }
     }
 }
 
@@ -72,28 +77,53 @@ impl Participant for FilesParticipant {
         Ok(())
     }
 
-    fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
-        let definition = &self.definition;
-        let home =
-            FileId::of(&self.home).map_err(|error| ParticipantError::fatal("HOME_UNREADABLE", error.to_string()))?;
-        let env = Env { skip: vec![home] };
-        let name = format!("{}.tar", artifacts.participant());
-
-        let totals = files::scan(&definition.spec, &env, &Watcher(artifacts)).map_err(|error| failure(&error))?;
-        let surroundings = artifacts.surroundings();
-        surroundings.report.total(Some(totals.files), Some(totals.bytes));
-        let compressed = surroundings.compression != Compression::None;
-        let estimate = if compressed { totals.length / BEST_RATIO } else { totals.length };
-        space::preflight(surroundings.directory.path(), surroundings.min_free, Some(estimate))
-            .map_err(|error| ParticipantError::new(FailureKind::Resource, error.code(), error.to_string()))?;
-
-        let mut sink = Sink(artifacts.create(&name)?.uncounted());
-        let summary =
-            files::write(&definition.spec, &env, &mut sink, &Watcher(artifacts)).map_err(|error| failure(&error))?;
-        refuse_empty(definition, &summary)?;
-        artifacts.files(summary.files);
-        sink.0.finish()
+    fn restore(&self) -> Option<&dyn Restore> {
+        Some(self)
     }
+
+    fn write(&self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
+        let written = write(&self.definition, &self.home, false, artifacts)?;
+        refuse_empty(&self.definition, &written.summary)?;
+        written.finish(artifacts)
+    }
+}
+
+/// A stream that is written and not finished yet.
+struct Written {
+    summary: Summary,
+    sink: Sink,
+}
+
+impl Written {
+    fn finish(self, artifacts: &Artifacts) -> Result<(), ParticipantError> {
+        artifacts.files(self.summary.files);
+        self.sink.0.finish()
+    }
+}
+
+/// Writes what a definition names. A path that is not there is passed over where it `may_be_missing`.
+fn write(
+    definition: &FilesDefinition,
+    home: &Path,
+    may_be_missing: bool,
+    artifacts: &mut Artifacts,
+) -> Result<Written, ParticipantError> {
+    let home = FileId::of(home).map_err(|error| ParticipantError::fatal("HOME_UNREADABLE", error.to_string()))?;
+    let env = Env { skip: vec![home], may_be_missing };
+    let name = format!("{}.tar", artifacts.participant());
+
+    let totals = files::scan(&definition.spec, &env, &Watcher(artifacts)).map_err(|error| failure(&error))?;
+    let surroundings = artifacts.surroundings();
+    surroundings.report.total(Some(totals.files), Some(totals.bytes));
+    let compressed = surroundings.compression != Compression::None;
+    let estimate = if compressed { totals.length / BEST_RATIO } else { totals.length };
+    space::preflight(surroundings.directory.path(), surroundings.min_free, Some(estimate))
+        .map_err(|error| ParticipantError::new(FailureKind::Resource, error.code(), error.to_string()))?;
+
+    let mut sink = Sink(artifacts.create(&name)?.uncounted());
+    let summary =
+        files::write(&definition.spec, &env, &mut sink, &Watcher(artifacts)).map_err(|error| failure(&error))?;
+    Ok(Written { summary, sink })
 }
 
 /// A source with nothing in it is what an empty mount point looks like.
@@ -113,14 +143,15 @@ fn refuse_empty(definition: &FilesDefinition, summary: &Summary) -> Result<(), P
 
 /// A failure of the files engine, or of what it wrote to.
 fn failure(error: &FilesError) -> ParticipantError {
-    if let FilesError::Output(output) = error
-        && let Some(error) = PipelineError::inside(output)
+    if let FilesError::Output(source) | FilesError::Input(source) = error
+        && let Some(error) = PipelineError::inside(source)
     {
         return error.clone().into();
     }
     let kind = match error {
         FilesError::Cancelled => FailureKind::Cancelled,
         FilesError::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => FailureKind::Fatal,
+        FilesError::Restore { source, .. } if source.kind() == io::ErrorKind::StorageFull => FailureKind::Resource,
         FilesError::Output(_) | FilesError::Unreadable { .. } => FailureKind::Retryable,
         _ => FailureKind::Fatal,
     };
