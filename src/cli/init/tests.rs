@@ -62,7 +62,7 @@ fn the_template_shows_the_defaults() {
                  artifact = 'shop.dump'\nenv = { PGHOST = '/run/postgresql' }\n\
                  env_file = { PGPASSWORD = '/etc/holdfast/shop.password' }\ndirectory = '/var/lib/postgresql'\n\
                  preflight = ['pg_isready']\nrestore = ['pg_restore', '--clean', '-d', 'shop']\n\
-                 prepare = ['sync']\nfreeze = ['/usr/local/bin/shop-snapshot', 'create']\n\
+                 verify = ['psql', '-d', 'shop', '-c', 'SELECT 1']\nprepare = ['sync']\nfreeze = ['/usr/local/bin/shop-snapshot', 'create']\n\
                  thaw = ['/usr/local/bin/shop-snapshot', 'release']\n";
     assert_eq!(config.participants, parse(least).participants);
     assert_eq!(parse(&configuration(&Chosen::default())), Config::default(), "and none of it is in force");
