@@ -233,12 +233,21 @@ fn what_was_before_a_restore_goes_when_its_time_is_over_but_for_the_newest_and_w
     let half = restore(&engine, run_id, &json!({}));
     assert_eq!(half.status, RestoreStatus::RollbackFailed, "{half:?}");
     wait_for_snapshots(&home, 1);
+    let way_out = format!("holdfast restore retry {}", half.restore_id);
+    let status = home.holdfast(["status"]).run();
+    assert!(status.expect(0).out().contains(&way_out), "{status}");
+    let refused = engine.back_up(Backup::full()).unwrap_err();
+    assert_eq!(refused.code(), "RESTORE_ROLLBACK_FAILED");
+    assert!(refused.to_string().contains(&way_out), "{refused}");
     all[1].hangs_in("");
     let last = restore(&engine, run_id, &json!({}));
     assert_eq!(last.status, RestoreStatus::Completed, "{last:?}");
     wait_for_events(&engine, "SafetySnapshotRemoved", 1);
     let kept = |view: &RestoreView| home.path().join("backups/pre-restore").join(&view.restore_id).exists();
+    wait_for_snapshots(&home, 2);
     assert_eq!([&first, &half, &last].map(kept), [false, true, true]);
+    let status = home.holdfast(["status"]).run();
+    assert!(!status.expect(0).out().contains("restore retry"), "{status}");
     engine.stop();
 
     let shown = home.holdfast(["restore", "show", &first.restore_id]).run();
