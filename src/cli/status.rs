@@ -118,7 +118,7 @@ fn half_restored(view: &HomeView) -> Result<Option<RestoreId>, CliError> {
     let mut since = BTreeSet::new();
     for entry in view.history().restores_newest_first() {
         let restore = view.fold::<Restore>(&StreamId::restore(entry.restore_id)).map_err(errors::view)?;
-        let mut names = restore.modules().iter().map(|one| one.name().clone()).peekable();
+        let mut names = restore.participants().iter().map(|one| one.name().clone()).peekable();
         match restore.status {
             RestoreStatus::RollbackFailed if names.peek().is_some() && names.all(|name| !since.contains(&name)) => {
                 return Ok(Some(entry.restore_id));

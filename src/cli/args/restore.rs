@@ -85,7 +85,7 @@ pub(in crate::cli) enum AboutRestore {
         #[arg(value_name = "ID")]
         restore_id: RestoreId,
     },
-    /// Ask a restore into modules to stop; what it touched is put back
+    /// Ask a restore in place to stop; what it touched is put back
     Cancel {
         /// A restore's id, as `restores` shows it
         #[arg(value_name = "ID")]

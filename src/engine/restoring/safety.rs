@@ -1,7 +1,7 @@
-//! The safety snapshot: what the modules had before, in a directory of its own with manifest and sums, as a run has them.
+//! The safety snapshot: what the participants had before, in a directory of its own with manifest and sums, as a run has them.
 //!
 //! All stand still when it is taken, so it is of one moment. It is captured through what holds them still and not by a backup: a thaw in the
-//! middle of a restore would let a module go on.
+//! middle of a restore would let a participant go on.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,13 +49,13 @@ impl Restorer {
         Ok(Storage::at(self.home.backups()).pre_restore(restore_id))
     }
 
-    /// Keeps what the modules have now.
+    /// Keeps what the participants have now.
     pub(super) async fn take_snapshot(&self, job: &RestoreJob) -> Result<Did, Failure> {
         let restore = &job.restore;
         let mut captures = Vec::new();
         let at = now();
         let began = Instant::now();
-        for one in restore.modules() {
+        for one in restore.participants() {
             captures.push((one, self.capture(job, one).await?));
         }
         self.remove_snapshot(restore).await?;

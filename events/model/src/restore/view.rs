@@ -62,8 +62,8 @@ pub struct RestoreView {
     pub safety_removed_at: i64,
     /// How many seconds it may take from its request on, 0 for as long as it takes.
     pub timeout_s: u64,
-    /// Where it is on its way: `validate`, `quiesce`, `safety_snapshot`, `stage`, `commit`, `verify` or `rollback` where it is made into
-    /// modules, `restore` where it is not, and `done`.
+    /// Where it is on its way: `validate`, `quiesce`, `safety_snapshot`, `stage`, `commit`, `verify` or `rollback` where it is made in
+    /// place, `restore` where it goes into a folder, and `done`.
     pub phase: String,
     /// Where it stands.
     pub status: RestoreStatus,
@@ -112,7 +112,7 @@ impl Restore {
             finished_at: self.finished_at.map_or(0, |at| at.seconds()),
             error_summary: self.error_summary.clone(),
             error_code: self.error_code.clone(),
-            participants: self.participants(),
+            participants: self.rows(),
             target: request.target.clone(),
             files,
             bytes,
@@ -129,7 +129,7 @@ impl Restore {
     }
 
     /// All of a restore in place end as it does: there is one at a time.
-    fn participants(&self) -> Vec<RestoredParticipant> {
+    fn rows(&self) -> Vec<RestoredParticipant> {
         let Some(request) = &self.request else { return Vec::new() };
         let status = match self.status {
             RestoreStatus::Unknown => ParticipantStatus::Pending,
@@ -146,7 +146,7 @@ impl Restore {
             let mut row = RestoredParticipant::new(one, status, from, to);
             row.participant.tries = 1;
             row.participant.error.clone_from(&self.error_summary);
-            if let Some(module) = self.modules().iter().find(|module| *module.name() == one.name) {
+            if let Some(module) = self.participants().iter().find(|module| *module.name() == one.name) {
                 let path = self.pre_restore_path();
                 row.participant.output.clone_from(&module.output);
                 row.safety_artifacts = module.safety_artifacts.iter().map(|one| kept(one, &path)).collect();
