@@ -37,7 +37,7 @@ impl Restore {
                 self.rolling_back = Some(decided.failure.clone());
             }
             RestoreEvent::ParticipantRolledBack(part) => {
-                self.participant(&part.participant, |one| one.rolled_back = true)
+                self.participant(&part.participant, |one| one.rolled_back = true);
             }
             RestoreEvent::TimedOut(_) => self.timed_out = true,
             RestoreEvent::SafetySnapshotRemoved(_) => self.safety_removed = Some(moment.time),
