@@ -114,8 +114,8 @@ pub struct Restore {
     quiesced: bool,
     /// The safety snapshot, once it is taken.
     safety: Option<SafetySnapshotTakenV1>,
-    /// Whether there will be none.
-    unkept: bool,
+    /// Why there will be none.
+    unkept: Option<String>,
     decided: bool,
     /// Why it is not made.
     rolling_back: Option<Failure>,

@@ -160,8 +160,12 @@ impl Holdfast {
 
     /// What follows from a restore's end.
     async fn after(&self, restore_id: RestoreId, restore: &Restore) {
-        let failed = restore.status == RestoreStatus::RollbackFailed;
-        if failed && let Err(error) = self.keep_maintenance(restore_id).await {
+        let recorded = match restore.status {
+            RestoreStatus::RollbackFailed => self.keep_maintenance(restore_id).await,
+            RestoreStatus::RolledBack | RestoreStatus::Completed => self.end_kept_maintenance().await,
+            _ => Ok(()),
+        };
+        if let Err(error) = recorded {
             tracing::error!(%restore_id, %error, "maintenance cannot be put on record");
         }
         self.sweep_safety_snapshots().await;

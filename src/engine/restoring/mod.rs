@@ -105,16 +105,7 @@ impl Restorer {
         let _ = self.records.set((root.clone(), origin.clone()));
     }
 
-    /// A participant of these that stands still for a restore, and which.
-    pub(super) fn standing<'a>(
-        &self,
-        mut names: impl Iterator<Item = &'a ParticipantName>,
-    ) -> Option<(ParticipantName, RestoreId)> {
-        let held = self.held();
-        names.find_map(|name| held.leases.get(name).map(|(restore_id, _)| (name.clone(), *restore_id)))
-    }
-
-    /// Lets everybody go: the engine ends.
+    /// Lets everybody go who stands still.
     pub(super) fn let_go(&self) {
         let held = std::mem::take(&mut *self.held());
         drop(held);

@@ -22,7 +22,7 @@ impl Restore {
                 self.participant(&artifact.participant, |one| one.safety_artifacts.push(artifact.clone()));
             }
             RestoreEvent::SafetySnapshotTaken(taken) => self.safety = Some(taken.clone()),
-            RestoreEvent::SafetySnapshotSkipped(_) => self.unkept = true,
+            RestoreEvent::SafetySnapshotSkipped(skipped) => self.unkept = Some(skipped.failure.to_string()),
             RestoreEvent::ParticipantStaged(staged) => self.participant(&staged.participant, |one| one.staged = true),
             RestoreEvent::CommitDecided(_) => self.decided = true,
             RestoreEvent::CommitStarted(part) => self.participant(&part.participant, |one| one.touched = true),
@@ -69,7 +69,7 @@ impl Restore {
             }
             RestoreEvent::RolledBack(_) => self.end(RestoreStatus::RolledBack, moment),
             RestoreEvent::RollbackFailed(failed) => {
-                let why = self.rolling_back.as_ref().map(|why| format!("; it was rolled back because {why}"));
+                let why = self.rolling_back.as_ref().map(|why| format!("; it was to be rolled back because {why}"));
                 self.error_summary = format!("{}{}", failed.failure, why.unwrap_or_default());
                 self.error_code.clone_from(&failed.failure.code);
                 self.end(RestoreStatus::RollbackFailed, moment);

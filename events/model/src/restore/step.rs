@@ -188,7 +188,7 @@ impl Restore {
             return Some(Step::Quiesce);
         }
         let wants_safety = self.request.as_ref().is_some_and(|request| request.safety != Safety::None);
-        if wants_safety && self.safety.is_none() && !self.unkept && !self.decided {
+        if wants_safety && self.safety.is_none() && self.unkept.is_none() && !self.decided {
             return Some(Step::Snapshot);
         }
         if let Some(one) = first(|one| !one.staged) {
