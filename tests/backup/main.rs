@@ -22,6 +22,7 @@ mod encryption;
 mod full_disk;
 mod in_place;
 mod postgresql;
+mod restore_ends;
 mod restore_target;
 mod streams;
 mod supervision;

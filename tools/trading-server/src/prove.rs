@@ -3,7 +3,8 @@
 //! The second instance is another exchange with data of its own that takes the home over for a moment; the first one trades on meanwhile.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
@@ -17,6 +18,9 @@ use serde_json::json;
 use crate::exchange::{Exchange, MONEY, Modules};
 use crate::participants::{self, Module};
 use crate::traffic::Traffic;
+
+/// How long the modules of an engine that has stopped may be held.
+const LET_GO: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(crate) struct Prove {
@@ -95,6 +99,14 @@ async fn restore(home: &Path, run_id: RunId, folder: &Path) -> anyhow::Result<()
         engine.delete(run_id).await?;
     }
     engine.stop().await;
+    let left = Arc::downgrade(&second.accounts);
+    drop(second);
+    // What the engine still does about the restore's end holds the modules for a moment.
+    let until = Instant::now() + LET_GO;
+    while left.strong_count() > 0 {
+        ensure!(Instant::now() < until, "somebody keeps the second instance's modules");
+        tokio::task::yield_now().await;
+    }
     let restored = restored.map_err(|error| anyhow::anyhow!("{}: {}", error.code.as_str(), error.message))?;
     ensure!(restored.participants.len() == Module::ALL.len(), "{restored:?}");
     Ok(())
