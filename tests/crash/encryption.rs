@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::kill::{copy, expect_nothing_to_resume, for_each, kill_at, points, twin};
 use crate::support::tree::Tree;
-use crate::support::{Home, small_tree, text};
+use crate::support::{Home, long, small_tree, text};
 
 /// A home whose data is encrypted to a key that lies beside it.
 fn configured() -> Home {
@@ -56,6 +56,10 @@ fn a_backup_killed_at_each_point_is_resumed_with_public_keys_alone() {
     let passed = points(&whole, &["backup", "--json"]);
     let completed = AtomicUsize::new(0);
     for_each("point", passed.len(), |number| {
+        // Neighbours are much the same: a half of them says enough each time.
+        if !long() && number % 2 != 0 {
+            return;
+        }
         let home = trial(&model);
         kill_at(&home, &["backup", "--json"], number);
         home.holdfast(["resume"]).run().expect(0);
@@ -98,6 +102,10 @@ fn a_restore_killed_at_each_point_is_ended_without_the_key_it_was_begun_with() {
     assert!(!before.0.differences(&after.0).is_empty());
     let counts = [AtomicUsize::new(0), AtomicUsize::new(0)];
     for_each("point", passed.len(), |number| {
+        // Neighbours are much the same: a half of them says enough each time.
+        if !long() && number % 2 != 0 {
+            return;
+        }
         let home = trial(&model);
         kill_at(&home, &restore, number);
         fs::remove_file(home.beside("key")).unwrap();
