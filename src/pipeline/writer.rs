@@ -97,15 +97,15 @@ impl ArtifactWriter {
         name: &ArtifactName,
         options: WriteOptions,
     ) -> Result<Self, PipelineError> {
-        let compression = options.compression;
+        let WriteOptions { compression, reserve, encrypt_to } = options;
         let unnamed = |error| PipelineError::io("name", &dir.join(name.as_str()))(io::Error::other(error));
-        let encrypt_to = options.encrypt_to.as_deref();
+        let encrypt_to = encrypt_to.as_deref();
         let file = match encrypt_to {
             Some(_) => format!("{name}.{EXTENSION}").parse().map_err(unnamed)?,
             None => compression.file_name(name).map_err(unnamed)?,
         };
         let index_file = super::index::file_name(&file).map_err(unnamed)?;
-        let reserve = match options.reserve {
+        let reserve = match reserve {
             Some(bytes) => bytes,
             None => space::reserve(dir).map_err(PipelineError::io("find the room in", dir))?,
         };
