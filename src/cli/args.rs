@@ -2,6 +2,7 @@
 
 mod owner;
 mod restore;
+mod vault;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs, TokenCommand,
 };
 pub(super) use self::restore::{AboutRestore, RestoreArgs, RestoresArgs};
+pub(super) use self::vault::{VaultCommand, VaultServeArgs, VaultTokenCommand};
 use crate::pipeline::Compression;
 
 const STYLES: Styles = Styles::styled()
@@ -117,6 +119,9 @@ pub(super) enum Command {
     /// List, add, change and remove endpoints; this version keeps them and copies nothing to them yet
     #[command(subcommand)]
     Endpoints(EndpointsCommand),
+    /// Keep the runs of other installations
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// Write a commented configuration, by questions or by flags
     Init(InitArgs),
     /// Look at the configuration

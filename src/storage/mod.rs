@@ -42,6 +42,8 @@ pub use lease::ReadLease;
 pub use manifest::{Consistency, Encryption, Manifest, ManifestArtifact, ManifestIndex, ManifestParticipant, Warnings};
 pub use places::{Destination, Place, Storage};
 pub use run_dir::{RunDir, Sealed};
+pub(crate) use sums::parse as parse_sums;
+pub(crate) use verify::listed_files;
 pub use verify::{FileReport, RunReport};
 
 /// The manifest's name in its run directory.

@@ -217,6 +217,9 @@ pub enum VaultClientRefusal {
         /// Bytes it may hold.
         quota: u64,
     },
+    /// It was looked at, and has changed since.
+    #[error("uploads of run {0} were begun or ended while it was looked at: ask for the commit again")]
+    RunChanged(RunId),
     /// There is none.
     #[error("there is no such upload")]
     UploadNotFound,
@@ -243,6 +246,7 @@ impl VaultClientRefusal {
             VaultClientRefusal::RunDeleted(_) => "RUN_DELETED",
             VaultClientRefusal::RunCommitting(_) => "RUN_COMMITTING",
             VaultClientRefusal::RunNotFound(_) => "RUN_NOT_FOUND",
+            VaultClientRefusal::RunChanged(_) => "RUN_CHANGED",
             VaultClientRefusal::UploadExists(_) => "UPLOAD_EXISTS",
             VaultClientRefusal::TooManyUploads(_) => "TOO_MANY_UPLOADS",
             VaultClientRefusal::QuotaExceeded { .. } => "QUOTA_EXCEEDED",
@@ -311,8 +315,10 @@ impl VaultClient {
         if let Some((upload_id, upload)) = self.uploads_of(wish.run_id).find(|(_, upload)| !upload.finished) {
             return Err(VaultClientRefusal::UploadUnfinished { upload_id, file: upload.file.clone() });
         }
-        if self.uploads_of(wish.run_id).next().is_none() {
-            return Err(VaultClientRefusal::RunNotFound(wish.run_id));
+        match self.uploads_of(wish.run_id).count() {
+            0 => return Err(VaultClientRefusal::RunNotFound(wish.run_id)),
+            files if u32::try_from(files) != Ok(wish.files) => return Err(VaultClientRefusal::RunChanged(wish.run_id)),
+            _ => {}
         }
         Ok(vec![VaultClientEvent::RunCommitRequested(wish)])
     }
