@@ -234,11 +234,26 @@ async fn refuse(
     answer::problem(problem)
 }
 
-async fn unknown_path(request: HttpRequest) -> HttpResponse {
+/// Who is known and asks for what there is not is recorded too: that is how somebody looks for a way in.
+async fn unknown_path(request: HttpRequest, vault: web::Data<Vault>) -> HttpResponse {
     let text = format!(
         "there is nothing at {} for {}: uploads are at /uploads, runs at /runs",
         request.path(),
         request.method()
     );
-    answer::problem(&Problem::new(404, "UNKNOWN_PATH", text))
+    nothing_there(&request, vault, &Problem::new(404, "UNKNOWN_PATH", text)).await
+}
+
+/// A method that a path does not know.
+async fn wrong_method(request: HttpRequest, vault: web::Data<Vault>) -> HttpResponse {
+    let text = format!("{} is not for {}", request.method(), request.path());
+    nothing_there(&request, vault, &Problem::new(405, "METHOD_NOT_ALLOWED", text)).await
+}
+
+async fn nothing_there(request: &HttpRequest, vault: web::Data<Vault>, problem: &Problem) -> HttpResponse {
+    let (vault, what) = (vault.into_inner(), ("NoSuchRequest", String::new()));
+    match admit(&vault, request, &what).await {
+        Ok(visitor) => refuse(&vault, request, &visitor, &what, problem).await,
+        Err(response) => response,
+    }
 }

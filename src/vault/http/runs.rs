@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::answer::{empty, json, with};
 use super::range::{Wanted, wanted};
-use super::{What, admit, header, refuse};
+use super::{What, admit, header, refuse, wrong_method};
 use crate::vault::Vault;
 use crate::vault::error::{Problem, VaultError};
 use crate::vault::slots::Slot;
@@ -28,11 +28,12 @@ const PAGE: usize = 100;
 const PIECE: u64 = 256 << 10;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/standing").route(web::get().to(standing)))
-        .service(web::resource("/runs").route(web::get().to(list)))
-        .service(web::resource("/runs/{run}").route(web::get().to(show)).route(web::delete().to(delete)))
-        .service(web::resource("/runs/{run}/commit").route(web::post().to(commit)))
-        .service(web::resource("/runs/{run}/{file}").route(web::get().to(file)).route(web::head().to(file)));
+    let at = |path: &str| web::resource(path.to_owned()).default_service(web::to(wrong_method));
+    app.service(at("/standing").route(web::get().to(standing)))
+        .service(at("/runs").route(web::get().to(list)))
+        .service(at("/runs/{run}").route(web::get().to(show)).route(web::delete().to(delete)))
+        .service(at("/runs/{run}/commit").route(web::post().to(commit)))
+        .service(at("/runs/{run}/{file}").route(web::get().to(file)).route(web::head().to(file)));
 }
 
 /// Lets somebody in, does what they asked for, and records where it is refused.
