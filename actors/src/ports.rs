@@ -184,7 +184,7 @@ pub trait Participants: Send + Sync {
     fn stop(&self, run_id: RunId) -> PortFuture<()>;
 }
 
-/// One step of a restore into modules.
+/// One step of a restore in place.
 pub struct RestoreJob {
     /// The restore as it is recorded.
     pub restore: Arc<Restore>,
@@ -239,7 +239,7 @@ pub struct World {
     pub backups: Arc<dyn Backups>,
     /// Participants' own code.
     pub participants: Arc<dyn Participants>,
-    /// Restores into modules.
+    /// Restores in place.
     pub restores: Arc<dyn Restores>,
     /// Room for the log.
     pub reserve: Arc<dyn Reserve>,

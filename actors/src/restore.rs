@@ -1,6 +1,6 @@
 //! `RestoreActor`: one restore's state machine against the world.
 //!
-//! Of a restore into a folder or by a command it records the request and the end, and nothing follows from that. A restore into modules
+//! Of a restore into a folder it records the request and the end, and nothing follows from that. A restore in place
 //! is a row of steps: each is done behind its port, its answer comes back as a message, and what is recorded says which is next.
 
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl RestoreRole {
     }
 
     fn release(&self, restore: &Restore) {
-        if !restore.is_of_modules() {
+        if !restore.is_in_steps() {
             return self.end();
         }
         let release = self.world.restores.release(Arc::new(restore.clone()));

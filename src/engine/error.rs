@@ -59,10 +59,20 @@ pub enum EngineError {
         /// The restore.
         restore_id: RestoreId,
     },
+    /// A restore is open that nobody works on: some of its participants are not there.
+    #[error(
+        "restore {restore_id} of {participants} was interrupted, and is settled once all of these are there: give back what the          configuration had of them, or start their application, then `holdfast resume`"
+    )]
+    RestoreUnsettled {
+        /// All its participants.
+        participants: String,
+        /// The restore.
+        restore_id: RestoreId,
+    },
     /// A participant is as a restore left it that could not be rolled back: that is no state to back up.
     #[error(
         "restore {restore_id} could not be rolled back, and {participant} is as that left it, which is no state to back up: \
-         `holdfast restore retry {restore_id}`"
+         `holdfast restore retry {restore_id}`, restore again, or put it right and say `holdfast maintenance off`"
     )]
     NotRolledBack {
         /// The participant.
@@ -164,7 +174,9 @@ impl EngineError {
             EngineError::Storage(error) => error.code(),
             EngineError::Secrets(error) => error.code(),
             EngineError::Random(_) => "NO_RANDOM_NUMBERS",
-            EngineError::Restoring { .. } | EngineError::RestoringFolder { .. } => "RESTORE_ALREADY_RUNNING",
+            EngineError::Restoring { .. }
+            | EngineError::RestoringFolder { .. }
+            | EngineError::RestoreUnsettled { .. } => "RESTORE_ALREADY_RUNNING",
             EngineError::NotRolledBack { .. } => "RESTORE_ROLLBACK_FAILED",
             EngineError::BackupAtWork(_) => "BACKUP_ALREADY_RUNNING",
             EngineError::RestoredSince { .. } => "RESTORE_NOT_RETRYABLE",

@@ -51,7 +51,9 @@ use holdfast_log::{AppendLatency, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
-use holdfast_model::run::{Consistency, NewRun, Retained, Run, RunCommand, RunRequestedV3, RunVerifiedV1};
+use holdfast_model::run::{
+    Consistency, NewParticipant, NewRun, Retained, Run, RunCommand, RunRequestedV3, RunVerifiedV1,
+};
 use tokio::sync::watch;
 
 pub(crate) use self::board::{Shown, json};
@@ -200,8 +202,13 @@ impl Holdfast {
             plan::can_stand_still(&participants, &all)?;
         }
         let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;
-        if let Some((participant, restore_id)) = self.shared.restorer.standing(participants.iter().map(|one| &one.name))
-        {
+        let half = self
+            .read(|known| {
+                let by = |one: &NewParticipant| Some((one.name.clone(), known.history.half_restored().by(&one.name)?));
+                participants.iter().find_map(by)
+            })
+            .await?;
+        if let Some((participant, restore_id)) = half {
             return Err(EngineError::NotRolledBack { participant, restore_id });
         }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);

@@ -46,6 +46,10 @@ pub struct Maintenance {
     pub since: Option<Timestamp>,
     /// Who said so last.
     pub by: String,
+    /// The restore because of which it is, where it is because of one.
+    pub restore_id: Option<RestoreId>,
+    /// Why it was before that restore.
+    before: Option<String>,
 }
 
 /// A wish about maintenance.
@@ -60,6 +64,8 @@ pub enum MaintenanceCommand {
     },
     /// End it.
     Disable,
+    /// What a restore left is put right: it is as it was before that.
+    Settled,
 }
 
 impl Aggregate for Maintenance {
@@ -80,7 +86,13 @@ impl Aggregate for Maintenance {
             MaintenanceCommand::Disable if self.enabled => {
                 vec![MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})]
             }
-            MaintenanceCommand::Disable => Vec::new(),
+            MaintenanceCommand::Settled if self.enabled && self.restore_id.is_some() => vec![match &self.before {
+                Some(reason) => {
+                    MaintenanceEvent::Enabled(MaintenanceEnabledV2 { reason: reason.clone(), restore_id: None })
+                }
+                None => MaintenanceEvent::Disabled(MaintenanceDisabledV1 {}),
+            }],
+            MaintenanceCommand::Disable | MaintenanceCommand::Settled => Vec::new(),
         })
     }
 
@@ -89,7 +101,19 @@ impl Aggregate for Maintenance {
         *self = match event {
             MaintenanceEvent::Enabled(enabled) => {
                 let since = self.since.or(Some(moment.time));
-                Self { enabled: true, reason: enabled.reason.clone(), since, by }
+                let before = match (enabled.restore_id, self.restore_id) {
+                    (None, _) => None,
+                    (Some(_), Some(_)) => self.before.clone(),
+                    (Some(_), None) => self.enabled.then(|| self.reason.clone()),
+                };
+                Self {
+                    enabled: true,
+                    reason: enabled.reason.clone(),
+                    since,
+                    by,
+                    restore_id: enabled.restore_id,
+                    before,
+                }
             }
             MaintenanceEvent::Disabled(_) => Self { by, ..Self::default() },
         };
@@ -121,6 +145,7 @@ mod tests {
             reason: "move".into(),
             since: Some(Timestamp(3_000_000)),
             by: PRINCIPAL.into(),
+            ..Maintenance::default()
         };
         assert_eq!(on.state(), &expected);
         on.seconds_later(1)
@@ -130,6 +155,30 @@ mod tests {
             .then([MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})])
             .when(MaintenanceCommand::Disable)
             .then([]);
+    }
+
+    #[test]
+    fn what_a_restore_left_on_ends_with_that_and_what_somebody_said_before_counts_again() {
+        let left_on =
+            MaintenanceCommand::Enable { reason: "half".into(), restore_id: Some(RestoreId(uuid::Uuid::nil())) };
+        let because = MaintenanceEvent::Enabled(MaintenanceEnabledV2 {
+            reason: "half".into(),
+            restore_id: Some(RestoreId(uuid::Uuid::nil())),
+        });
+        given::<Maintenance>([])
+            .when(left_on.clone())
+            .then([because.clone()])
+            .when(MaintenanceCommand::Settled)
+            .then([MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})])
+            .when(MaintenanceCommand::Settled)
+            .then([]);
+        given::<Maintenance>([enabled("move")])
+            .when(MaintenanceCommand::Settled)
+            .then([])
+            .when(left_on)
+            .then([because])
+            .when(MaintenanceCommand::Settled)
+            .then([enabled("move")]);
     }
 
     #[test]

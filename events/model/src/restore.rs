@@ -1,9 +1,9 @@
-//! One execution of a restore: into a folder, into a participant's own command, or into modules of the application.
+//! One execution of a restore: into a folder, or in place.
 //!
 //! A restore into a folder is made beside the target and renamed into place at its end, so that one that was interrupted left nothing but
-//! what `RestoreFailed` then says was taken away. Of it, and of one by a command, the request and the end are recorded.
+//! what `RestoreFailed` then says was taken away. Of it the request and the end are recorded.
 //!
-//! A restore into modules is all or nothing:
+//! A restore in place is all or nothing:
 //!
 //! ```text
 //! requested ─► source verified ─► quiesced ─► safety snapshot ─► each staged ─► CommitDecided ─► each committed ─► each verified ─► completed
@@ -108,14 +108,14 @@ pub struct Restore {
     pub error_code: String,
     /// What was brought back, once it is.
     pub completed: Option<RestoreCompletedV1>,
-    /// The modules it is made into, in the order they are committed in; none where it is made otherwise.
-    modules: Vec<Restoring>,
+    /// The participants it is made into, in the order they are committed in; none where it is made otherwise.
+    participants: Vec<Restoring>,
     source_verified: bool,
     quiesced: bool,
     /// The safety snapshot, once it is taken.
     safety: Option<SafetySnapshotTakenV1>,
-    /// Whether there will be none.
-    unkept: bool,
+    /// Why there will be none.
+    unkept: Option<String>,
     decided: bool,
     /// Why it is not made.
     rolling_back: Option<Failure>,
@@ -136,7 +136,7 @@ pub enum RestoreCommand {
     Complete(RestoreCompletedV1),
     /// It failed.
     Fail(Failure),
-    /// Make it, into modules.
+    /// Make it, in place.
     Begin(NewRestore),
     /// A step is done.
     Did(Step, Did),

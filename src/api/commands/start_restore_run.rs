@@ -198,7 +198,9 @@ impl StartRestoreRun {
             notes.push(match self.safety {
                 Safety::None => "nothing is kept of the state before: there is no way back from its commit".to_owned(),
                 Safety::Required | Safety::BestEffort => {
-                    "the state before is kept in the home, which needs about what a backup of it takes".to_owned()
+                    let stored = row.participant.artifacts.iter().fold(0, |sum: u64, one| sum.saturating_add(one.size_bytes));
+                    let free = holdfast_log::space::free(call.engine.home().root()).unwrap_or_default();
+                    format!("the state before is kept in the home: {stored} bytes where it is as large as in the run, and {free} are free")
                 }
             });
             if plan.participants.len() > 1 && !one_moment {
@@ -352,6 +354,7 @@ impl StartRestoreRun {
             finished_at: now,
             error_summary: String::new(),
             error_code: String::new(),
+            safety_error: String::new(),
             participants: Vec::new(),
             target: String::new(),
             files: 0,

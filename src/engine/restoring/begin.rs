@@ -1,4 +1,4 @@
-//! How a restore into modules begins, is stopped, tried again, and settled by the process after.
+//! How a restore in place begins, is stopped, tried again, and settled by the process after.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct Asked {
 }
 
 impl Holdfast {
-    /// Begins a restore into modules. It goes on by itself, also where nobody watches it.
+    /// Begins a restore in place. It goes on by itself, also where nobody watches it.
     ///
     /// # Errors
     /// [`EngineError::Restoring`] where another one is at work, [`EngineError::BackupAtWork`] where a backup is; [`EngineError::Claim`]
@@ -77,14 +77,14 @@ impl Holdfast {
     /// [`EngineError`] with the code `RESTORE_NOT_RETRYABLE` or `NO_SAFETY_SNAPSHOT`; as a restore that begins.
     pub async fn retry_restore(&self, restore_id: RestoreId) -> Result<RestoreHandle, EngineError> {
         let restore = self.restore_run(restore_id).await?;
-        let names: Vec<_> = restore.modules().iter().map(|one| one.name().clone()).collect();
+        let names: Vec<_> = restore.participants().iter().map(|one| one.name().clone()).collect();
         if let Some(later) = self.restored_since(restore_id, &names).await? {
             return Err(EngineError::RestoredSince { restore_id, later });
         }
         self.admitted(restore_id, names, RestoreCommand::Retry).await
     }
 
-    /// A later restore that left its mark on one of these modules: what was before this one is not what was before that.
+    /// A later restore that left its mark on one of these participants: what was before this one is not what was before that.
     async fn restored_since(
         &self,
         restore_id: RestoreId,
@@ -99,14 +99,14 @@ impl Holdfast {
         for other in later {
             let restore = self.restore_run(other).await?;
             let marks = matches!(restore.status, RestoreStatus::Completed | RestoreStatus::RollbackFailed);
-            if marks && restore.modules().iter().any(|one| names.contains(one.name())) {
+            if marks && restore.participants().iter().any(|one| names.contains(one.name())) {
                 return Ok(Some(other));
             }
         }
         Ok(None)
     }
 
-    /// Asks a restore into modules to stop: what it touched is put back.
+    /// Asks a restore in place to stop: what it touched is put back.
     ///
     /// # Errors
     /// [`EngineError`] with the code `RESTORE_RUN_NOT_ACTIVE` where it has ended, or is of another kind.
@@ -160,8 +160,12 @@ impl Holdfast {
 
     /// What follows from a restore's end.
     async fn after(&self, restore_id: RestoreId, restore: &Restore) {
-        let failed = restore.status == RestoreStatus::RollbackFailed;
-        if failed && let Err(error) = self.keep_maintenance(restore_id).await {
+        let recorded = match restore.status {
+            RestoreStatus::RollbackFailed => self.keep_maintenance(restore_id).await,
+            RestoreStatus::RolledBack | RestoreStatus::Completed => self.end_kept_maintenance().await,
+            _ => Ok(()),
+        };
+        if let Err(error) = recorded {
             tracing::error!(%restore_id, %error, "maintenance cannot be put on record");
         }
         self.sweep_safety_snapshots().await;
@@ -237,18 +241,18 @@ fn planned(one: PlannedParticipant) -> NewParticipant {
     NewParticipant { planned: one.recorded, depends_on: one.depends_on }
 }
 
-/// What a start found of restores into modules.
+/// What a start found of restores in place.
 #[derive(Default)]
 pub(in crate::engine) struct Settled {
     /// What became of each, a line each.
     pub(in crate::engine) told: Vec<String>,
-    /// Those that are open, because not all of their modules are registered.
+    /// Those that are open, because not all of their participants are registered.
     pub(in crate::engine) left: Vec<(RestoreId, Vec<ParticipantName>)>,
     /// One that could not be rolled back.
     pub(in crate::engine) half: Option<RestoreId>,
 }
 
-/// Brings the restores into modules that a process before left open to their end: undone, or done again.
+/// Brings the restores in place that a process before left open to their end: undone, or done again.
 pub(in crate::engine) async fn settle(
     root: &Addr<Root>,
     log: &dyn ReadLog,
@@ -259,10 +263,10 @@ pub(in crate::engine) async fn settle(
     let mut settled = Settled::default();
     for restore_id in history.open_restores() {
         let (restore, _) = replay::<Restore>(log, &StreamId::restore(restore_id)).map_err(ViewError::from)?;
-        if !restore.is_of_modules() {
+        if !restore.is_in_steps() {
             continue;
         }
-        let names: Vec<_> = restore.modules().iter().map(|one| one.name().clone()).collect();
+        let names: Vec<_> = restore.participants().iter().map(|one| one.name().clone()).collect();
         let missing = names.iter().filter(|name| !is_there(registry, name));
         let missing: Vec<_> = missing.map(ParticipantName::as_str).collect();
         if !missing.is_empty() {

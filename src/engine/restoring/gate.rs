@@ -46,11 +46,15 @@ impl Gate {
         mut participants: impl Iterator<Item = &'a ParticipantName>,
     ) -> Result<MutexGuard<'_, ()>, EngineError> {
         let guard = self.lock.lock().await;
-        let all: Vec<_> = self.left().iter().chain(&*self.now.borrow()).cloned().collect();
-        match participants.find_map(|name| all.iter().find(|now| now.participants.contains(name))) {
-            None => Ok(guard),
-            Some(now) => Err(now.refused()),
-        }
+        let (left, at_work) = (self.left().clone(), self.now.borrow().clone());
+        participants.try_for_each(|name| {
+            let is_its = |now: &&Now| now.participants.contains(name);
+            if let Some(now) = at_work.iter().find(is_its) {
+                return Err(now.refused());
+            }
+            left.iter().find(is_its).map_or(Ok(()), |now| Err(now.unsettled()))
+        })?;
+        Ok(guard)
     }
 
     /// Lets a restore of these participants begin, as long as the lock is held and this is so.
@@ -61,9 +65,10 @@ impl Gate {
         let is_theirs = |now: &&Now| now.participants.iter().any(|name| participants.contains(name));
         let waits = self.left().iter().find(is_theirs).cloned();
         let at_work = self.now.borrow().clone();
-        match waits.or(at_work) {
-            Some(now) => Err(now.refused()),
-            None => Ok(&self.lock),
+        match (at_work, waits) {
+            (Some(now), _) => Err(now.refused()),
+            (None, Some(now)) => Err(now.unsettled()),
+            (None, None) => Ok(&self.lock),
         }
     }
 
@@ -139,9 +144,16 @@ impl Gate {
 }
 
 impl Now {
+    fn names(&self) -> String {
+        self.participants.iter().map(ParticipantName::as_str).collect::<Vec<_>>().join(", ")
+    }
+
     fn refused(&self) -> EngineError {
-        let names: Vec<_> = self.participants.iter().map(ParticipantName::as_str).collect();
-        EngineError::Restoring { participants: names.join(", "), restore_id: self.restore_id }
+        EngineError::Restoring { participants: self.names(), restore_id: self.restore_id }
+    }
+
+    fn unsettled(&self) -> EngineError {
+        EngineError::RestoreUnsettled { participants: self.names(), restore_id: self.restore_id }
     }
 }
 

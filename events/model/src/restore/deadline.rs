@@ -40,7 +40,7 @@ impl Restore {
     }
 
     fn may_time_out(&self) -> bool {
-        self.is_open() && self.is_of_modules() && !self.is_rolling_back() && self.stopped().is_none()
+        self.is_open() && self.is_in_steps() && !self.is_rolling_back() && self.stopped().is_none()
     }
 
     fn timeout_ms(&self) -> Option<u64> {

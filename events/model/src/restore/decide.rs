@@ -30,10 +30,10 @@ impl Restore {
             (RestoreCommand::Request(request), RestoreStatus::Unknown) => vec![requested(request)?],
             (RestoreCommand::Begin(new), RestoreStatus::Unknown) => begun(new)?,
             (RestoreCommand::Request(_) | RestoreCommand::Begin(_), _) => return Err(RestoreRefusal::Exists),
-            (RestoreCommand::Complete(completed), RestoreStatus::Running) if !self.is_of_modules() => {
+            (RestoreCommand::Complete(completed), RestoreStatus::Running) if !self.is_in_steps() => {
                 vec![RestoreEvent::Completed(completed)]
             }
-            (RestoreCommand::Fail(failure), RestoreStatus::Running) if !self.is_of_modules() => vec![failed(failure)],
+            (RestoreCommand::Fail(failure), RestoreStatus::Running) if !self.is_in_steps() => vec![failed(failure)],
             (RestoreCommand::Did(step, did), RestoreStatus::Running) => {
                 self.at(&step)?;
                 self.did(step, did)?
@@ -42,7 +42,7 @@ impl Restore {
                 self.at(&step)?;
                 self.step_failed(step, failure.bounded())
             }
-            (RestoreCommand::Cancel { reason }, RestoreStatus::Running) if self.is_of_modules() => {
+            (RestoreCommand::Cancel { reason }, RestoreStatus::Running) if self.is_in_steps() => {
                 // It is decided already, or the wish is known.
                 if self.is_rolling_back() || self.stopped().is_some() {
                     return Ok(Vec::new());
@@ -57,7 +57,7 @@ impl Restore {
                 vec![RestoreEvent::SafetySnapshotRemoved(SafetySnapshotRemovedV1 {})]
             }
             (RestoreCommand::RemoveSafety, _) => return Err(RestoreRefusal::SafetyKept),
-            (RestoreCommand::Recover, RestoreStatus::Running) if self.is_of_modules() => self.recovered(),
+            (RestoreCommand::Recover, RestoreStatus::Running) if self.is_in_steps() => self.recovered(),
             (RestoreCommand::Retry, RestoreStatus::RollbackFailed) if self.safety.is_some() => {
                 vec![RestoreEvent::RetryRequested(RestoreRetryRequestedV1 {})]
             }
@@ -77,7 +77,7 @@ impl Restore {
         let part = |participant| RestorePartV1 { participant };
         Ok(match (step, did) {
             (Step::Verify, Did::Read(bytes)) => {
-                let participants = u32::try_from(self.modules.len()).unwrap_or(u32::MAX);
+                let participants = u32::try_from(self.participants.len()).unwrap_or(u32::MAX);
                 vec![RestoreEvent::SourceVerified(RestoreSourceVerifiedV1 { participants, bytes })]
             }
             (Step::Quiesce, Did::Done) => vec![RestoreEvent::Quiesced(RestoreQuiescedV1 {})],
@@ -172,7 +172,7 @@ impl Restore {
     }
 
     fn follows(&self) -> Option<RestoreEvent> {
-        if !self.is_open() || !self.is_of_modules() {
+        if !self.is_open() || !self.is_in_steps() {
             return None;
         }
         if self.is_rolling_back() {
@@ -188,11 +188,11 @@ impl Restore {
         match self.step() {
             Some(Step::Commit(_)) if !self.decided => Some(RestoreEvent::CommitDecided(RestoreCommitDecidedV1 {})),
             Some(Step::Commit(participant)) => {
-                let is_begun = self.modules.iter().any(|one| *one.name() == participant && one.touched);
+                let is_begun = self.participants.iter().any(|one| *one.name() == participant && one.touched);
                 (!is_begun).then_some(RestoreEvent::CommitStarted(RestorePartV1 { participant }))
             }
             None => {
-                let bytes = self.modules.iter().fold(0, |sum: u64, one| sum.saturating_add(one.planned.bytes));
+                let bytes = self.participants.iter().fold(0, |sum: u64, one| sum.saturating_add(one.planned.bytes));
                 Some(RestoreEvent::Completed(RestoreCompletedV1 { files: 0, bytes, warnings: 0 }))
             }
             Some(_) => None,

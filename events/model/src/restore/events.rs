@@ -175,7 +175,7 @@ pub struct RestoreFailedV1 {
     pub failure: Failure,
 }
 
-/// A module takes part in a restore. These are in the commit of the request, in the order the modules are committed in.
+/// A participant takes part in a restore. These are in the commit of the request, in the order the participants are committed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreParticipantPlannedV1 {
     /// Its name.

@@ -275,7 +275,7 @@ fn a_restore_that_takes_too_long_is_undone_wherever_it_is() {
             let state = story.given.state();
             let summary = "the restore took 5.0 s, which is the most it may (RESTORE_TIMED_OUT)";
             assert_eq!((state.error_summary.as_str(), story.count("SafetySnapshotSkipped")), (summary, 0));
-            assert!(state.modules().iter().all(|one| one.touched == one.rolled_back), "at {step:?}");
+            assert!(state.participants().iter().all(|one| one.touched == one.rolled_back), "at {step:?}");
         }
     }
 }
@@ -379,7 +379,7 @@ fn after_each_crash(events: &[RestoreEvent], expected: impl Fn(&Restore) -> Rest
         story.go_on(None);
         assert_eq!(story.status(), expected, "after {last}");
         // Either all are committed anew, or each that was touched is put back.
-        let modules = story.given.state().modules();
+        let modules = story.given.state().participants();
         let all = match expected {
             RestoreStatus::Completed => modules.iter().all(|one| one.committed && one.checked),
             _ => modules.iter().all(|one| one.touched == one.rolled_back),
@@ -416,7 +416,7 @@ fn after_a_crash_a_rollback_that_was_decided_is_done_again() {
         again.tell(RestoreCommand::Recover);
         again.go_on(None);
         assert_eq!(again.status(), RestoreStatus::RolledBack);
-        assert!(again.given.state().modules().iter().all(|one| one.rolled_back));
+        assert!(again.given.state().participants().iter().all(|one| one.rolled_back));
     }
 }
 
