@@ -34,6 +34,7 @@ pub(super) async fn run(context: &Context, command: &VaultCommand) -> CliResult 
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn failed(error: VaultError) -> CliError {
     let exit = match error.code() {
         "VAULT_IN_USE" => Exit::Busy,
@@ -232,9 +233,9 @@ async fn verify(context: &Context, root: &Path, only: Option<Uuid>) -> CliResult
                 let faults = faults.await.unwrap_or_else(|error| vec![error.message]);
                 let ok = faults.is_empty();
                 if ok {
-                    good += 1
+                    good += 1;
                 } else {
-                    bad += 1
+                    bad += 1;
                 }
                 out.value(&json!({
                     "message_type": "vault_verified", "client": client, "run_id": run.run_id, "ok": ok, "errors": faults,

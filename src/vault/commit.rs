@@ -106,6 +106,7 @@ fn wrong(code: &'static str, message: String) -> Problem {
     Problem::new(409, code, message)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn not_taken(error: StorageError) -> Problem {
     wrong("RUN_LIST_INVALID", error.to_string())
 }

@@ -159,7 +159,7 @@ fn open(path: &std::path::Path) -> std::io::Result<Option<(File, u64)>> {
         Err(error) => Err(error),
         Ok(file) => {
             let found = file.metadata()?;
-            Ok(found.is_file().then(|| (file, found.len())))
+            Ok(found.is_file().then_some((file, found.len())))
         }
     }
 }
