@@ -13,6 +13,7 @@
 //! | [`restore`] | from a run back into a folder |
 //! | [`storage`] | run directories: manifest, sums, publish, delete, verify |
 //! | [`server`] | the doors: TCP, WebSocket, HTTP, and the Unix socket under the home |
+//! | [`vault`] | a server that keeps the runs of other installations |
 //! | [`client`] | a client of the commands, for programs on the same machine |
 //! | [`config`] | the configuration file |
 //! | [`cli`] | the command line |
@@ -107,6 +108,7 @@ pub mod pipeline;
 pub mod restore;
 pub mod server;
 pub mod storage;
+pub mod vault;
 
 /// The words of the interface: ids, runs, events, failures, progress.
 pub use holdfast_model as model;

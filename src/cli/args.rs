@@ -3,6 +3,7 @@
 mod key;
 mod owner;
 mod restore;
+mod vault;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs, TokenCommand,
 };
 pub(super) use self::restore::{AboutRestore, RestoreArgs, RestoresArgs};
+pub(super) use self::vault::{VaultCommand, VaultServeArgs, VaultTokenCommand};
 use crate::pipeline::Compression;
 
 const STYLES: Styles = Styles::styled()
@@ -122,6 +124,9 @@ pub(super) enum Command {
     /// Make keys, show them, prove that one opens a run
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Keep the runs of other installations
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// Write a commented configuration, by questions or by flags
     Init(InitArgs),
     /// Look at the configuration

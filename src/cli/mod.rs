@@ -34,6 +34,7 @@ mod stop;
 mod summary;
 mod token;
 mod trace;
+mod vault;
 mod verify;
 mod watcher;
 
@@ -47,7 +48,7 @@ use holdfast_log::home::HomeError;
 use holdfast_model::codec::Origin;
 use uuid::Uuid;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, VaultCommand};
 use self::exit::{CliError, CliResult, Exit};
 use self::output::Output;
 use crate::command::Launcher;
@@ -106,7 +107,8 @@ fn run(cli: Cli, output: Output) -> CliResult {
     if let Command::Documents { document } = cli.command {
         return documents::print(document);
     }
-    if !matches!(cli.command, Command::Serve) {
+    let serves = matches!(cli.command, Command::Serve | Command::Vault(VaultCommand::Serve(_)));
+    if !serves {
         trace::for_commands();
     }
     let home = home(cli.home)?;
@@ -117,7 +119,7 @@ fn run(cli: Cli, output: Output) -> CliResult {
         _ => {}
     }
     let config = config::load(cli.config.as_deref(), &home)?;
-    let lines = matches!(cli.command, Command::Serve).then(|| trace::for_server(&config.server));
+    let lines = serves.then(|| trace::for_server(&config.server));
     let _lines = lines.transpose().map_err(|error| CliError::failed("LOG_LINES", error))?;
     let context = Context { home, config, config_file: cli.config, output, lock_wait: cli.lock_wait };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -156,6 +158,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Participants(args) => participants::run(context, args).await,
         Command::Log(command) => log::run(context, command).await,
         Command::Serve => serve::serve(context).await,
+        Command::Vault(command) => vault::run(context, command).await,
         Command::Completions { .. } | Command::Documents { .. } | Command::Config(_) | Command::Init(_) => {
             Ok(Exit::Good)
         }

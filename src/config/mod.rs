@@ -37,7 +37,7 @@ pub use self::participant::{ParticipantConfig, Source};
 use self::section::Section;
 pub use self::server::{LogFormat, ServerConfig, TlsFiles};
 pub use self::settings::{OnCrash, PipelineConfig, RestoresConfig, RunsConfig, SpaceConfig};
-pub(crate) use self::values::deadline_of;
+pub(crate) use self::values::{deadline_of, parse_size};
 
 /// All settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ mod outbox;
 mod pace;
 mod places;
 mod session;
-mod tcp;
+pub(crate) mod tcp;
 pub(crate) mod tls;
 pub(crate) mod unix;
 

@@ -28,7 +28,7 @@ const TELLING: Duration = Duration::from_millis(500);
 
 /// Begins to listen, with what every connection inherits: answers go out at once, and a client that is gone is noticed by the system: by
 /// keepalive where nothing is to be sent, and by what it does not acknowledge otherwise.
-pub(super) fn listen(address: SocketAddr) -> io::Result<StdListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<StdListener> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with};
 
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -70,7 +70,7 @@ pub(super) async fn serve(
 }
 
 /// Waits a moment where another try at once would fail the same way: there are no descriptors or no memory left.
-pub(super) async fn refused_by_the_system(door: &'static str, error: &io::Error) {
+pub(crate) async fn refused_by_the_system(door: &'static str, error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         tracing::warn!(door, %error, "no connection can be accepted");

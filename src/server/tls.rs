@@ -127,6 +127,13 @@ impl ReloadableCertificate {
         all.into_iter().reduce(Validity::and)
     }
 
+    /// The SHA-256 of the certificate itself, by which clients may know it.
+    pub(crate) fn fingerprint(&self) -> Option<holdfast_model::ids::Sha256> {
+        let current = self.current();
+        let certificate = current.cert.first()?;
+        Some(holdfast_model::ids::Sha256(<sha2::Sha256 as sha2::Digest>::digest(certificate).into()))
+    }
+
     fn current(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -32,7 +32,7 @@ const APART: &str = ".control";
 const PIPE: usize = 64 << 10;
 
 /// A socket that listens; its name is taken away when this is dropped.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     path: PathBuf,
     inode: (u64, u64),
     listener: Option<StdListener>,
@@ -40,7 +40,7 @@ pub(super) struct Socket {
 }
 
 /// Begins to listen under a home whose lock is held.
-pub(super) fn listen(home: &Path) -> io::Result<Socket> {
+pub(crate) fn listen(home: &Path) -> io::Result<Socket> {
     let apart = home.join(APART);
     remove_apart(&apart)?;
     DirBuilder::new().mode(0o700).create(&apart)?;
@@ -94,6 +94,22 @@ impl Socket {
         &self.path
     }
 
+    /// What listens, for somebody who speaks something else there than lines of commands; once.
+    pub(crate) fn listener(&mut self) -> io::Result<UnixListener> {
+        let listener = self.listener.take().ok_or(io::ErrorKind::NotConnected)?;
+        UnixListener::from_std(listener)
+    }
+
+    /// Whether whoever connected may speak here: root, and who owns the home.
+    pub(crate) fn admits(&self, stream: &UnixStream) -> bool {
+        let Ok(peer) = stream.peer_cred() else { return false };
+        let admitted = peer.uid() == 0 || peer.uid() == self.owner;
+        if !admitted {
+            tracing::warn!(uid = peer.uid(), "a process of another user connected to the socket, and was sent away");
+        }
+        admitted
+    }
+
     /// Takes connections until it is told to stop, and then waits for those that are open.
     pub(super) async fn serve(mut self, lobby: Arc<Lobby>, mut stop: watch::Receiver<bool>) {
         let Some(Ok(listener)) = self.listener.take().map(UnixListener::from_std) else {
@@ -117,11 +133,7 @@ impl Socket {
     }
 
     fn admit(&self, connections: &mut JoinSet<()>, stream: UnixStream, lobby: &Arc<Lobby>) {
-        let Ok(peer) = stream.peer_cred() else { return };
-        if peer.uid() != 0 && peer.uid() != self.owner {
-            tracing::warn!(uid = peer.uid(), "a process of another user connected to the socket, and was sent away");
-            return;
-        }
+        let (true, Ok(peer)) = (self.admits(&stream), stream.peer_cred()) else { return };
         let source = peer.pid().map_or_else(|| "pid=?".to_owned(), |pid| format!("pid={pid}"));
         let newcomer = Newcomer::Known(Principal::local(peer.uid()));
         match Connection::open(lobby, Door::Socket, source, newcomer) {

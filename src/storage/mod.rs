@@ -45,6 +45,8 @@ pub use manifest::{Consistency, Encryption, Manifest, ManifestArtifact, Manifest
 pub use places::{Destination, Place, Storage};
 pub use run_dir::{RunDir, Sealed};
 pub(crate) use seal::refused as key_refused;
+pub(crate) use sums::parse as parse_sums;
+pub(crate) use verify::listed_files;
 pub use verify::{FileReport, RunReport};
 
 /// The manifest's name in its run directory.

@@ -40,6 +40,11 @@ impl Sums {
     }
 }
 
+/// Reads a list as [`Sums::from_text`], for whoever only needs what is in it.
+pub(crate) fn parse(text: &[u8], path: &Path) -> Result<BTreeMap<ArtifactName, Sha256>, StorageError> {
+    Sums::from_text(text, path).map(|sums| sums.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

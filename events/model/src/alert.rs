@@ -4,11 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Envelope;
-use crate::event::{AuditEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent};
+use crate::event::{
+    AuditEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent, VaultClientEvent,
+};
 use crate::failure::{FailureKind, Warnings};
 use crate::ids::{RestoreId, RunId};
 use crate::restore::CUT_SHORT;
 use crate::run::{Outcome, Run};
+use crate::vault::UploadEnd;
 
 /// What happened, as a stable code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +55,8 @@ pub enum AlertCode {
     MaintenanceLeftOn,
     /// The event log was not whole when it was opened, and was put right.
     LogRepaired,
+    /// What a client brought to a vault was not what it said, or is not there any more.
+    VaultUploadDamaged,
     /// Tokens were shown that are not known.
     TokensGuessed,
 }
@@ -116,7 +121,8 @@ impl Alert {
             Event::SystemEvent(event) => of_system(event),
             Event::AuditEvent(event) => of_audit(event),
             Event::MaintenanceEvent(event) => of_maintenance(event),
-            Event::EndpointEvent(_) | Event::AccessEvent(_) => None,
+            Event::VaultClientEvent(event) => of_vault_client(event),
+            Event::EndpointEvent(_) | Event::AccessEvent(_) | Event::VaultAccessEvent(_) => None,
         }?;
         let stream = &envelope.stream;
         let run_id = stream.run_id().or_else(|| work_of(&envelope.data)).map(|run_id| run_id.to_string());
@@ -252,6 +258,28 @@ fn of_participant(event: &ParticipantEvent) -> Option<Told> {
         | ParticipantEvent::FreezeRequested(_)
         | ParticipantEvent::Thawed(_)
         | ParticipantEvent::BarrierFailed(_) => None,
+    }
+}
+
+fn of_vault_client(event: &VaultClientEvent) -> Option<Told> {
+    match event {
+        VaultClientEvent::UploadRemoved(removed) => {
+            let what = match removed.end {
+                UploadEnd::Damaged => {
+                    "came with another hash than its client said: its network or its disk changes bytes"
+                }
+                UploadEnd::Lost => "is not on the vault's disk any more: somebody or something deleted it",
+                UploadEnd::Terminated | UploadEnd::Expired => return None,
+            };
+            let text = format!("upload {} {what}", removed.upload_id);
+            Some((AlertCode::VaultUploadDamaged, Severity::Warning, text))
+        }
+        VaultClientEvent::UploadCreated(_)
+        | VaultClientEvent::UploadFinished(_)
+        | VaultClientEvent::RunCommitRequested(_)
+        | VaultClientEvent::RunCommitted(_)
+        | VaultClientEvent::RunDeleteRequested(_)
+        | VaultClientEvent::RunDeleted(_) => None,
     }
 }
 

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::codec::{CodecError, decode_payload, encode_payload};
 use crate::record::EventType;
 use crate::{
-    access as ac, audit as au, endpoint as en, maintenance as m, participant as p, restore as re, run as r, system as s,
+    access as ac, audit as au, endpoint as en, maintenance as m, participant as p, restore as re, run as r,
+    system as s, vault as v,
 };
 
 macro_rules! events {
@@ -232,6 +233,22 @@ events! {
         402 "EndpointUpdated" Updated: 1 en::EndpointUpdatedV1;
         403 "EndpointDeleted" Deleted: 1 en::EndpointDeletedV1;
     }
+    /// A fact about who may come to a vault.
+    VaultAccessEvent {
+        411 "VaultTokenAdded" TokenAdded: 1 v::VaultTokenAddedV1;
+        412 "VaultClientBound" ClientBound: 1 v::VaultClientBoundV1;
+        413 "VaultTokenRevoked" TokenRevoked: 1 v::VaultTokenRevokedV1;
+    }
+    /// A fact of what a vault holds of a client.
+    VaultClientEvent {
+        421 "VaultUploadCreated" UploadCreated: 1 v::VaultUploadCreatedV1;
+        422 "VaultUploadFinished" UploadFinished: 1 v::VaultUploadFinishedV1;
+        423 "VaultUploadRemoved" UploadRemoved: 1 v::VaultUploadRemovedV1;
+        424 "VaultRunCommitRequested" RunCommitRequested: 1 v::VaultRunCommitRequestedV1;
+        425 "VaultRunCommitted" RunCommitted: 1 v::VaultRunCommittedV1;
+        426 "VaultRunDeleteRequested" RunDeleteRequested: 1 v::VaultRunDeleteRequestedV1;
+        427 "VaultRunDeleted" RunDeleted: 1 v::VaultRunDeletedV1;
+    }
     /// A fact about who may do what.
     AccessEvent {
         501 "TokenCreated" TokenCreated: 1 ac::TokenCreatedV1;
@@ -256,12 +273,13 @@ impl Event {
     #[must_use]
     pub fn is_confidential(&self) -> bool {
         match self {
-            Event::AccessEvent(_) | Event::AuditEvent(_) => true,
+            Event::AccessEvent(_) | Event::AuditEvent(_) | Event::VaultAccessEvent(_) => true,
             Event::RunEvent(_)
             | Event::ParticipantEvent(_)
             | Event::RestoreEvent(_)
             | Event::SystemEvent(_)
             | Event::EndpointEvent(_)
+            | Event::VaultClientEvent(_)
             | Event::MaintenanceEvent(_) => false,
         }
     }

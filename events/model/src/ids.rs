@@ -127,6 +127,18 @@ impl StreamId {
         Self(format!("endpoint/{name}"))
     }
 
+    /// The stream of a vault's tokens.
+    #[must_use]
+    pub fn vault_access() -> Self {
+        Self("vault-access".into())
+    }
+
+    /// The stream of what a vault holds of one client.
+    #[must_use]
+    pub fn vault_client(server_id: uuid::Uuid) -> Self {
+        Self(format!("vault/{server_id}"))
+    }
+
     /// The stream of tokens.
     #[must_use]
     pub fn access() -> Self {

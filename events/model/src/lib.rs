@@ -28,3 +28,4 @@ pub mod story;
 pub mod supervision;
 pub mod system;
 pub mod tally;
+pub mod vault;

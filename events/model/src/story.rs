@@ -5,6 +5,7 @@
 
 mod restore;
 mod run;
+mod vault;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,8 @@ impl LogLine {
             Event::RestoreEvent(event) => restore::told(event, asked(envelope)),
             Event::SystemEvent(event) => system(event),
             Event::EndpointEvent(event) => endpoint(event, &endpoint_name(envelope), asked(envelope)),
+            Event::VaultAccessEvent(event) => vault::access(event, asked(envelope)),
+            Event::VaultClientEvent(event) => vault::client(event, asked(envelope)),
             Event::AccessEvent(event) => access(event, asked(envelope)),
             Event::AuditEvent(event) => audit(event, asked(envelope)),
             Event::MaintenanceEvent(event) => maintenance(event, asked(envelope)),

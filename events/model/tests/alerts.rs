@@ -13,7 +13,7 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 16] = [
+const TOLD: [&str; 17] = [
     "GuessesSummed",
     "LogRepaired",
     "ParticipantQuarantined",
@@ -28,11 +28,12 @@ const TOLD: [&str; 16] = [
     "RunResumed",
     "RunVerified",
     "SafetySnapshotSkipped",
+    "VaultUploadRemoved",
     "WorkReturned",
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 65] = [
+const NOT_TOLD: [&str; 74] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
@@ -95,6 +96,15 @@ const NOT_TOLD: [&str; 65] = [
     "Thawed",
     "TokenCreated",
     "TokenRevoked",
+    "VaultClientBound",
+    "VaultRunCommitRequested",
+    "VaultRunCommitted",
+    "VaultRunDeleteRequested",
+    "VaultRunDeleted",
+    "VaultTokenAdded",
+    "VaultTokenRevoked",
+    "VaultUploadCreated",
+    "VaultUploadFinished",
     "WorkCompleted",
     "WorkFailed",
     "WorkStarted",

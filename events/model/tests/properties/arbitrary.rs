@@ -5,7 +5,7 @@ use holdfast_model::audit as au;
 use holdfast_model::endpoint as en;
 use holdfast_model::event::{
     AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent,
-    SystemEvent,
+    SystemEvent, VaultAccessEvent, VaultClientEvent,
 };
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
@@ -14,6 +14,7 @@ use holdfast_model::participant as p;
 use holdfast_model::restore as re;
 use holdfast_model::run as r;
 use holdfast_model::system as s;
+use holdfast_model::vault as v;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -151,7 +152,7 @@ macro_rules! event {
 
 /// One strategy for each row of [`Event::TABLE`], in its order.
 pub(crate) fn every_kind() -> Vec<BoxedStrategy<Event>> {
-    [run_kinds(), other_kinds(), control_kinds()].concat()
+    [run_kinds(), other_kinds(), endpoint_kinds(), vault_kinds(), control_kinds()].concat()
 }
 
 fn run_kinds() -> Vec<BoxedStrategy<Event>> {
@@ -382,6 +383,46 @@ pub(crate) fn role() -> impl Strategy<Value = ac::Role> + Clone {
     select(ac::Role::ALL.to_vec())
 }
 
+fn endpoint_kinds() -> Vec<BoxedStrategy<Event>> {
+    vec![
+        event!(EndpointEvent::Added, endpoint(), |config| en::EndpointAddedV1 { config }),
+        event!(EndpointEvent::Updated, endpoint(), |config| en::EndpointUpdatedV1 { config }),
+        event!(EndpointEvent::Deleted, Just(()), |()| en::EndpointDeletedV1 {}),
+    ]
+}
+
+fn vault_kinds() -> Vec<BoxedStrategy<Event>> {
+    use v::UploadEnd::{Damaged, Expired, Lost, Terminated};
+    let name = "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"));
+    let permission = select(v::Permission::ALL.to_vec());
+    let token = (uuid(), name, permission, digest(), option::of(any::<u64>()), option::of(uuid()));
+    let upload = (uuid(), run_id(), artifact_name(), any::<u64>(), digest(), uuid());
+    let end = select(vec![Terminated, Expired, Damaged, Lost]);
+    let commit = (run_id(), any::<u32>(), any::<u64>(), digest());
+    vec![
+        event!(VaultAccessEvent::TokenAdded, token, |(token_id, name, permission, hash, quota_bytes, server_id)| {
+            v::VaultTokenAddedV1 { token_id, name, permission, hash, quota_bytes, server_id }
+        }),
+        event!(VaultAccessEvent::ClientBound, (uuid(), uuid()), |(token_id, server_id)| {
+            v::VaultClientBoundV1 { token_id, server_id }
+        }),
+        event!(VaultAccessEvent::TokenRevoked, uuid(), |token_id| v::VaultTokenRevokedV1 { token_id }),
+        event!(VaultClientEvent::UploadCreated, upload, |(upload_id, run_id, file, size_bytes, sha256, token_id)| {
+            v::VaultUploadCreatedV1 { upload_id, run_id, file, size_bytes, sha256, token_id }
+        }),
+        event!(VaultClientEvent::UploadFinished, uuid(), |upload_id| v::VaultUploadFinishedV1 { upload_id }),
+        event!(VaultClientEvent::UploadRemoved, (uuid(), end), |(upload_id, end)| {
+            v::VaultUploadRemovedV1 { upload_id, end }
+        }),
+        event!(VaultClientEvent::RunCommitRequested, commit, |(run_id, files, stored_bytes, sums_sha256)| {
+            v::VaultRunCommitRequestedV1 { run_id, files, stored_bytes, sums_sha256 }
+        }),
+        event!(VaultClientEvent::RunCommitted, run_id(), |run_id| v::VaultRunCommittedV1 { run_id }),
+        event!(VaultClientEvent::RunDeleteRequested, run_id(), |run_id| v::VaultRunDeleteRequestedV1 { run_id }),
+        event!(VaultClientEvent::RunDeleted, run_id(), |run_id| v::VaultRunDeletedV1 { run_id }),
+    ]
+}
+
 fn control_kinds() -> Vec<BoxedStrategy<Event>> {
     use au::CommandOutcome::{Accepted, Done, Failed, Refused};
     let name = "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"));
@@ -392,9 +433,6 @@ fn control_kinds() -> Vec<BoxedStrategy<Event>> {
     let refusals = (short(), short(), short(), (time(), time()), any::<u64>());
     let guesses = (time(), time(), any::<(u64, u64)>(), vec((short(), any::<u64>()), 0..au::MAX_SOURCES));
     vec![
-        event!(EndpointEvent::Added, endpoint(), |config| en::EndpointAddedV1 { config }),
-        event!(EndpointEvent::Updated, endpoint(), |config| en::EndpointUpdatedV1 { config }),
-        event!(EndpointEvent::Deleted, Just(()), |()| en::EndpointDeletedV1 {}),
         event!(AccessEvent::TokenCreated, token, |(token_id, name, role, hash, expires_at)| {
             ac::TokenCreatedV1 { token_id, name, role, hash, expires_at }
         }),
@@ -440,6 +478,15 @@ pub(crate) fn largest() -> Vec<Event> {
     let summary = || "s".repeat(2 * Failure::MAX_MESSAGE);
     let run_id = RunId::new(Timestamp(i64::MAX), u32::MAX);
     vec![
+        VaultClientEvent::UploadCreated(v::VaultUploadCreatedV1 {
+            upload_id: Uuid::max(),
+            run_id,
+            file: file().file,
+            size_bytes: u64::MAX,
+            sha256: Sha256([0xff; 32]),
+            token_id: Uuid::max(),
+        })
+        .into(),
         RunEvent::DefinitionPart(r::DefinitionPartV1 {
             participant: participant.clone(),
             text: "t".repeat(r::DEFINITION_PART),

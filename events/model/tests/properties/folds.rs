@@ -14,6 +14,7 @@ use holdfast_model::participant::{ChildV1, Participant, ParticipantCommand, Work
 use holdfast_model::progress::Progress;
 use holdfast_model::restore::Restore;
 use holdfast_model::run::Run;
+use holdfast_model::vault::{VaultAccess, VaultClient};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -96,6 +97,7 @@ proptest! {
         let (mut run, mut participant, mut restore) = (Run::default(), Participant::default(), Restore::default());
         let (mut endpoint, mut access, mut maintenance) =
             (Endpoint::default(), Access::default(), Maintenance::default());
+        let (mut vault_access, mut vault_client) = (VaultAccess::default(), VaultClient::default());
         for (event, time) in events.into_iter().zip(times) {
             let moment = moment(time);
             match event {
@@ -115,6 +117,11 @@ proptest! {
                 }
                 Event::EndpointEvent(event) => endpoint.apply(&event, &moment),
                 Event::AccessEvent(event) => access.apply(&event, &moment),
+                Event::VaultAccessEvent(event) => vault_access.apply(&event, &moment),
+                Event::VaultClientEvent(event) => {
+                    vault_client.apply(&event, &moment);
+                    let _ = (vault_client.owed(), vault_client.stored_bytes(), vault_client.promised_bytes());
+                }
                 Event::MaintenanceEvent(event) => maintenance.apply(&event, &moment),
                 Event::AuditEvent(_) | Event::SystemEvent(_) => {}
             }

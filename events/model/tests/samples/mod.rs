@@ -6,7 +6,7 @@ use holdfast_model::audit as au;
 use holdfast_model::endpoint as en;
 use holdfast_model::event::{
     AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent,
-    SystemEvent,
+    SystemEvent, VaultAccessEvent, VaultClientEvent,
 };
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
@@ -15,6 +15,7 @@ use holdfast_model::participant as p;
 use holdfast_model::restore as re;
 use holdfast_model::run as r;
 use holdfast_model::system as s;
+use holdfast_model::vault as v;
 use uuid::Uuid;
 
 fn name() -> ParticipantName {
@@ -53,7 +54,13 @@ pub(crate) fn samples() -> Vec<Event> {
     let participants = participant_samples().into_iter().map(Event::from);
     let restores = restore_samples().into_iter().map(Event::from);
     let system = system_samples().into_iter().map(Event::from);
-    runs.chain(participants).chain(restores).chain(system).chain(endpoint_samples()).chain(people_samples()).collect()
+    runs.chain(participants)
+        .chain(restores)
+        .chain(system)
+        .chain(endpoint_samples())
+        .chain(vault_samples())
+        .chain(people_samples())
+        .collect()
 }
 
 fn run_samples() -> Vec<RunEvent> {
@@ -298,6 +305,46 @@ fn endpoint_samples() -> Vec<Event> {
         EndpointEvent::Added(en::EndpointAddedV1 { config }).into(),
         EndpointEvent::Updated(en::EndpointUpdatedV1 { config: updated }).into(),
         EndpointEvent::Deleted(en::EndpointDeletedV1 {}).into(),
+    ]
+}
+
+/// What a vault holds, and who may come to it.
+fn vault_samples() -> Vec<Event> {
+    let run_id = run_id();
+    vec![
+        VaultAccessEvent::TokenAdded(v::VaultTokenAddedV1 {
+            token_id: uuid(21),
+            name: "shop".parse().expect("a name"),
+            permission: v::Permission::Append,
+            hash: digest(22),
+            quota_bytes: Some(10 << 30),
+            server_id: None,
+        })
+        .into(),
+        VaultAccessEvent::ClientBound(v::VaultClientBoundV1 { token_id: uuid(21), server_id: uuid(23) }).into(),
+        VaultAccessEvent::TokenRevoked(v::VaultTokenRevokedV1 { token_id: uuid(21) }).into(),
+        VaultClientEvent::UploadCreated(v::VaultUploadCreatedV1 {
+            upload_id: uuid(24),
+            run_id,
+            file: "shop.dump.lz4".parse().expect("a name"),
+            size_bytes: 5_000_000_000,
+            sha256: digest(25),
+            token_id: uuid(21),
+        })
+        .into(),
+        VaultClientEvent::UploadFinished(v::VaultUploadFinishedV1 { upload_id: uuid(24) }).into(),
+        VaultClientEvent::UploadRemoved(v::VaultUploadRemovedV1 { upload_id: uuid(24), end: v::UploadEnd::Damaged })
+            .into(),
+        VaultClientEvent::RunCommitRequested(v::VaultRunCommitRequestedV1 {
+            run_id,
+            files: 4,
+            stored_bytes: 5_000_004_711,
+            sums_sha256: digest(26),
+        })
+        .into(),
+        VaultClientEvent::RunCommitted(v::VaultRunCommittedV1 { run_id }).into(),
+        VaultClientEvent::RunDeleteRequested(v::VaultRunDeleteRequestedV1 { run_id }).into(),
+        VaultClientEvent::RunDeleted(v::VaultRunDeletedV1 { run_id }).into(),
     ]
 }
 
