@@ -14,7 +14,8 @@ use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::run::{Consistency, RunStatus, Trigger};
 
 pub(super) use self::owner::{
-    CancelArgs, EndpointFields, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs, TokenCommand,
+    CancelArgs, EndpointFields, EndpointTestArgs, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs,
+    TokenCommand,
 };
 pub(super) use self::restore::{AboutRestore, RestoreArgs, RestoresArgs};
 use crate::pipeline::Compression;
@@ -114,7 +115,7 @@ pub(super) enum Command {
     /// Say whether the system whose data is kept is down for maintenance
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
-    /// List, add, change and remove endpoints; this version keeps them and copies nothing to them yet
+    /// List, add, change, remove and test endpoints; this version keeps them and copies nothing to them yet
     #[command(subcommand)]
     Endpoints(EndpointsCommand),
     /// Write a commented configuration, by questions or by flags
