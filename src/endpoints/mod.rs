@@ -80,6 +80,7 @@ pub trait Store: Send + Sync {
     fn stat<'a>(&'a self, name: &'a ObjectName) -> Answer<'a, Stat>;
 
     /// What is there under a prefix and comes after a name, in the order of the names' bytes; at most so many, and at most [`MAX_PAGE`].
+    /// The name is one that a page gave as its [`next`](Page::next), and may be gone since.
     ///
     /// # Errors
     /// [`StoreError`]. Where there is nothing the page is empty.

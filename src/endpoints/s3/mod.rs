@@ -3,8 +3,8 @@
 //! - What fits into one part is one `PUT`. Anything longer is a multipart upload, which is there once it is completed. A part is 8 MiB, and
 //!   more where the length would need more than 10,000 of them; where the length is unknown parts begin with 16 MiB and double after each
 //!   thousand. Three parts are in memory at most: one that fills, one that waits, one that goes.
-//! - Each part carries its MD5, which the far side checks. A part that fails is sent again alone; so a stream that cannot be read twice comes
-//!   through a short fault too.
+//! - Each part carries its CRC-32C, which the far side checks. A part that fails is sent again alone; so a stream that cannot be read twice comes
+//!   through a short fault too. At the end the object's length is looked at.
 //! - What a dead upload left are its parts, which cost money and are in no listing: [`uploads`] takes them away.
 //! - Only the keys that are configured are used: nothing is taken from the environment, from files, or from the machine's cloud.
 
@@ -13,6 +13,8 @@ mod parts;
 mod transport;
 mod uploads;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -68,24 +70,26 @@ impl S3Store {
             .secret_access_key(secret_key.expose_secret())
             .disable_config_load()
             .disable_ec2_metadata()
-            .checksum_algorithm("md5");
+            .checksum_algorithm("crc32c");
         if !address.path_style {
             builder = builder.enable_virtual_host_style();
         }
         let operator = Operator::new(builder).map_err(|error| error_of("set up S3".into(), &error))?;
-        let transport = Transport::new(client.clone(), limit, Meter::default());
+        let transport = Transport::new(client.clone(), limit, Meter::default(), Attempts { total: 1, ..attempts });
         let operator = operator.with_context(context(transport));
         let uploads = Uploads::new(address, &endpoint, access_key, secret_key, client.clone());
         Ok(Self { operator, client, uploads, limit, attempts })
     }
 
-    /// An operator whose requests are counted by this meter.
-    fn counted(&self, meter: &Meter) -> Operator {
-        self.operator.clone().with_context(context(Transport::new(self.client.clone(), self.limit, meter.clone())))
+    /// An operator whose requests are counted by this meter and tried again; and whether one was.
+    fn counted(&self, meter: &Meter) -> (Operator, Arc<AtomicBool>) {
+        let transport = Transport::new(self.client.clone(), self.limit, meter.clone(), self.attempts);
+        let tried_again = transport.tried_again();
+        (self.operator.clone().with_context(context(transport)), tried_again)
     }
 
     async fn send(&self, name: &ObjectName, source: &dyn Source, put: &Put) -> Result<u64, StoreError> {
-        let operator = self.counted(&put.meter);
+        let (operator, tried_again) = self.counted(&put.meter);
         // The transport watches each request itself.
         let _excuse = put.meter.excuse();
         if put.existing == Existing::Refuse && self.is_there(&operator, name).await? {
@@ -94,15 +98,17 @@ impl S3Store {
         let mut stream = source.open().await?;
         let options = WriteOptions { if_not_exists: put.existing == Existing::Refuse, ..WriteOptions::default() };
         let writer = operator.writer_options(name.as_str(), options).await;
-        let mut upload =
-            Upload { writer: writer.map_err(|error| error_of(format!("write {name}"), &error))?, name, store: self };
+        let mut upload = Upload { writer: writer.map_err(|error| error_of(format!("write {name}"), &error))?, name };
         let mut parts = Parts::of(source.length());
         let sent = async {
             while let Some(bytes) = stream.try_next().await? {
                 parts.add(bytes);
                 while let Some(part) = parts.full() {
-                    upload.write(part?).await?;
-                    put.meter.reached(parts.taken());
+                    let part = part?;
+                    let waits = part.len() as u64;
+                    upload.write(part).await?;
+                    // The writer keeps a part until the next one comes: it may be the only one.
+                    put.meter.reached(parts.taken() - waits);
                 }
             }
             if let Some(part) = parts.rest()? {
@@ -124,18 +130,39 @@ impl S3Store {
                 if let Err(left) = upload.writer.abort().await {
                     tracing::debug!(%left, %name, "parts of an upload stay until they are swept");
                 }
-                Err(error)
+                // What is there may be what the attempt before has written: whoever tries again compares it.
+                if error.kind() == ErrorKind::Exists && tried_again.load(Ordering::Relaxed) {
+                    let why = "something came to be there meanwhile";
+                    return Err(StoreError::new(ErrorKind::Retryable, format!("write {name}"), why));
+                }
+                // Its requests were tried as often as they may be.
+                let attempts = if error.kind().retryable() { self.attempts.total } else { 1 };
+                Err(error.tried(attempts))
             }
         }
     }
 
     async fn is_there(&self, operator: &Operator, name: &ObjectName) -> Result<bool, StoreError> {
-        match operator.stat(name.as_str()).await {
+        match look_at(operator, name).await {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == opendal::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error_of(format!("look at {name}"), &error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// What is known of an object. The answer to a `HEAD` has no body, and so no reason for a refusal: that is asked for by a read.
+async fn look_at(operator: &Operator, name: &ObjectName) -> Result<opendal::Metadata, StoreError> {
+    let mut error = match operator.stat(name.as_str()).await {
+        Ok(meta) => return Ok(meta),
+        Err(error) => error,
+    };
+    if error.kind() == opendal::ErrorKind::PermissionDenied
+        && let Err(reason) = operator.read_with(name.as_str()).range(0..1).await
+    {
+        error = reason;
+    }
+    Err(error_of(format!("look at {name}"), &error))
 }
 
 fn context(transport: Transport) -> OperationContext {
@@ -145,49 +172,26 @@ fn context(transport: Transport) -> OperationContext {
 struct Upload<'a> {
     writer: Writer,
     name: &'a ObjectName,
-    store: &'a S3Store,
 }
 
 impl Upload<'_> {
-    /// Sends a part, and again where that may help.
     async fn write(&mut self, part: Buffer) -> Result<(), StoreError> {
-        let mut done = 0;
-        loop {
-            match self.writer.write(part.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(error) => self.again(&mut done, &error).await?,
-            }
-        }
+        self.writer.write(part).await.map_err(|error| error_of(format!("write {}", self.name), &error))
     }
 
-    /// Completes it: from then on it is there.
+    /// Completes it: from then on it is there. A call that failed is never made again.
     async fn complete(&mut self, operator: &Operator, bytes: u64) -> Result<(), StoreError> {
-        let mut done = 0;
-        loop {
-            let error = match self.writer.close().await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
+        let doing = || format!("write {}", self.name);
+        match self.writer.close().await {
+            Ok(_) => {}
             // Only this upload completes under its id. So one that is gone was completed by an answer that never came.
-            if done > 0 && error.kind() == opendal::ErrorKind::NotFound {
-                let there = operator.stat(self.name.as_str()).await;
-                if there.is_ok_and(|meta| meta.content_length() == bytes) {
-                    return Ok(());
-                }
-            }
-            self.again(&mut done, &error).await?;
+            Err(error) if error.kind() == opendal::ErrorKind::NotFound => {}
+            Err(error) => return Err(error_of(doing(), &error)),
         }
-    }
-
-    async fn again(&self, done: &mut u32, error: &opendal::Error) -> Result<(), StoreError> {
-        let error = error_of(format!("write {}", self.name), error);
-        *done += 1;
-        if !error.kind().retryable() || *done >= self.store.attempts.total {
-            return Err(error.tried(*done));
-        }
-        tracing::debug!(%error, "another attempt of a part");
-        tokio::time::sleep(self.store.attempts.pause(*done, None)).await;
-        Ok(())
+        let kept = look_at(operator, self.name).await?.content_length();
+        let short =
+            || StoreError::new(ErrorKind::Retryable, doing(), format!("the far side kept {kept} of {bytes} bytes"));
+        (kept == bytes).then_some(()).ok_or_else(short)
     }
 }
 
@@ -199,8 +203,7 @@ impl Store for S3Store {
     fn get<'a>(&'a self, name: &'a ObjectName, range: Range) -> Answer<'a, ByteStream> {
         Box::pin(async move {
             let doing = || format!("read {name}");
-            let meta = self.operator.stat(name.as_str()).await.map_err(|error| error_of(doing(), &error))?;
-            let size = meta.content_length();
+            let size = look_at(&self.operator, name).await?.content_length();
             if range.from > size {
                 let why = format!("it has {size} bytes, and byte {} is asked for", range.from);
                 return Err(StoreError::new(ErrorKind::Fatal, doing(), why));
@@ -218,8 +221,7 @@ impl Store for S3Store {
 
     fn stat<'a>(&'a self, name: &'a ObjectName) -> Answer<'a, Stat> {
         Box::pin(async move {
-            let meta = self.operator.stat(name.as_str()).await;
-            let meta = meta.map_err(|error| error_of(format!("look at {name}"), &error))?;
+            let meta = look_at(&self.operator, name).await?;
             let modified = meta.last_modified().map(SystemTime::from);
             Ok(Stat { size: meta.content_length(), modified, sha256: None })
         })

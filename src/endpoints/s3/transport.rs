@@ -1,11 +1,17 @@
 //! OpenDAL's requests over our HTTP client: our trust, our deadlines, and each piece of a body counted as the connection takes it.
+//!
+//! Requests of an upload are tried again here, and nowhere above: OpenDAL's writer gives a part out of its hands before it is sent, so that a
+//! call of it that failed and is made again completes the upload without that part.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Method, Request, Response, header};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
 
+use crate::endpoints::layer::retry::Attempts;
 use crate::endpoints::source::pieces;
 use crate::endpoints::{self, Meter, StoreError};
 
@@ -14,11 +20,18 @@ pub(super) struct Transport {
     client: reqwest::Client,
     limit: Duration,
     meter: Meter,
+    attempts: Attempts,
+    tried_again: Arc<AtomicBool>,
 }
 
 impl Transport {
-    pub(super) fn new(client: reqwest::Client, limit: Duration, meter: Meter) -> Self {
-        Self { client, limit, meter }
+    pub(super) fn new(client: reqwest::Client, limit: Duration, meter: Meter, attempts: Attempts) -> Self {
+        Self { client, limit, meter, attempts, tried_again: Arc::default() }
+    }
+
+    /// Whether a request was made more than once; its first answer may have been lost.
+    pub(super) fn tried_again(&self) -> Arc<AtomicBool> {
+        self.tried_again.clone()
     }
 
     /// The answer's head; an error where nothing moves for too long.
@@ -44,6 +57,27 @@ impl Transport {
 
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
+        let mut done = 0;
+        loop {
+            let answer = self.once(request.clone()).await;
+            done += 1;
+            let asked = match &answer {
+                _ if done >= self.attempts.total => return answer,
+                Ok(answer) if matches!(answer.status().as_u16(), 408 | 429 | 500 | 502 | 503 | 504) => {
+                    endpoints::http::retry_after(answer.headers())
+                }
+                Err(error) if error.is_temporary() => None,
+                _ => return answer,
+            };
+            self.tried_again.store(true, Ordering::Relaxed);
+            tracing::debug!(done, "another attempt of a request of an upload");
+            tokio::time::sleep(self.attempts.pause(done, asked)).await;
+        }
+    }
+}
+
+impl Transport {
+    async fn once(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
         let (parts, body) = request.into_parts();
         let is_head = parts.method == Method::HEAD;
         let mut headers = parts.headers;

@@ -100,6 +100,20 @@ impl WebdavStore {
         Ok(())
     }
 
+    /// What a listing would say of one file.
+    async fn properties(&self, name: &ObjectName) -> Result<Option<Child>, StoreError> {
+        let doing = format!("look at {name}");
+        let request =
+            self.request(b"PROPFIND", name.as_str())?.header("Depth", "0").header("Content-Type", "application/xml");
+        let answer = self.ask(&doing, request.body(PROPERTIES)).await?;
+        if answer.status() != StatusCode::MULTI_STATUS {
+            return Err(client::refused(doing, answer.status(), answer.headers()));
+        }
+        let body = client::body(&doing, answer).await?;
+        let folder = if name.folder().is_empty() { String::new() } else { format!("{}/", name.folder()) };
+        Ok(multistatus::children(&doing, self.url(&folder)?.path(), &body)?.pop())
+    }
+
     async fn send(&self, name: &ObjectName, source: &dyn Source, put: &Put) -> Result<u64, StoreError> {
         let doing = format!("write {name}");
         if !self.prepared.load(Ordering::Relaxed) {
@@ -172,7 +186,12 @@ impl WebdavStore {
             let answer = self.ask(doing, request).await?;
             match answer.status() {
                 status if status.is_success() => return Ok(()),
-                StatusCode::CONFLICT if !has_folder => self.make_folder(name.folder()).await?,
+                // A folder that is missing is a conflict (RFC 4918, section 9.9.4), and with Apache an error of its own.
+                StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR
+                    if !has_folder && !name.folder().is_empty() =>
+                {
+                    self.make_folder(name.folder()).await?;
+                }
                 status => {
                     return Err(not_there_is_fatal(client::refused(doing.to_owned(), status, answer.headers()), doing));
                 }
@@ -279,6 +298,12 @@ impl Store for WebdavStore {
                 return Err(client::refused(doing, answer.status(), answer.headers()));
             }
             let modified = answer.headers().get(LAST_MODIFIED).and_then(|text| time(text.to_str().ok()?));
+            // Of an empty file Apache does not say that here.
+            if length(&answer).is_none()
+                && let Some(Child::File { size, modified, .. }) = self.properties(name).await?
+            {
+                return Ok(Stat { size, modified, sha256: None });
+            }
             let unsaid = || StoreError::new(ErrorKind::Fatal, doing, "the far side does not say how long it is");
             Ok(Stat { size: length(&answer).ok_or_else(unsaid)?, modified, sha256: None })
         })
