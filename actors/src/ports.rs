@@ -114,11 +114,13 @@ pub struct BarrierFailure {
     pub failure: Failure,
     /// Whose failure it was, where it was one's.
     pub by: Option<Box<NotFrozen>>,
+    /// Optional ones that had failed before.
+    pub left_out: Vec<NotFrozen>,
 }
 
 impl From<Failure> for BarrierFailure {
     fn from(failure: Failure) -> Self {
-        Self { failure, by: None }
+        Self { failure, by: None, left_out: Vec::new() }
     }
 }
 
@@ -182,7 +184,7 @@ pub trait Participants: Send + Sync {
     fn stop(&self, run_id: RunId) -> PortFuture<()>;
 }
 
-/// One step of a restore into modules.
+/// One step of a restore in place.
 pub struct RestoreJob {
     /// The restore as it is recorded.
     pub restore: Arc<Restore>,
@@ -237,7 +239,7 @@ pub struct World {
     pub backups: Arc<dyn Backups>,
     /// Participants' own code.
     pub participants: Arc<dyn Participants>,
-    /// Restores into modules.
+    /// Restores in place.
     pub restores: Arc<dyn Restores>,
     /// Room for the log.
     pub reserve: Arc<dyn Reserve>,

@@ -1,14 +1,15 @@
 //! `RestoreActor`: one restore's state machine against the world.
 //!
-//! Of a restore into a folder or by a command it records the request and the end, and nothing follows from that. A restore into modules
+//! Of a restore into a folder it records the request and the end, and nothing follows from that. A restore in place
 //! is a row of steps: each is done behind its port, its answer comes back as a message, and what is recorded says which is next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use holdfast_model::codec::Origin;
 use holdfast_model::event::RestoreEvent;
-use holdfast_model::ids::{RestoreId, StreamId};
+use holdfast_model::ids::{RestoreId, StreamId, Timestamp};
 use holdfast_model::restore::{Restore, RestoreCommand, RestoreEffect, Step};
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -79,13 +80,27 @@ impl RestoreRole {
         self.world.data_plane.spawn(told.instrument(span));
     }
 
+    /// Comes back at that time, unless it has ended by then. Outside the actor: one that waits for the log polls no timer.
+    fn time_out_at(&self, at: Timestamp, me: &Addr<RestoreActor>) {
+        let left = u64::try_from(at.0.saturating_sub(self.world.clock.now().0)).unwrap_or(0);
+        let (me, origin, mut watch) = (me.downgrade(), self.origin.clone(), self.watch.subscribe());
+        self.world.data_plane.spawn(async move {
+            let over = async { watch.wait_for(|restore| !restore.is_open()).await.map(drop) };
+            if tokio::time::timeout(Duration::from_micros(left), over).await.is_err()
+                && let Some(me) = me.upgrade()
+            {
+                me.do_send(Command::<Restore> { command: RestoreCommand::TimedOut, origin });
+            }
+        });
+    }
+
     fn end(&self) {
         self.released.send_replace(true);
         self.ended.do_send(RestoreEnded { restore_id: self.restore_id });
     }
 
     fn release(&self, restore: &Restore) {
-        if !restore.is_of_modules() {
+        if !restore.is_in_steps() {
             return self.end();
         }
         let release = self.world.restores.release(Arc::new(restore.clone()));
@@ -111,6 +126,7 @@ impl Role for RestoreRole {
                 self.released.send_replace(false);
                 self.take(step, restore, me);
             }
+            RestoreEffect::Deadline { at } => self.time_out_at(at, me),
             RestoreEffect::Stop => self.stop.request(),
             RestoreEffect::Release => self.release(restore),
             RestoreEffect::Ended => {

@@ -138,7 +138,7 @@ impl Handler<RestoreEnded> for Root {
         // Its actor is gone and the restore is not at its end: the actor panicked. A new one starts from the stream.
         entry.restarts += 1;
         world.actor_restarts.fetch_add(1, Ordering::Relaxed);
-        if entry.restarts > MAX_ACTOR_RESTARTS || !entry.watch.borrow().is_of_modules() {
+        if entry.restarts > MAX_ACTOR_RESTARTS || !entry.watch.borrow().is_in_steps() {
             return world
                 .lose(format!("the actor of restore {restore_id} ended early: the next start settles the restore"));
         }

@@ -1,5 +1,6 @@
 //! `RunActor`: one run's state machine against the world.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use actix::{Addr, AsyncContext, Context, Handler, Message, Recipient};
 use holdfast_model::codec::Origin;
 use holdfast_model::event::RunEvent;
 use holdfast_model::ids::{ParticipantName, RunId, StreamId, Timestamp};
-use holdfast_model::participant::Work;
-use holdfast_model::run::{Run, RunCommand, RunEffect, Target, Try};
+use holdfast_model::participant::{Participant, ParticipantCommand, Work};
+use holdfast_model::run::{Held, NotFrozen, Run, RunCommand, RunEffect, Target, Try};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -198,10 +199,40 @@ impl RunRole {
             clock: self.world.clock.clone(),
             notes: run.participants().iter().filter_map(|one| noted(&one.name)).collect(),
         };
-        self.spawn(me, self.world.participants.barrier(job), |result| match result {
+        let held = self.world.participants.barrier(job);
+        let counted = self.count_failures(run, held);
+        self.spawn(me, counted, |result| match result {
             Ok(held) => RunCommand::BarrierHeld(held),
-            Err(BarrierFailure { failure, by }) => RunCommand::BarrierFailed { failure, by: by.map(|by| *by) },
+            Err(BarrierFailure { failure, by, .. }) => RunCommand::BarrierFailed { failure, by: by.map(|by| *by) },
         });
+    }
+
+    /// Has each participant that failed in a barrier say so in its own stream, before the run does: its supervision goes by that. Who stood
+    /// still for nothing because of another one has not failed.
+    fn count_failures(
+        &self,
+        run: &Run,
+        held: PortFuture<Result<Held, BarrierFailure>>,
+    ) -> PortFuture<Result<Held, BarrierFailure>> {
+        let (run_id, origin) = (self.run_id, self.origin.clone());
+        let actors: BTreeMap<_, _> =
+            run.participants().iter().filter_map(|one| Some((one.name.clone(), (self.find)(&one.name)?))).collect();
+        Box::pin(async move {
+            let result = held.await;
+            let failed: Vec<_> = match &result {
+                Ok(held) => held.left_out.iter().collect(),
+                Err(failure) => failure.left_out.iter().chain(failure.by.as_deref()).collect(),
+            };
+            for NotFrozen { participant, failure, .. } in failed {
+                let Some(actor) = actors.get(participant) else { continue };
+                let command = ParticipantCommand::BarrierFailed { run_id, failure: failure.clone() };
+                let recorded = actor.send(Command::<Participant> { command, origin: origin.clone() }).await;
+                if !matches!(recorded, Ok(Ok(()))) {
+                    tracing::error!(%run_id, %participant, %failure, "its failure in the barrier cannot be counted");
+                }
+            }
+            result
+        })
     }
 
     fn publish(&self, target: Target, run: &Run, me: &Addr<RunActor>) {

@@ -106,6 +106,8 @@ codes! {
     MaintenanceRequired "MAINTENANCE_REQUIRED" 409;
     /// A restore is at work.
     RestoreAlreadyRunning "RESTORE_ALREADY_RUNNING" 409;
+    /// A participant is as a restore left it that could not be rolled back: retry that first.
+    RestoreRollbackFailed "RESTORE_ROLLBACK_FAILED" 409;
     /// The restore has ended, or is of a kind that cannot be stopped from here.
     RestoreRunNotCancellable "RESTORE_RUN_NOT_CANCELLABLE" 409;
     /// The restore does not wait to be rolled back, or there is nothing to put back.

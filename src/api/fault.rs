@@ -40,6 +40,13 @@ impl From<EngineError> for ApiError {
             EngineError::Restoring { restore_id, .. } | EngineError::RestoringFolder { restore_id } => {
                 Some(json!({ "active_restore_id": restore_id.to_string() }))
             }
+            // Nobody works on it, so nobody is to wait for its end.
+            EngineError::RestoreUnsettled { restore_id, .. } => {
+                Some(json!({ "open_restore_id": restore_id.to_string() }))
+            }
+            EngineError::NotRolledBack { restore_id, participant } => {
+                Some(json!({ "restore_id": restore_id.to_string(), "participant": participant }))
+            }
             EngineError::BackupAtWork(run_id) => Some(json!({ "active_run_id": run_id })),
             _ => None,
         };

@@ -100,6 +100,10 @@ fn as_text(config: &Config, findings: &[Finding]) -> String {
     };
     let time =
         runs.timeout.map_or("as long as it likes".to_owned(), |timeout| format!("at most {}", duration(timeout)));
+    let restores = &config.restores;
+    let restore =
+        restores.timeout.map_or("as long as it takes".to_owned(), |limit| format!("at most {}", duration(limit)));
+    let kept = restores.keep_safety.map_or("for good".to_owned(), |time| format!("for {}", days(time)));
     let moment = match runs.consistency {
         Consistency::Concurrent => "of a moment of its own each".to_owned(),
         Consistency::Barrier => {
@@ -109,6 +113,7 @@ fn as_text(config: &Config, findings: &[Finding]) -> String {
     let mut lines = vec![
         format!("compression {}, {workers}, {} at work at a time", pipeline.compression, runs.max_parallel),
         format!("a run takes {time}; what participants give is {moment}"),
+        format!("a restore in place takes {restore}; what was before it is kept {kept}"),
         format!("an interrupted run is {crash}{free}; a backup asked for while one is under way {queueing}"),
     ];
     lines.extend(server_settings::as_text(&config.server));
@@ -156,6 +161,14 @@ fn row(participant: &ParticipantConfig) -> Vec<String> {
     ]
 }
 
+/// The same, in days where it is so many.
+fn days(time: Duration) -> String {
+    match time.as_secs() {
+        secs if secs > 0 && secs.is_multiple_of(24 * 3600) => format!("{}d", secs / (24 * 3600)),
+        _ => duration(time),
+    }
+}
+
 /// A duration as the configuration may spell it: `1h 30m`.
 pub(super) fn duration(duration: Duration) -> String {
     jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |span| format!("{span:#}"))
@@ -191,6 +204,10 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
             "consistency": runs.consistency,
             "freeze_budget_seconds": runs.freeze_budget.as_secs_f64(),
             "timeout_seconds": runs.timeout.map(|timeout| timeout.as_secs_f64()),
+        },
+        "restores": {
+            "timeout_seconds": config.restores.timeout.map(|timeout| timeout.as_secs_f64()),
+            "keep_safety_seconds": config.restores.keep_safety.map(|time| time.as_secs_f64()),
         },
         "server": server_settings::as_json(&config.server),
         "space": { "min_free_bytes": config.space.min_free },

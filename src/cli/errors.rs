@@ -76,6 +76,9 @@ fn api(error: &ApiError) -> CliError {
         Code::BackupAlreadyRunning | Code::RestoreAlreadyRunning => {
             (Exit::Busy, "Wait for it, or give it more time with --lock-wait SECONDS.")
         }
+        Code::RestoreRollbackFailed => {
+            (Exit::Failed, "`holdfast restores` lists it; `holdfast restore show` says why.")
+        }
         Code::BackupRunActive | Code::BackupRunNotActive | Code::NotQuarantined => (Exit::Busy, ""),
         Code::Draining | Code::RateLimited | Code::TooManyConnections => (Exit::Busy, "Try again in a moment."),
         Code::BackupRunDeleteFailed => (Exit::Failed, "See to what is named there, then delete it again."),

@@ -11,7 +11,7 @@ use holdfast_model::run::{ParticipantStatus, Run};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::args::{RestoreArgs, RunArg};
+use super::args::{Limit, RestoreArgs, RunArg};
 use super::door::{Door, Purpose, is_gone};
 use super::exit::{CliError, CliResult, Exit};
 use super::in_the_way::InTheWay;
@@ -44,6 +44,7 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) 
         force: args.force,
         safety: args.safety.unwrap_or_default(),
         delete: args.delete,
+        timeout_s: args.timeout.map(Limit::seconds),
         accept_incomplete: args.accept_incomplete,
         wait: false,
         reason: Reason::default(),
@@ -148,7 +149,8 @@ fn refused(error: ClientError, run: &Run) -> CliError {
             CliError::new(Exit::Damaged, cause, &refused.message, next)
         }
         ErrorCode::BackupRunNotRestorable if !cause.is_empty() => {
-            CliError::new(Exit::Failed, cause, &refused.message, "Nothing was touched.")
+            let message = refused.message.replace("`accept_incomplete`", "--accept-incomplete");
+            CliError::new(Exit::Failed, cause, message, "Nothing was touched.")
         }
         ErrorCode::RestoreNotSupported => {
             let next = format!(
@@ -263,8 +265,7 @@ pub(super) fn told(context: &Context, restored: &RestoreView) -> CliResult {
     if restored.status != RestoreStatus::Completed {
         let next = match restored.status {
             RestoreStatus::RollbackFailed if restored.pre_restore_path.is_empty() => {
-                "Not all is as before, and nothing was kept of that. Restore again; `holdfast maintenance off` ends the maintenance that \
-                 was left on."
+                "Not all is as before, and nothing was kept of that. Restore again, or put it right and say `holdfast maintenance off`."
                     .to_owned()
             }
             RestoreStatus::RollbackFailed => {
@@ -276,6 +277,7 @@ pub(super) fn told(context: &Context, restored: &RestoreView) -> CliResult {
         };
         let (exit, code) = match restored.status {
             RestoreStatus::Cancelled => (Exit::Cancelled, "CANCELLED"),
+            RestoreStatus::RolledBack if restored.error_code == "CANCELLED" => (Exit::Cancelled, "CANCELLED"),
             _ if is_damage(&restored.error_code) => (Exit::Damaged, &*restored.error_code),
             _ => (Exit::Failed, "RESTORE_FAILED"),
         };

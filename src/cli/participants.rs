@@ -31,7 +31,7 @@ async fn rows(context: &Context, owner: Option<&Door>) -> Result<Vec<Participant
     if let Some(owner) = owner {
         return Ok(owner.ask(&GetBackupParticipants {}).await?.rows);
     }
-    let defined = defined(&context.config);
+    let defined = defined(configured(&context.config, &context.home, &Launcher::this_program()));
     let Some(view) = context.view_if_there()? else {
         return Ok(participant_rows(defined, &History::default(), &[], false));
     };
@@ -50,7 +50,10 @@ async fn list(context: &Context) -> CliResult {
         out.line("no participants: `holdfast init` writes a configuration")?;
     } else {
         let cells: Vec<_> = rows.iter().map(cells).collect();
-        out.result(table(&["PARTICIPANT", "KIND", "", "STATE", "FAILURES", "LAST GOOD", "LAST FAILURE"], &cells))?;
+        out.result(table(
+            &["PARTICIPANT", "KIND", "", "STATE", "FAILURES", "NEXT RETRY", "LAST GOOD", "LAST FAILURE"],
+            &cells,
+        ))?;
     }
     Ok(Exit::Good)
 }
@@ -71,7 +74,9 @@ fn cells(row: &ParticipantRow) -> Vec<String> {
         error => format!("{}: {}", time(row.last_failed_at), printable(error.as_bytes())),
     };
     let kind = row.kind.clone();
-    vec![row.name.to_string(), kind, weight.to_owned(), row.state.clone(), row.failures.to_string(), good, failure]
+    let retry = if row.next_retry == 0 { "-".to_owned() } else { time(row.next_retry) };
+    let (name, state, failures) = (row.name.to_string(), row.state.clone(), row.failures.to_string());
+    vec![name, kind, weight.to_owned(), state, failures, retry, good, failure]
 }
 
 /// Asks each named participant, or all, whether it could write now.

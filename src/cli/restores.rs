@@ -53,11 +53,13 @@ pub(super) async fn about(context: &Context, about: &AboutRestore) -> CliResult 
             };
             door.close().await;
             let ended = ended?;
-            context.output.value(&ended)?;
-            context.output.line(format!("restore {restore_id} is {}", ended.status.as_str()))?;
             // What was asked for is that all is as before.
-            let is_back = ended.status == RestoreStatus::RolledBack;
-            Ok(if is_back { Exit::Good } else { Exit::Failed })
+            if ended.status != RestoreStatus::RolledBack {
+                return in_place::told(context, &ended);
+            }
+            context.output.value(&ended)?;
+            context.output.line(format!("restore {restore_id} is rolled back: all is as before it"))?;
+            Ok(Exit::Good)
         }
         AboutRestore::Cancel { restore_id, reason: why } => {
             let wish = CancelRestoreRun { restore_id: *restore_id, reason: reason(why)? };
@@ -98,11 +100,16 @@ fn show(context: &Context, restore_id: RestoreId) -> CliResult {
     } else {
         out.line(format!("  phase    {}", row.phase))?;
     }
+    if row.safety_removed_at != 0 {
+        out.line(format!("  before   what was before it was kept, and removed on {}", time(row.safety_removed_at)))?;
+    }
     if !row.error_summary.is_empty() {
         out.line(format!("  reason   {}", printable(row.error_summary.as_bytes())))?;
     }
     for one in &row.participants {
-        out.line(format!("  {}  {}", one.participant.status, one.participant.name))?;
+        let notes = one.participant.notes.first.join("; ");
+        let notes = if notes.is_empty() { notes } else { format!(", {notes}") };
+        out.line(format!("  {}  {}{notes}", one.participant.status, one.participant.name))?;
     }
     kept(context, &row)?;
     Ok(Exit::Good)
@@ -112,7 +119,8 @@ fn show(context: &Context, restore_id: RestoreId) -> CliResult {
 pub(super) fn kept(context: &Context, row: &RestoreView) -> Result<(), CliError> {
     if row.pre_restore_path.is_empty() {
         if row.status == RestoreStatus::Completed && row.safety == Safety::BestEffort.as_str() {
-            context.output.alert("nothing is kept of the state before: there was no way to, or not one that worked");
+            let why = printable(row.safety_error.as_bytes());
+            context.output.alert(format!("nothing is kept of the state before: {why}"));
         }
         return Ok(());
     }

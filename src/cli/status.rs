@@ -4,7 +4,7 @@ use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::maintenance::Maintenance;
 use holdfast_model::participant::Participant;
 use holdfast_model::progress::Progress;
-use holdfast_model::restore::{Restore, RestoreStatus};
+use holdfast_model::restore::Restore;
 use serde_json::json;
 
 use super::door::{Door, holder};
@@ -36,8 +36,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
     let quarantined: Vec<_> = quarantined(&view);
     let owing = |(name, one): (&ParticipantName, &Participant)| Some((name.to_string(), one.owes_thaw()?));
     let standing: Vec<_> = view.history().participants().iter().filter_map(owing).collect();
-    let rollback_failed = last_of_modules(&view)?.filter(|restore| restore.status == RestoreStatus::RollbackFailed);
-    let rollback_failed = rollback_failed.and_then(|restore| restore.request.map(|request| request.restore_id));
+    let rollback_failed = half_restored(&view)?;
     let damaged: Vec<_> = view.history().damaged().map(|entry| entry.run_id).collect();
     out.value(&json!({
         "home": context.home, "exists": true,
@@ -52,7 +51,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
         "quarantined": quarantined,
         "damaged_runs": damaged,
         "maintenance": maintenance.enabled,
-        "rollback_failed": rollback_failed,
+        "rollback_failed": rollback_failed.as_ref().map(|(restore, _)| restore),
         "owe_thaw": standing.iter().map(|(name, _)| name).collect::<Vec<_>>(),
     }))?;
     let mut lines = vec![format!("home        {}", context.home.display())];
@@ -83,14 +82,12 @@ pub(super) async fn status(context: &Context) -> CliResult {
             "damaged     run {last}{more}: `holdfast show {last}` says what, `holdfast backup` makes a new one"
         ));
     }
-    if let Some(restore) = rollback_failed {
-        lines.push(format!(
-            "half restored  restore {restore} could not be rolled back: `holdfast restore retry {restore}`"
-        ));
+    if let Some((restore, next)) = &rollback_failed {
+        lines.push(format!("half restored  restore {restore} could not be rolled back: {next}"));
     }
     for (name, run) in standing.iter().filter(|_| open.is_empty()) {
         lines.push(format!(
-            "standing    {name} may stand still since run {run}: its `thaw` failed, and the next start runs it again"
+            "standing    {name} may stand still: it was told to for run {run} and is not known to have gone on; the next start runs its `thaw`"
         ));
     }
     if maintenance.enabled {
@@ -106,21 +103,26 @@ fn working(at_work: Option<&Progress>, open: &[RunId], restores: &[RestoreId], o
         (None, None) if owned && !restores.is_empty() => {
             format!("restore {}", restores.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
-        (None, None) => "nothing".to_owned(),
+        (None, None) => match restores.first() {
+            None => "nothing".to_owned(),
+            Some(restore) => format!(
+                "nothing known; restore {restore} has no end: `holdfast resume` settles it where it was interrupted"
+            ),
+        },
         (None, Some(run)) if owned => format!("run {run}"),
         (None, Some(run)) => format!("nothing; run {run} was interrupted: `holdfast resume` goes on with it"),
     }
 }
 
-/// The last restore into modules.
-fn last_of_modules(view: &HomeView) -> Result<Option<Restore>, CliError> {
-    for entry in view.history().restores_newest_first() {
-        let restore = view.fold::<Restore>(&StreamId::restore(entry.restore_id)).map_err(errors::view)?;
-        if restore.is_of_modules() {
-            return Ok(Some(restore));
-        }
-    }
-    Ok(None)
+/// What there is to do about a restore that could not be rolled back.
+fn half_restored(view: &HomeView) -> Result<Option<(RestoreId, String)>, CliError> {
+    let Some(restore_id) = view.history().half_restored().newest() else { return Ok(None) };
+    let restore = view.fold::<Restore>(&StreamId::restore(restore_id)).map_err(errors::view)?;
+    let next = match restore.has_safety_snapshot() {
+        true => format!("`holdfast restore retry {restore_id}`"),
+        false => "restore again, or put it right and say `holdfast maintenance off`".to_owned(),
+    };
+    Ok(Some((restore_id, next)))
 }
 
 fn quarantined(view: &HomeView) -> Vec<String> {

@@ -95,6 +95,10 @@ impl Participant for CommandParticipant {
     /// its secrets read.
     fn preflight(&self, check: &Preflight) -> Result<(), ParticipantError> {
         could_run(&self.definition.command).map_err(|error| error.said(&[]))?;
+        let CommandDefinition { prepare, freeze, thaw, .. } = &self.definition;
+        for (what, spec) in [("its prepare", prepare), ("its freeze", freeze), ("its thaw", thaw)] {
+            spec.as_ref().map_or(Ok(()), could_run).map_err(|error| error.said(&[]).of(what))?;
+        }
         let Some(spec) = &self.definition.preflight else { return Ok(()) };
         let stopped = || check.stopped();
         let call = Call::new(spec, &self.launcher).stopped_by(&stopped);

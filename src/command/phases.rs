@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use holdfast_actors::ports::Known;
 use holdfast_model::failure::FailureKind;
@@ -18,11 +18,9 @@ use super::launch::{Direction, Word};
 use super::participant::CommandParticipant;
 use super::spec::CommandSpec;
 use crate::participant::{
-    Artifacts, Capture, Frozen, Participant, ParticipantError, Phase, Phased, Preflight, Restore, Thaw, overdue,
+    Artifacts, Capture, Frozen, Participant, ParticipantError, Phase, Phased, Preflight, Restore, THAW_WITHIN, Thaw,
+    overdue,
 };
-
-/// How long a thaw may take.
-const THAW_WITHIN: Duration = Duration::from_secs(60);
 
 /// A participant that is a command with a `freeze` and a `thaw`.
 pub(crate) struct PhasedCommand {
@@ -177,6 +175,7 @@ impl Frozen for Still {
             Thaw::Abort => Word::Abort,
         };
         let (run_id, participant) = (self.phase.run_id(), self.phase.participant());
+        let _waited_for = self.phase.thaws();
         let until = Instant::now() + THAW_WITHIN;
         let over = || Instant::now() >= until;
         let call = for_run(&self.commands, &self.thaw, run_id, participant).stopped_by(&over);

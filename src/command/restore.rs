@@ -119,6 +119,10 @@ impl Quiesced for AsItIs {
         Ok(Box::new(Whole(self.0.clone())))
     }
 
+    fn stands_still(&self) -> bool {
+        false
+    }
+
     fn resume(self: Box<Self>) -> Result<(), ParticipantError> {
         Ok(())
     }

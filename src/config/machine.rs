@@ -53,6 +53,10 @@ impl Config {
                 format!("everybody may read {0}, and `env` may hold secrets: `chmod o-r {0}`", file.display());
             findings.push(Finding { severity: Severity::Warning, participant: None, message });
         }
+        for doubt in &self.doubts {
+            let message = format!("{}:{}:{}: {}", file.display(), doubt.line, doubt.column, doubt.message);
+            findings.push(Finding { severity: Severity::Error, participant: None, message });
+        }
         server(&self.server, &mut |severity, message| {
             findings.push(Finding { severity, participant: None, message });
         });

@@ -21,7 +21,7 @@ mod values;
 
 use std::path::Path;
 
-use holdfast_model::run::MAX_PARTICIPANTS;
+use holdfast_model::run::{Consistency, MAX_PARTICIPANTS};
 use toml::de::{DeTable, DeValue};
 
 use self::error::Problems;
@@ -34,7 +34,7 @@ pub(crate) use self::participant::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
 pub use self::participant::{ParticipantConfig, Source};
 use self::section::Section;
 pub use self::server::{LogFormat, ServerConfig, TlsFiles};
-pub use self::settings::{OnCrash, PipelineConfig, RunsConfig, SpaceConfig};
+pub use self::settings::{OnCrash, PipelineConfig, RestoresConfig, RunsConfig, SpaceConfig};
 pub(crate) use self::values::deadline_of;
 
 /// All settings.
@@ -44,6 +44,8 @@ pub struct Config {
     pub pipeline: PipelineConfig,
     /// How runs go.
     pub runs: RunsConfig,
+    /// How restores go.
+    pub restores: RestoresConfig,
     /// What stays free.
     pub space: SpaceConfig,
     /// How the server works.
@@ -51,10 +53,12 @@ pub struct Config {
     /// Who takes part in a full run, in the order of the file, which is the order they work in. At most
     /// [`MAX_PARTICIPANTS`]; their names and the names of their files are unique without regard to case.
     pub participants: Vec<ParticipantConfig>,
+    /// What is allowed, and keeps something from working.
+    pub(crate) doubts: Vec<Problem>,
 }
 
 /// The parts of the file.
-const PARTS: [&str; 5] = ["pipeline", "runs", "space", "server", "participant"];
+const PARTS: [&str; 6] = ["pipeline", "runs", "restores", "space", "server", "participant"];
 
 impl Config {
     /// Reads a configuration file.
@@ -82,14 +86,18 @@ impl Config {
             problems.add_syntax(text, error.span().unwrap_or_default(), error.message().replace('\n', ", "));
         }
         // What a text that is no TOML means is a guess; only what is surely wrong is told.
-        let config = if errors.is_empty() { Self::of(document.get_ref(), &mut problems) } else { Self::default() };
+        let mut doubts = Problems::default();
+        let config = match errors.is_empty() {
+            true => Self::of(document.get_ref(), &mut problems, &mut doubts),
+            false => Self::default(),
+        };
         if problems.is_empty() {
-            return Ok(config);
+            return Ok(Self { doubts: doubts.told(text), ..config });
         }
         Err(ConfigError::Invalid { path: path.to_owned(), problems: problems.told(text) })
     }
 
-    fn of(document: &DeTable<'_>, problems: &mut Problems) -> Self {
+    fn of(document: &DeTable<'_>, problems: &mut Problems, doubts: &mut Problems) -> Self {
         for (key, _) in document {
             if !PARTS.contains(&key.get_ref().as_ref()) {
                 problems.add_key(key.span(), unknown_part(key.get_ref()));
@@ -102,13 +110,16 @@ impl Config {
         if let Some(mut section) = part(document, "runs", problems) {
             config.runs = RunsConfig::read(&mut section);
         }
+        if let Some(mut section) = part(document, "restores", problems) {
+            config.restores = RestoresConfig::read(&mut section);
+        }
         if let Some(mut section) = part(document, "space", problems) {
             config.space = SpaceConfig::read(&mut section);
         }
         if let Some(mut section) = part(document, "server", problems) {
             config.server = ServerConfig::read(&mut section);
         }
-        config.participants = participants(document, &config, problems);
+        config.participants = participants(document, &config, problems, doubts);
         config
     }
 }
@@ -117,7 +128,12 @@ fn part<'a, 'p>(document: &'a DeTable<'a>, key: &str, problems: &'p mut Problems
     Section::of(document.get(key)?, &format!("a part [{key}]"), problems)
 }
 
-fn participants(document: &DeTable<'_>, config: &Config, problems: &mut Problems) -> Vec<ParticipantConfig> {
+fn participants(
+    document: &DeTable<'_>,
+    config: &Config,
+    problems: &mut Problems,
+    doubts: &mut Problems,
+) -> Vec<ParticipantConfig> {
     let Some(value) = document.get("participant") else { return Vec::new() };
     let Some(list) = value.get_ref().as_array() else {
         let message = match value.get_ref() {
@@ -138,6 +154,9 @@ fn participants(document: &DeTable<'_>, config: &Config, problems: &mut Problems
         }
     }
     together::check(&drafted, config.pipeline.compression, problems);
+    if config.runs.consistency == Consistency::Barrier {
+        together::all_stand_still(&drafted, doubts);
+    }
     drafted.into_iter().filter_map(|one| one.config).collect()
 }
 
@@ -146,10 +165,13 @@ fn unknown_part(key: &str) -> String {
         Some("participant") => ": did you mean [[participant]]?",
         Some("pipeline") => ": did you mean [pipeline]?",
         Some("runs") => ": did you mean [runs]?",
+        Some("restores") => ": did you mean [restores]?",
         Some("space") => ": did you mean [space]?",
         Some("server") => ": did you mean [server]?",
         _ => ";",
     };
     let key = key.escape_debug();
-    format!("there is no part `{key}`{meant} the parts are [pipeline], [runs], [space], [server] and [[participant]]")
+    format!(
+        "there is no part `{key}`{meant} the parts are [pipeline], [runs], [restores], [space], [server] and [[participant]]"
+    )
 }

@@ -5,7 +5,7 @@ use super::Config;
 impl Config {
     /// The settings in which `new` differs from this configuration and which only a restart puts in force, by their
     /// keys: what the server listens on and whether it is encrypted, the form of its log, its CPU workers. All others
-    /// take effect at once: participants, runs, space, limits, origins, the level of the log, the files of the
+    /// take effect at once: participants, runs, restores, space, limits, origins, the level of the log, the files of the
     /// certificate, how it stops.
     ///
     /// ```

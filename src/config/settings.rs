@@ -1,4 +1,4 @@
-//! `[pipeline]`, `[runs]` and `[space]`.
+//! `[pipeline]`, `[runs]`, `[restores]` and `[space]`.
 
 use std::time::Duration;
 
@@ -150,6 +150,34 @@ pub(super) fn max_tries(section: &mut Section<'_, '_>, default: u32) -> u32 {
 /// `retry_delay`, here or of a participant.
 pub(super) fn retry_delay(section: &mut Section<'_, '_>, default: Duration) -> Duration {
     section.read_or("retry_delay", default, values::pause)
+}
+
+/// `[restores]`: how restores in place go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoresConfig {
+    /// How long one may take from its request on, also where its process dies meanwhile; `None` for as long as it takes.
+    pub timeout: Option<Duration>,
+    /// How long what was before a restore is kept after the restore's end; `None` for good. The newest one stays in any case.
+    pub keep_safety: Option<Duration>,
+}
+
+impl Default for RestoresConfig {
+    fn default() -> Self {
+        Self { timeout: None, keep_safety: Some(Duration::from_secs(30 * 24 * 3600)) }
+    }
+}
+
+impl RestoresConfig {
+    pub(crate) const KEYS: [&str; 2] = ["timeout", "keep_safety"];
+
+    pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
+        section.allow("[restores]", &Self::KEYS, |_| None);
+        let default = Self::default();
+        Self {
+            timeout: section.read_or("timeout", default.timeout, values::deadline),
+            keep_safety: section.read_or("keep_safety", default.keep_safety, values::keeping),
+        }
+    }
 }
 
 /// `[space]`: what stays free.

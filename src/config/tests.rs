@@ -31,6 +31,9 @@ freeze_budget = "5s"
 timeout = "3h"
 max_tries = 2
 retry_delay = "1s"
+[restores]
+timeout = "4h"
+keep_safety = "7d"
 [space]
 min_free = "10 GiB"
 [[participant]]
@@ -91,6 +94,8 @@ fn all_settings_are_read() {
         timeout: minutes(180),
     };
     assert_eq!((config.runs, config.space.min_free), (runs, 10 << 30));
+    let restores = RestoresConfig { timeout: minutes(240), keep_safety: minutes(7 * 24 * 60) };
+    assert_eq!(config.restores, restores);
 
     let [site, db, mail] = &config.participants[..] else { panic!("three participants, in their order") };
     assert_eq!((site.descriptor.name.as_str(), &site.descriptor.kind[..]), ("site", "files"));
@@ -188,7 +193,10 @@ fn wrong_settings_are_told_with_line_and_key_and_what_is_allowed() {
         ("\n[spaces]\n", &[(2, "no part `spaces`: did you mean [space]?")]),
         (
             "[serve]\n",
-            &[(1, "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [space], [server]")],
+            &[(
+                1,
+                "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [restores], [space], [server]",
+            )],
         ),
         ("[[participants]]", &[(1, "did you mean [[participant]]?")]),
         ("participant = 'site'", &[(1, "[[participant]], with two brackets, is needed, not a string")]),

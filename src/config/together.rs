@@ -7,7 +7,7 @@ use holdfast_model::run::RESERVED_FILES;
 use toml::Spanned;
 
 use super::error::Problems;
-use super::participant::Drafted;
+use super::participant::{Drafted, Source};
 use super::section::closest;
 use crate::pipeline::{Compression, index};
 
@@ -17,6 +17,26 @@ pub(super) fn check(drafted: &[Drafted], compression: Compression, problems: &mu
     dependencies(drafted, problems);
     cycle(drafted, problems);
     artifacts(drafted, compression, problems);
+}
+
+/// Finds who cannot stand still, where all are to: no full run would be begun. Runs of some of them may be, so it is no reason to refuse the
+/// file.
+pub(super) fn all_stand_still(drafted: &[Drafted], doubts: &mut Problems) {
+    for (name, config) in drafted.iter().filter_map(|one| Some((one.name.as_ref()?, one.config.as_ref()?))) {
+        let why = match &config.source {
+            Source::Files(_) => "is of kind \"files\", which cannot stand still".to_owned(),
+            Source::Command(command) if command.freeze.is_none() || command.thaw.is_none() => {
+                "cannot stand still without `freeze` and `thaw`".to_owned()
+            }
+            Source::Command(_) => continue,
+        };
+        let message = format!(
+            "{} {why}: with consistency = \"barrier\" in [runs] each full run is refused (BARRIER_NOT_SUPPORTED); write consistency = \
+             \"concurrent\" there, and back those up that can by `backup --consistency barrier --participant NAME`",
+            name.get_ref(),
+        );
+        doubts.add(name.span(), message);
+    }
 }
 
 fn names(drafted: &[Drafted], problems: &mut Problems) {

@@ -66,6 +66,9 @@ fn shown(duration: Duration) -> String {
     jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |span| format!("{span:#}"))
 }
 
+/// The longest that something may be kept for a time.
+const MAX_KEPT_DAYS: u64 = 36_500;
+
 /// A pause between two tries.
 pub(super) fn pause(value: &DeValue<'_>) -> Result<Duration, String> {
     let pause = duration(value)?;
@@ -89,6 +92,20 @@ pub(crate) fn deadline_of(text: &str) -> Result<Option<Duration>, String> {
     match parse_duration(text).map_err(|reason| format!("{reason}, or `none`"))? {
         Duration::ZERO => Err("it must be longer than nothing; for no limit write \"none\"".into()),
         duration => Ok(Some(duration)),
+    }
+}
+
+/// How long something is kept: days too, or `none` for good.
+pub(super) fn keeping(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
+    let text = text(value, "a duration as \"30d\" or \"12h\", or \"none\",")?;
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    match (text, days) {
+        ("none", _) => Ok(None),
+        (_, Some(days)) if days > MAX_KEPT_DAYS => {
+            Err(format!("{text:?} is too long: at most {MAX_KEPT_DAYS} days, or \"none\""))
+        }
+        (_, Some(days)) => Ok(Some(Duration::from_secs(days * 24 * 3600))),
+        (text, None) => parse_duration(text).map(Some).map_err(|reason| format!("{reason}, days as `30d`, or `none`")),
     }
 }
 

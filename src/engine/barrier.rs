@@ -104,7 +104,7 @@ pub(super) async fn hold(drivers: Drivers, job: BarrierJob) -> Result<Held, Barr
     hold.let_go().await;
     match result {
         Ok(barrier) => Ok(hold.held(barrier)),
-        Err(failure) => Err(failure),
+        Err(failure) => Err(BarrierFailure { left_out: hold.left_out, ..failure }),
     }
 }
 
@@ -167,10 +167,11 @@ impl Hold {
         let deadlines = found.descriptor.deadlines;
         let (returned, is_returned) = watch::channel(false);
         let (step, steps) = watch::channel(Step::Prepare(Instant::now()));
+        let pulse = Arc::new(Pulse::new());
         let living = Living {
             run_id: self.job.run_id,
             stop: self.job.stop.clone(),
-            pulse: Arc::new(Pulse::new()),
+            pulse: pulse.clone(),
             grace: deadlines.grace,
             returned: is_returned,
             steps,
@@ -185,7 +186,8 @@ impl Hold {
             run_id: self.job.run_id,
             stop: self.job.stop.clone(),
             prepare: deadlines.prepare,
-            note: self.job.notes.get(&name).cloned(),
+            note: self.job.notes.get(&name).map(|note| self.drivers.noting(&name, self.job.run_id, note)),
+            pulse,
             orders: ordered,
             tell: Box::new(move |done| drop(tell.send((index, done)))),
         };
@@ -233,7 +235,7 @@ impl Hold {
         let (failure, output) = (error.failure().clone(), error.output().to_owned());
         let failed = NotFrozen { participant, failure: failure.clone(), output };
         if critical {
-            return Err(BarrierFailure { failure, by: Some(Box::new(failed)) });
+            return Err(BarrierFailure { failure, by: Some(Box::new(failed)), left_out: Vec::new() });
         }
         self.left_out.push(failed);
         Ok(())
@@ -325,7 +327,7 @@ impl Hold {
         let living: Vec<_> = self.all.iter().map(|one| (one.name.clone(), one.living.clone())).collect();
         for (name, living) in living {
             let grace = living.grace;
-            if !living.gone(grace).await {
+            if !living.gone_and_thawed(grace).await {
                 tracing::error!(participant = %name, "its code does not return from the barrier: nothing is begun with it before it has");
             }
         }
@@ -354,6 +356,7 @@ struct Stander {
     stop: Stop,
     prepare: Option<Duration>,
     note: Option<Note>,
+    pulse: Arc<Pulse>,
     orders: Orders<Order>,
     tell: Box<dyn Fn(Done) + Send>,
 }
@@ -368,7 +371,7 @@ impl Stander {
     }
 
     fn phase(&self, until: Option<Instant>) -> Phase {
-        Phase::new(self.run_id, self.name.clone(), self.stop.clone(), until, self.note.clone())
+        Phase::new(self.run_id, self.name.clone(), self.stop.clone(), until, self.note.clone(), self.pulse.clone())
     }
 
     /// Through all phases, as it is told. Whichever way it ends, what stands still is let go here.

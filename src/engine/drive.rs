@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use holdfast_actors::ports::{BarrierFailure, BarrierJob, Job, Participants, PortFuture, WorkFailure, Written};
+use holdfast_actors::ports::{
+    BarrierFailure, BarrierJob, Job, Known, Note, Participants, PortFuture, WorkFailure, Written,
+};
 use holdfast_log::home::Home;
 use holdfast_log::space;
 use holdfast_model::failure::{Failure, FailureKind};
@@ -40,6 +42,8 @@ pub(super) struct Drivers {
     registry: Registry,
     living: Arc<Mutex<Population>>,
     captures: Captures,
+    /// Who was let go last, and in which run: what nobody may be there to record.
+    thawed: Arc<Mutex<BTreeMap<ParticipantName, RunId>>>,
 }
 
 /// The code that is at work, by home: an engine that was stopped may have left some behind, and the next one in this process begins
@@ -92,7 +96,16 @@ impl Drivers {
         let key = std::fs::canonicalize(&root).unwrap_or_else(|_| root.clone());
         let living = HOMES.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         living.lock().unwrap_or_else(PoisonError::into_inner).closed = false;
-        Self { home: root, directories, pipeline, min_free, registry, living, captures: Captures::default() }
+        Self {
+            home: root,
+            directories,
+            pipeline,
+            min_free,
+            registry,
+            living,
+            captures: Captures::default(),
+            thawed: Arc::default(),
+        }
     }
 
     pub(super) fn pipeline(&self) -> Pipeline {
@@ -121,11 +134,35 @@ impl Drivers {
         let mut left = Vec::new();
         for (name, one) in living {
             let within = one.grace.saturating_sub(began.elapsed());
-            if !one.gone(within).await {
+            if !one.gone_and_thawed(within).await {
                 left.push(name);
             }
         }
         left
+    }
+
+    /// Waits until nobody is being let go by a process just now.
+    pub(super) async fn thaws_ended(&self) {
+        let living: Vec<_> = self.population().by_name.values().cloned().collect();
+        for one in living {
+            one.pulse.thawed().await;
+        }
+    }
+
+    /// The same note, which also remembers who was let go.
+    pub(super) fn noting(&self, name: &ParticipantName, run_id: RunId, note: &Note) -> Note {
+        let (thawed, name, note) = (self.thawed.clone(), name.clone(), note.clone());
+        Arc::new(move |known| {
+            if known == Known::Thawed {
+                thawed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), run_id);
+            }
+            note(known)
+        })
+    }
+
+    /// Who was let go last, and in which run.
+    pub(super) fn thawed(&self) -> BTreeMap<ParticipantName, RunId> {
+        self.thawed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn population(&self) -> MutexGuard<'_, Population> {
@@ -161,7 +198,7 @@ impl Drivers {
             stop: job.stop.clone(),
             pulse: pulse.clone(),
             admit: job.admit.clone(),
-            note: job.note.clone(),
+            note: self.noting(&job.participant.name, job.work.run_id, &job.note),
             deadlines,
             steps: reporting,
         };
@@ -282,7 +319,7 @@ impl Drivers {
         let Some(earlier) = earlier else { return Ok(()) };
         earlier.stop();
         let grace = earlier.grace;
-        if earlier.gone(grace).await {
+        if earlier.gone_and_thawed(grace).await {
             return Ok(());
         }
         let text = "it was told to stop earlier work and has not returned: restart the program it works in";

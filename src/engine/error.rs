@@ -59,6 +59,27 @@ pub enum EngineError {
         /// The restore.
         restore_id: RestoreId,
     },
+    /// A restore is open that nobody works on: some of its participants are not there.
+    #[error(
+        "restore {restore_id} of {participants} was interrupted, and is settled once all of these are there: give back what the          configuration had of them, or start their application, then `holdfast resume`"
+    )]
+    RestoreUnsettled {
+        /// All its participants.
+        participants: String,
+        /// The restore.
+        restore_id: RestoreId,
+    },
+    /// A participant is as a restore left it that could not be rolled back: that is no state to back up.
+    #[error(
+        "restore {restore_id} could not be rolled back, and {participant} is as that left it, which is no state to back up: \
+         `holdfast restore retry {restore_id}`, restore again, or put it right and say `holdfast maintenance off`"
+    )]
+    NotRolledBack {
+        /// The participant.
+        participant: ParticipantName,
+        /// The restore.
+        restore_id: RestoreId,
+    },
     /// A restore into a folder is at work, and one is made at a time.
     #[error("restore {restore_id} into a folder is at work: wait for its end")]
     RestoringFolder {
@@ -153,7 +174,10 @@ impl EngineError {
             EngineError::Storage(error) => error.code(),
             EngineError::Secrets(error) => error.code(),
             EngineError::Random(_) => "NO_RANDOM_NUMBERS",
-            EngineError::Restoring { .. } | EngineError::RestoringFolder { .. } => "RESTORE_ALREADY_RUNNING",
+            EngineError::Restoring { .. }
+            | EngineError::RestoringFolder { .. }
+            | EngineError::RestoreUnsettled { .. } => "RESTORE_ALREADY_RUNNING",
+            EngineError::NotRolledBack { .. } => "RESTORE_ROLLBACK_FAILED",
             EngineError::BackupAtWork(_) => "BACKUP_ALREADY_RUNNING",
             EngineError::RestoredSince { .. } => "RESTORE_NOT_RETRYABLE",
             EngineError::Claim(_) => "RESTORE_NOT_CLAIMED",

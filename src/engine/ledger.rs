@@ -1,19 +1,22 @@
 //! Taking a home over: lock, log, and the facts about the start.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use holdfast_actors::event_sourced::replay;
 use holdfast_actors::ports::Clock;
 use holdfast_log::home::Home;
 use holdfast_log::owner::Owner;
 use holdfast_log::space::Ballast;
 use holdfast_log::{Append, DurableLog, EventLog, Options, ReadLog};
 use holdfast_model::codec::{Origin, record};
-use holdfast_model::event::{Event, SystemEvent};
+use holdfast_model::event::{Event, ParticipantEvent, SystemEvent};
 use holdfast_model::failure::cut;
-use holdfast_model::ids::{Position, StreamId, Version};
+use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
+use holdfast_model::participant::{Participant, ThawedV1};
 use holdfast_model::system::{EngineStartedV1, EngineStoppedV1, HomeCreatedV1, LogRepairedV1};
 
 use super::error::EngineError;
@@ -102,6 +105,28 @@ pub(super) async fn record_stop(log: &DurableLog, origin: &Origin) -> Result<(),
     let events = vec![event.map_err(|error| EngineError::Thread(error.to_string()))?];
     let expected = log.stream_version(&stream).map_err(super::ViewError::from)?;
     log.append(Append { stream, expected, events }).await?;
+    Ok(())
+}
+
+/// Records of those who were let go when there was no actor any more to record it, that nobody owes them that.
+pub(super) async fn record_thaws(
+    log: &DurableLog,
+    thawed: BTreeMap<ParticipantName, RunId>,
+    origin: Option<&Origin>,
+) -> Result<(), EngineError> {
+    let clock = SystemClock;
+    let own = Origin { principal: String::new(), correlation_id: clock.new_id() };
+    for (name, run_id) in thawed {
+        let stream = StreamId::participant(&name);
+        let (state, expected) = replay::<Participant>(log, &stream).map_err(super::ViewError::from)?;
+        if state.owes_thaw() != Some(run_id) {
+            continue;
+        }
+        let thawed = ParticipantEvent::Thawed(ThawedV1 { run_id });
+        let event = record(&Event::from(thawed), clock.new_id(), clock.now(), origin.unwrap_or(&own));
+        let events = vec![event.map_err(|error| EngineError::Thread(error.to_string()))?];
+        log.append(Append { stream, expected, events }).await?;
+    }
     Ok(())
 }
 

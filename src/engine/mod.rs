@@ -31,29 +31,29 @@ mod running;
 mod secrets;
 mod serving;
 mod settle;
+mod start;
 mod stopping;
 mod subscribe;
 mod verify;
 mod view;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use actix::Addr;
 use holdfast_actors::event_sourced::replay;
-use holdfast_actors::participant::LiveCounts;
-use holdfast_actors::ports::{Reserve, World};
+use holdfast_actors::ports::World;
 pub use holdfast_actors::root::RunHandle;
 use holdfast_actors::root::{ForRun, RequestRun, Root};
 use holdfast_log::home::{Home, ProgramVersion};
-use holdfast_log::space::Ballast;
 use holdfast_log::{AppendLatency, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
-use holdfast_model::run::{Consistency, NewRun, Retained, Run, RunCommand, RunRequestedV3, RunVerifiedV1};
+use holdfast_model::run::{
+    Consistency, NewParticipant, NewRun, Retained, Run, RunCommand, RunRequestedV3, RunVerifiedV1,
+};
 use tokio::sync::watch;
 
 pub(crate) use self::board::{Shown, json};
@@ -76,46 +76,25 @@ use self::request::What;
 pub(crate) use self::restore_into_folder::NotBegun;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub(crate) use self::restoring::{Asked, InPlacePlan, NotPlanned, PlannedParticipant, restore_failure};
-use self::running::{Parts, Running};
+use self::running::Running;
 pub use self::secrets::SecretsError;
 pub(crate) use self::secrets::password as endpoint_password;
 pub use self::serving::WeakHoldfast;
 use self::settle::Settled;
+pub use self::start::Start;
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::verify::VerifyReport;
 pub(crate) use self::verify::verify as verify_run;
 pub(crate) use self::view::RUN_EVENTS;
 pub use self::view::{HomeView, ViewError, fold_history};
-use crate::api::{Desk, Settings};
+use crate::api::Desk;
 use crate::command::Launcher;
 use crate::config::Config;
 pub use crate::participant::FilesDefinition;
-use crate::pipeline::Pipeline;
 use crate::storage::Storage;
 
 /// The version of this program.
 pub const APP_VERSION: ProgramVersion = version();
-
-/// What an engine is started for.
-#[derive(Clone)]
-pub struct Start {
-    /// What it is for, in one word, for those who find the home in use.
-    pub purpose: &'static str,
-    /// Settings.
-    pub config: Config,
-    /// Participants of the application, after those of the configuration.
-    pub participants: Vec<Registered>,
-    /// Starts commands of the configuration. Without one, a configuration with commands is refused.
-    pub launcher: Option<Launcher>,
-    /// How long a run that goes on waits for a participant of the application that is not registered yet.
-    pub late_registration: Duration,
-    /// How long to wait for another owner of the home.
-    pub lock_wait: Duration,
-    /// Whether open runs are resumed.
-    pub resume: bool,
-    /// Who it acts for.
-    pub origin: Origin,
-}
 
 /// The door to a running engine. Clones share it.
 #[derive(Clone)]
@@ -153,96 +132,6 @@ impl Holdfast {
     /// An engine on the home at `home`, which is made where there is none, to be started with the participants of an application.
     pub fn builder(home: impl Into<PathBuf>) -> Builder {
         Builder::new(home.into())
-    }
-
-    /// Starts an engine on the home at `root`, which is made where there is none. Must be called on a tokio runtime, which
-    /// becomes its data plane.
-    ///
-    /// # Errors
-    /// [`EngineError`]; the home is then as it was, but for what opening the log repaired.
-    pub async fn start(root: &Path, start: Start) -> Result<Self, EngineError> {
-        let data_plane = tokio::runtime::Handle::current();
-        let (registry, launcher) = plan::participants(&start, root)?;
-        let root = root.to_owned();
-        let opening = start.clone();
-        let opened = tokio::task::spawn_blocking(move || ledger::open(&root, &opening)).await;
-        let opened = opened.map_err(|error| EngineError::Thread(error.to_string()))??;
-
-        let clock = Arc::new(SystemClock);
-        let ballast = Ballast::new(opened.home.ballast(), Ballast::SIZE);
-        let workers = match start.config.pipeline.workers {
-            0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-            workers => workers,
-        };
-        // Each participant at work may hold a chunk that is half full, for as long as it likes: what the others need stays.
-        let pipeline = Pipeline::new(workers, workers + 3 + start.config.runs.max_parallel)?;
-        let server_id = opened.home.identity().server_id;
-        let owner = Arc::new(opened.owner);
-        let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner);
-        let checks = directories.checks().clone();
-        let min_free = start.config.space.min_free;
-        let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
-        let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
-        let world = World {
-            log: opened.log.clone(),
-            clock: clock.clone(),
-            backups: Arc::new(directories),
-            participants: Arc::new(drivers.clone()),
-            restores: Arc::new(restorer.clone()),
-            reserve: Arc::new(LogReserve(ballast)),
-            data_plane: data_plane.clone(),
-            actor_restarts: Arc::default(),
-            lost: Arc::new(watch::Sender::new(None)),
-        };
-        let live = LiveCounts::default();
-        let control_plane = control_plane::ControlPlane::start(world.clone(), live.clone(), start.origin.clone())?;
-        let root = control_plane.root().clone();
-        restorer.recorded_by(&root, &start.origin);
-        stop_when_lost(&world, &drivers);
-        let log = opened.log.clone();
-        // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
-        let origin = start.resume.then(|| start.origin.clone());
-        let running =
-            Running::new(Parts { control_plane, drivers, restorer: restorer.clone(), log: opened.log, owner, origin });
-        let settled =
-            settle::settle(&root, &opened.home, &log, (&registry, &restorer), &opened.projections, &start, &launcher)
-                .await;
-        let settled = match settled {
-            Ok(settled) => settled,
-            Err(error) => {
-                running.end().await;
-                return Err(error);
-            }
-        };
-        let board = board::Board::new(&world, &live, &checks, opened.check_rate);
-        settled.resumed.iter().for_each(|handle| board.resume(handle));
-        let (left, half) = (settled.left.clone(), settled.half);
-        let shared = Shared {
-            home: opened.home,
-            config: RwLock::new(Arc::new(start.config)),
-            launcher,
-            desk: Arc::new(Desk::new(Settings::default())),
-            root,
-            world,
-            board,
-            registry,
-            last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
-            settled,
-            append_latency: log.append_latency().clone(),
-            folded_runs: folded_runs::FoldedRuns::default(),
-            followed: projections::Followed::start(log, opened.projections, &data_plane),
-            endpoints: tokio::sync::Mutex::default(),
-            keys: tokio::sync::Mutex::default(),
-            restoring: restoring::Gate::with(left),
-            restorer,
-            verifying: verify::Verifying::default(),
-            running: Mutex::new(Some(running)),
-        };
-        let engine = Self { shared: Arc::new(shared), origin: start.origin };
-        if let Some(restore_id) = half {
-            engine.keep_maintenance(restore_id).await?;
-        }
-        Ok(engine)
     }
 
     /// The home it owns.
@@ -314,9 +203,14 @@ impl Holdfast {
             plan::can_stand_still(&participants, &all)?;
         }
         let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;
-        // What could not be rolled back is no state to back up.
-        if let Some((name, restore_id)) = self.shared.restorer.standing(participants.iter().map(|one| &one.name)) {
-            return Err(EngineError::Restoring { participants: name.to_string(), restore_id });
+        let half = self
+            .read(|known| {
+                let by = |one: &NewParticipant| Some((one.name.clone(), known.history.half_restored().by(&one.name)?));
+                participants.iter().find_map(by)
+            })
+            .await?;
+        if let Some((participant, restore_id)) = half {
+            return Err(EngineError::NotRolledBack { participant, restore_id });
         }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
@@ -461,25 +355,6 @@ impl Holdfast {
                 Err(EngineError::Lost(reason.unwrap_or_else(|| "the engine stopped".into())))
             }
         }
-    }
-}
-
-/// Where nothing can be recorded any more, nobody works on for a record that never comes.
-fn stop_when_lost(world: &World, drivers: &drive::Drivers) {
-    let (mut lost, drivers) = (world.lost.subscribe(), drivers.clone());
-    world.data_plane.spawn(async move {
-        if lost.wait_for(Option::is_some).await.is_ok() {
-            drivers.stop_all().await;
-        }
-    });
-}
-
-/// The ballast as the actors' port.
-struct LogReserve(Ballast);
-
-impl Reserve for LogReserve {
-    fn release(&self) -> bool {
-        self.0.give_up().unwrap_or(false)
     }
 }
 

@@ -45,6 +45,17 @@ impl Living {
         };
         tokio::time::timeout(within, gone).await.is_ok()
     }
+
+    /// The same; where it is being let go by a process then, as long as that may take.
+    pub(super) async fn gone_and_thawed(self, within: Duration) -> bool {
+        if self.clone().gone(within).await {
+            return true;
+        }
+        match self.pulse.thaw_left() {
+            Some(left) => self.gone(left).await,
+            None => false,
+        }
+    }
 }
 
 /// Comes back when it is asked for.

@@ -9,8 +9,8 @@ use holdfast_model::run::{Run, RunStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::registry::Registered;
 use super::{EngineError, Holdfast};
-use crate::config::{Config, Source};
 use crate::participant::Descriptor;
 
 /// A participant of the configuration or the application, of the log, or of both. Times are Unix seconds, 0 for never.
@@ -80,16 +80,13 @@ pub(crate) struct Defined {
     stands_still: bool,
 }
 
-/// The participants of a configuration, as they are listed.
-pub(crate) fn defined(config: &Config) -> Vec<Defined> {
-    config.participants.iter().map(|one| define(one.descriptor.clone(), false, false, config)).collect()
-}
-
-fn define(descriptor: Descriptor, stands_still: bool, takes_back: bool, config: &Config) -> Defined {
-    let source = config.participants.iter().find(|one| one.descriptor.name == descriptor.name).map(|one| &one.source);
-    let in_place = matches!(source, Some(Source::Command(definition)) if definition.restore.is_some());
-    let in_place = in_place || takes_back;
-    Defined { in_place, stands_still, descriptor }
+/// Participants as they are listed.
+pub(crate) fn defined(registered: Vec<Registered>) -> Vec<Defined> {
+    let define = |one: Registered| {
+        let (stands_still, in_place) = (one.code.phases().is_some(), one.code.restore().is_some());
+        Defined { in_place, stands_still, descriptor: one.descriptor }
+    };
+    registered.into_iter().map(define).collect()
 }
 
 /// The rows of those that are defined, and then of those that are only remembered. `open` are the open runs; `owned` says whether a
@@ -187,12 +184,7 @@ impl Holdfast {
         for run_id in open {
             runs.push(Run::clone(&*self.run(run_id).await?));
         }
-        let config = self.config();
-        let defined = self
-            .participants()
-            .into_iter()
-            .map(|one| define(one.descriptor, one.code.phases().is_some(), one.code.restore().is_some(), &config))
-            .collect();
+        let defined = defined(self.participants());
         self.read(|known| rows(defined, &known.history, &runs, true)).await
     }
 }

@@ -337,10 +337,36 @@ impl Holdfast {
     /// [`EngineError`] where it could not be recorded.
     pub async fn set_maintenance(&self, enabled: bool, reason: &str) -> Result<Maintenance, EngineError> {
         let command = match enabled {
-            true => MaintenanceCommand::Enable { reason: reason.to_owned() },
+            true => MaintenanceCommand::Enable { reason: reason.to_owned(), restore_id: None },
             false => MaintenanceCommand::Disable,
         };
-        Ok(self.tell::<Maintenance>(StreamId::maintenance(), command).await?.state)
+        let now = self.tell::<Maintenance>(StreamId::maintenance(), command).await?.state;
+        // Whoever ends it has seen to what a restore may have left: nobody stands still for that any more.
+        if !now.enabled && self.shared.restoring.is_idle() {
+            self.shared.restorer.let_go();
+        }
+        Ok(now)
+    }
+
+    /// Ends the maintenance that a restore left on, where all that it left is put right.
+    pub(super) async fn end_kept_maintenance(&self) -> Result<(), EngineError> {
+        if self.read(|known| known.history.half_restored().newest().is_some()).await? {
+            return Ok(());
+        }
+        self.tell::<Maintenance>(StreamId::maintenance(), MaintenanceCommand::Settled).await.map(drop)
+    }
+
+    /// Live data may be half of one state and half of another: nobody is to work with it before somebody has seen to it.
+    pub(super) async fn keep_maintenance(&self, restore_id: RestoreId) -> Result<(), EngineError> {
+        let next = match self.restore_run(restore_id).await?.has_safety_snapshot() {
+            true => format!("`holdfast restore retry {restore_id}`"),
+            false => {
+                "nothing is kept of the state before: restore again, or put it right and end the maintenance".into()
+            }
+        };
+        let reason = format!("restore {restore_id} could not be rolled back: {next}");
+        let command = MaintenanceCommand::Enable { reason, restore_id: Some(restore_id) };
+        self.tell::<Maintenance>(StreamId::maintenance(), command).await.map(drop)
     }
 }
 

@@ -89,6 +89,11 @@ impl Registry {
         Ok(())
     }
 
+    /// Tells of each change of who is registered or configured.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> Vec<Registered> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).all().cloned().collect()

@@ -172,7 +172,7 @@ pub(super) async fn settle(
         let path = folder(home).join(restore_id.to_string());
         let Left::Gone(outcome) = left(&path) else { continue };
         // What becomes of one in place stands in the log.
-        if is_of_modules(log, restore_id) {
+        if is_in_steps(log, restore_id) {
             continue;
         }
         match settle_one(root, log, restore_id, outcome, origin).await {
@@ -188,8 +188,8 @@ pub(super) async fn settle(
     settled
 }
 
-fn is_of_modules(log: &dyn ReadLog, restore_id: RestoreId) -> bool {
-    replay::<Restore>(log, &StreamId::restore(restore_id)).is_ok_and(|(restore, _)| restore.is_of_modules())
+fn is_in_steps(log: &dyn ReadLog, restore_id: RestoreId) -> bool {
+    replay::<Restore>(log, &StreamId::restore(restore_id)).is_ok_and(|(restore, _)| restore.is_in_steps())
 }
 
 async fn settle_one(

@@ -74,13 +74,21 @@ impl Parts {
     /// The actors first: what is stopped here is to be found open by the next start, not recorded as failed.
     fn end_now(self) {
         let Self { control_plane, drivers, restorer, log, owner, origin } = self;
+        // The data plane may be gone already, so its timers are not relied on.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        // While there is somebody to record it: who is not known to have been let go is let go again by the next start.
+        if let Ok(runtime) = &runtime {
+            runtime.block_on(drivers.thaws_ended());
+        }
         control_plane.stop();
         let left_open = drivers.has_open_runs();
-        // The data plane may be gone already, so its timers are not relied on.
-        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        match runtime {
             Ok(runtime) => {
                 for participant in runtime.block_on(drivers.stop_all()) {
                     tracing::error!(%participant, "it was told to stop and has not returned");
+                }
+                if let Err(error) = runtime.block_on(ledger::record_thaws(&log, drivers.thawed(), origin.as_ref())) {
+                    tracing::warn!(%error, "that participants were let go cannot be recorded: the next start does it again");
                 }
                 // Without it the next start takes the open runs for those of a process that died.
                 if let Some(origin) = origin.filter(|_| left_open)

@@ -24,7 +24,7 @@ pub(crate) use self::files::FilesParticipant;
 pub(crate) use self::phased::{Alone, Prepared};
 pub use self::phased::{Capture, Frozen, Phase, Phased, Thaw};
 pub use self::preflight::Preflight;
-pub(crate) use self::pulse::Pulse;
+pub(crate) use self::pulse::{Pulse, THAW_WITHIN};
 pub(crate) use self::restore::Lease;
 pub use self::restore::{Offer, Offered, Planned, Quiesced, Restore, RestorePhase, SpaceNeeded, StagedReader, Staging};
 pub(crate) use self::step::{Step, Steps, overdue};

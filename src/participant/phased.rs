@@ -8,6 +8,7 @@
 //! For each freeze there is exactly one thaw, whatever happens in between, and it never waits for the log, for the disk of the backups or
 //! for another participant's writing: between freeze and thaw only handles are taken.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_actors::ports::{Known, Note, Stop};
@@ -18,6 +19,7 @@ use super::Participant;
 use super::artifacts::Artifacts;
 use super::error::ParticipantError;
 use super::preflight::Preflight;
+use super::pulse::{Pulse, Thaws};
 use super::restore::Restore;
 use super::step::{Step, overdue};
 
@@ -162,6 +164,7 @@ pub struct Phase {
     stop: Stop,
     until: Option<Instant>,
     note: Option<Note>,
+    pulse: Arc<Pulse>,
 }
 
 impl Phase {
@@ -171,8 +174,14 @@ impl Phase {
         stop: Stop,
         until: Option<Instant>,
         note: Option<Note>,
+        pulse: Arc<Pulse>,
     ) -> Self {
-        Self { run_id, participant, stop, until, note }
+        Self { run_id, participant, stop, until, note, pulse }
+    }
+
+    /// It is being let go, by a process that is not to be ended with this one before it has.
+    pub(crate) fn thaws(&self) -> Thaws<'_> {
+        self.pulse.thaw()
     }
 
     /// Records what is known of its standstill.
@@ -280,7 +289,7 @@ impl<P: Phased> Participant for Alone<P> {
         let phase = |within: Option<Duration>| {
             let until = within.map(|within| Instant::now() + within);
             let (name, note) = (all.participant.clone(), Some(all.note.clone()));
-            Phase::new(all.work.run_id, name, all.stop.clone(), until, note)
+            Phase::new(all.work.run_id, name, all.stop.clone(), until, note, all.pulse.clone())
         };
         all.steps.begin(Step::Prepare(Instant::now()))?;
         let prepared = Prepared::of(&self.0, phase(all.deadlines.prepare))?;

@@ -89,6 +89,11 @@ pub trait Quiesced: Send {
     /// Why it cannot.
     fn capture(&mut self, phase: &RestorePhase) -> Result<Box<dyn Capture>, ParticipantError>;
 
+    /// Whether its data cannot change until it goes on. Only where this is so of all does the state before count as of one moment.
+    fn stands_still(&self) -> bool {
+        true
+    }
+
     /// Goes on, with the data it has now.
     ///
     /// # Errors
@@ -449,6 +454,10 @@ impl Lease {
             Some(quiesced) => quiesced.capture(phase),
             None => Err(ParticipantError::new(FailureKind::Fatal, "NOT_QUIESCED", "it has gone on before")),
         }
+    }
+
+    pub(crate) fn stands_still(&self) -> bool {
+        self.0.as_ref().is_some_and(|quiesced| quiesced.stands_still())
     }
 
     pub(crate) fn resume(mut self) -> Result<(), ParticipantError> {

@@ -163,7 +163,7 @@ impl RestoreError {
 /// Whether a failure's code says that stored bytes are not as recorded.
 #[must_use]
 pub fn is_damage(code: &str) -> bool {
-    const CODES: [&str; 14] = [
+    const CODES: [&str; 18] = [
         "ARTIFACT_TRUNCATED",
         "ARTIFACT_ALTERED",
         "ARTIFACT_CHECK_FAILED",
@@ -172,6 +172,10 @@ pub fn is_damage(code: &str) -> bool {
         "INDEX_ALTERED",
         "INDEX_MISSING",
         "MANIFEST_INVALID",
+        "MANIFEST_ALTERED",
+        "MANIFEST_TRUNCATED",
+        "SUMS_ALTERED",
+        "SUMS_TRUNCATED",
         "MANIFEST_MISSING",
         "SUMS_INVALID",
         "SUMS_MISSING",

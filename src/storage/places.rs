@@ -109,6 +109,39 @@ impl Storage {
         self.root.join(PRE_RESTORE).join(restore_id.to_string())
     }
 
+    /// The restores with a safety snapshot. What is not a restore's is passed over.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn safety_snapshots(&self) -> Result<Vec<RestoreId>, StorageError> {
+        let folder = self.root.join(PRE_RESTORE);
+        let mut restores = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(StorageError::io("list", &folder))? {
+            let entry = entry.map_err(StorageError::io("list", &folder))?;
+            restores.extend(entry.file_name().to_str().and_then(|name| name.parse::<RestoreId>().ok()));
+        }
+        Ok(restores)
+    }
+
+    /// Takes a restore's safety snapshot away; from then on it does not exist. Its files stay until [`Storage::sweep`]. One that is not
+    /// there is no error.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn delete_safety_snapshot(&self, restore_id: RestoreId) -> Result<(), StorageError> {
+        let (from, to) = (self.root.join(PRE_RESTORE), self.folder(Place::Deleting));
+        let (old, new) = (self.pre_restore(restore_id), to.join(restore_id.to_string()));
+        match durable::rename_no_replace(&old, &new) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StorageError::io("move", &old)(error)),
+        }
+        for folder in [to, from] {
+            durable::sync_dir(&folder).map_err(StorageError::io("sync", &folder))?;
+        }
+        Ok(())
+    }
+
     fn folder(&self, place: Place) -> PathBuf {
         self.root.join(place.folder())
     }

@@ -1,11 +1,14 @@
 //! One moment for all: participants of a run with a barrier stand still together, and each of them is let go exactly once, whatever fails.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use holdfast::blocking;
 use holdfast::engine::{Backup, Builder};
 use holdfast::model::ids::ParticipantName;
 use holdfast::model::run::{Consistency, Outcome, ParticipantStatus, Run};
+use holdfast::model::supervision::QUARANTINE_AFTER;
 use holdfast::participant::{Artifacts, Capture, Deadlines, Descriptor, Frozen, ParticipantError, Phase, Phased, Thaw};
 
 use crate::support::Home;
@@ -21,6 +24,8 @@ enum Fault {
     Hangs(&'static str, Door),
     /// Fails the first time.
     FailsOnce(&'static str),
+    /// Fails until it is told that all is well.
+    FailsUntil(&'static str, Arc<AtomicBool>),
 }
 
 /// What all modules did, in the order they did it.
@@ -62,6 +67,9 @@ impl Counter {
             Fault::Fails(at) if *at == phase => Err(ParticipantError::fatal("COUNTER_LOST", "it is gone")),
             Fault::Panics(at) if *at == phase => panic!("{} panics in {phase}", self.name),
             Fault::FailsOnce(at) if *at == phase && before == 0 => {
+                Err(ParticipantError::retryable("COUNTER_BUSY", "not now"))
+            }
+            Fault::FailsUntil(at, well) if *at == phase && !well.load(Ordering::SeqCst) => {
                 Err(ParticipantError::retryable("COUNTER_BUSY", "not now"))
             }
             Fault::Hangs(at, door) if *at == phase => {
@@ -234,6 +242,55 @@ fn a_second_try_writes_the_same_moment() {
     let run = back_up(&engine, barrier());
     assert_eq!((run.outcome(), of(&run, "b").tries), (Some(Outcome::Completed), 2), "{}", run.error_summary());
     assert_eq!((calls.count("b freeze"), calls.count("b write")), (1, 2));
+    each_is_let_go_once(&calls);
+    engine.stop();
+}
+
+/// How a participant is listed: its failures in a row, how it stands, why it failed last.
+fn listed(engine: &blocking::Holdfast, participant: &str) -> (u32, String, String) {
+    let rows = within(engine, "the participants", engine.handle().participant_rows()).unwrap();
+    let row = rows.into_iter().find(|row| row.name.as_str() == participant).unwrap();
+    (row.failures, row.state, row.last_error)
+}
+
+#[test]
+fn what_fails_in_a_barrier_counts_in_supervision_and_is_in_nobody_elses_way() {
+    for phase in ["prepare", "freeze", "capture", "thaw"] {
+        let (home, calls, well) = (Home::new(), Calls::default(), Arc::new(AtomicBool::new(false)));
+        let engine = three(&home, &calls, Fault::FailsUntil(phase, well.clone()), true).start_blocking().unwrap();
+        for times in 1..=QUARANTINE_AFTER {
+            let run = back_up(&engine, barrier());
+            assert_eq!((run.outcome(), code(&run, "b")), (Some(Outcome::Failed), "COUNTER_BUSY"), "{phase}");
+            let (failures, state, why) = listed(&engine, "b");
+            let expected = if times < QUARANTINE_AFTER { "idle" } else { "quarantined" };
+            assert_eq!((failures, state.as_str()), (times, expected), "{phase}");
+            assert!(why.contains("COUNTER_BUSY"), "{phase}: {why}");
+        }
+        for other in ["a", "c"] {
+            assert_eq!(listed(&engine, other), (0, "idle".to_owned(), String::new()), "{phase}");
+        }
+        // Each run tries it once, and it is out of quarantine once it was good.
+        well.store(true, Ordering::SeqCst);
+        let run = back_up(&engine, barrier());
+        assert_eq!(run.outcome(), Some(Outcome::Completed), "{phase}: {}", run.error_summary());
+        assert_eq!(listed(&engine, "b"), (0, "idle".to_owned(), String::new()), "{phase}");
+        each_is_let_go_once(&calls);
+        engine.stop();
+    }
+}
+
+#[test]
+fn who_is_in_quarantine_writes_once_and_is_not_tried_again_in_a_barrier() {
+    let (home, calls, well) = (Home::new(), Calls::default(), Arc::new(AtomicBool::new(false)));
+    let engine = three(&home, &calls, Fault::FailsUntil("write", well), true).start_blocking().unwrap();
+    let mut tries = Vec::new();
+    while listed(&engine, "b").1 != "quarantined" {
+        tries.push(of(&back_up(&engine, barrier()), "b").tries);
+    }
+    // Two tries a run; the fifth failure is one too many for another.
+    assert_eq!(tries, [2, 2, 1]);
+    let run = back_up(&engine, barrier());
+    assert_eq!((code(&run, "b"), of(&run, "b").tries), ("COUNTER_BUSY", 1));
     each_is_let_go_once(&calls);
     engine.stop();
 }

@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use holdfast::blocking;
 use holdfast::command::Launcher;
 use holdfast::config::Config;
 use holdfast::engine::{Backup, Holdfast};
+use holdfast::model::ids::RunId;
 use holdfast::model::run::{Consistency, Outcome};
 use holdfast::participant::{Artifacts, Capture, Frozen, ParticipantError, Phase, Phased, Thaw};
 
@@ -222,6 +224,53 @@ fn a_thaw_that_fails_is_owed_further_on() {
     let next = scene.program("backup").run();
     assert!(next.expect(0).err().contains("db was let go"), "{next}");
     assert_eq!(scene.said()[2..], ["db thaw abort", "db prepare", "db freeze", "db thaw", "db write"]);
+}
+
+/// An engine with these commands that is at work for a run, one of which has come to [`STAND`].
+fn at_a_stand(scene: &Scene) -> (blocking::Holdfast, RunId) {
+    let engine = Holdfast::builder(scene.home.path())
+        .config(Config::read(&scene.config).unwrap())
+        .launcher(Launcher::of(env!("CARGO_BIN_EXE_holdfast")))
+        .start_blocking()
+        .unwrap();
+    let run = engine.back_up(Backup::full()).unwrap();
+    scene.wait_for_a_stand();
+    (engine, run.run_id)
+}
+
+#[test]
+fn a_stop_waits_for_a_thaw_that_takes_longer_than_its_grace_and_nobody_is_let_go_twice() {
+    // The grace of a command is 10 s.
+    let thaw = r#"test -e "$PLACE/go" || { echo > "$PLACE/here"; sleep 11; }; "#;
+    for mode in ["barrier", "concurrent"] {
+        let runs = format!("consistency = \"{mode}\"\nfreeze_budget = \"60s\"");
+        let scene = Scene::new(&runs, &[Script { thaw, ..script("db") }]);
+        let (engine, run_id) = at_a_stand(&scene);
+        engine.stop();
+        assert_eq!(scene.said()[..3], ["db prepare", "db freeze", "db thaw"], "{mode}");
+        fs::write(scene.home.beside("go"), "").unwrap();
+        let resumed = scene.program("resume").run();
+        assert!(!resumed.expect(0).err().contains("was let go"), "{mode}: {resumed}");
+        assert_eq!((scene.count("db thaw"), scene.count("db thaw abort")), (2, 0), "{mode}: {:?}", scene.said());
+        assert_eq!(text(&scene.home.show(&run_id.to_string())["status"]), "completed");
+    }
+}
+
+#[test]
+fn who_is_let_go_because_the_engine_stops_is_known_to_be() {
+    for mode in ["barrier", "concurrent"] {
+        let runs = format!("consistency = \"{mode}\"\nfreeze_budget = \"60s\"");
+        let scene = Scene::new(&runs, &[Script { freeze: STAND, ..script("db") }]);
+        let (engine, _) = at_a_stand(&scene);
+        engine.stop();
+        let said = scene.said();
+        assert_eq!(said, ["db prepare", "db freeze", "db thaw abort"], "{mode}");
+        fs::write(scene.home.beside("go"), "").unwrap();
+        let resumed = scene.program("resume").run();
+        assert!(!resumed.expect(0).err().contains("was let go"), "{mode}: {resumed}");
+        let again = ["db prepare", "db freeze", "db thaw", "db write"];
+        assert_eq!(scene.said()[said.len()..], again, "{mode}");
+    }
 }
 
 /// A module that says what it does in the same way.

@@ -56,7 +56,7 @@ fn who_is_slow_or_hangs_is_stopped_and_who_was_quick_is_kept() {
     assert_eq!(came_to(&run, "later"), (ParticipantStatus::Skipped, "NOT_RUN", 0));
     assert_eq!(
         run.error_summary(),
-        "attempt 1 of the run took 0.3 s, which is the most it may; at work then: slow, hangs; not begun: later"
+        "attempt 1 of the run took 300 ms, which is the most it may; at work then: slow, hangs; not begun: later"
     );
     assert_eq!(expect_directory(&home, &run).into_keys().collect::<Vec<_>>(), ["quick.data"]);
 

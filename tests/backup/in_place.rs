@@ -213,6 +213,91 @@ fn a_killed_restore_is_settled_by_the_next_start() {
 }
 
 #[test]
+fn what_is_for_a_restore_in_place_is_refused_for_one_into_a_folder() {
+    let home = backed_up("restore = 'cat > taken'");
+    for words in [&["--dry-run"][..], &["--safety", "none"], &["--delete"], &["--force"], &["--timeout", "1h"]] {
+        let restore =
+            home.holdfast(["restore", "latest", "--overwrite", "--target"]).arg(home.beside("out")).args(words);
+        restore.run().expect(2).says("cannot be used with");
+        assert!(!home.beside("out").exists(), "it was restored");
+    }
+}
+
+#[test]
+fn what_could_not_be_rolled_back_is_not_backed_up_before_somebody_has_seen_to_it() {
+    let home = backed_up("restore = 'cat > taken; test -e good'");
+    home.holdfast(["maintenance", "on", "--reason", "the move"]).run().expect(0);
+    restore(&home).expect(1).says("restore retry");
+    let shown = home.holdfast(["status"]).run();
+    shown.expect(0).says("half restored").says("restore retry");
+    home.holdfast(["backup"]).run().expect(1).says("no state to back up").says("restore retry");
+    home.holdfast(["backup", "--participant", "web"]).run().expect(0);
+
+    let restore_id = text(&home.newest_restore()["restore_id"]);
+    home.holdfast(["restore", "retry", &restore_id]).run().expect(1).says("status 1");
+    fs::write(home.beside("good"), "").unwrap();
+    home.holdfast(["restore", "retry", &restore_id]).run().expect(0).says("all is as before it");
+    let now = home.holdfast(["maintenance", "status"]).run();
+    now.expect(0).says("the move");
+    home.holdfast(["maintenance", "off"]).run().expect(0);
+    home.holdfast(["backup"]).run().expect(0);
+
+    // Or somebody has put it right himself.
+    fs::remove_file(home.beside("good")).unwrap();
+    home.holdfast(RESTORE).args(["--safety", "none"]).run().expect(1).says("Restore again").says("maintenance off");
+    home.holdfast(["backup"]).run().expect(1).says("no state to back up");
+    let shown = home.holdfast(["restore", "show", &text(&home.newest_restore()["restore_id"])]).run();
+    shown.expect(0).says("may hold neither");
+    home.holdfast(["maintenance", "off"]).run().expect(0);
+    home.holdfast(["backup"]).run().expect(0);
+    assert!(!home.holdfast(["status"]).run().expect(0).out().contains("half restored"));
+}
+
+#[test]
+fn the_state_before_of_what_cannot_stand_still_claims_no_moment() {
+    let home = backed_up("restore = 'cat > taken'");
+    restore(&home).expect(0);
+    let kept = home.path().join(text(&home.newest_restore()["pre_restore_path"]));
+    let manifest: Value = serde_json::from_slice(&fs::read(kept.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&manifest["consistency"]["mode"], &manifest["consistency"]["barrier_at"]),
+        (&"concurrent".into(), &0.into())
+    );
+}
+
+#[test]
+fn an_interrupted_restore_whose_participant_is_gone_is_waited_for_by_nobody() {
+    let restore_of = "restore = 'echo $$ > pids; exec sleep 1000'";
+    let home = backed_up(restore_of);
+    let mut pipe = pids(&home);
+    let restoring = home.holdfast(RESTORE).args(["--safety", "none"]).spawn();
+    pid(&mut pipe);
+    restoring.kill();
+    home.holdfast(["status"]).run().expect(0).says("has no end").says("resume");
+    configure(&home, "");
+    let refused = home.holdfast(["backup"]).run();
+    refused.expect(11).says("was interrupted").says("give back");
+    home.holdfast(["backup", "--participant", "web"]).run().expect(0);
+    configure(&home, "restore = 'cat > taken'");
+    home.holdfast(["resume"]).run().expect(0).says("completed");
+    assert_eq!(fs::read(home.beside("taken")).unwrap(), Random(5).bytes(6_000_000));
+    home.holdfast(["backup"]).run().expect(0);
+}
+
+#[test]
+fn a_restore_that_was_cancelled_and_put_back_exits_as_cancelled() {
+    let home = backed_up(
+        "restore = 'if test -e begun; then exec cat > taken; fi; echo $$ > begun; echo $$ > pids; exec sleep 1000'",
+    );
+    let mut pipe = pids(&home);
+    let restoring = home.holdfast(RESTORE).spawn();
+    pid(&mut pipe);
+    restoring.signal(Signal::INT);
+    restoring.wait().expect(130).says("All is as before");
+    assert_eq!(last_of_restore(&home)["type"], "RestoreRolledBack");
+}
+
+#[test]
 fn show_says_what_a_failed_command_said() {
     let home = backed_up("");
     let config = fs::read_to_string(home.path().join("config.toml")).unwrap();

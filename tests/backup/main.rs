@@ -21,6 +21,7 @@ mod embedding;
 mod full_disk;
 mod in_place;
 mod postgresql;
+mod restore_ends;
 mod restore_target;
 mod streams;
 mod supervision;

@@ -212,3 +212,27 @@ fn the_check_looks_for_what_is_named_and_runs_nothing() {
     check().expect(2).says("chmod o-w");
     home.holdfast(["runs", "--config", "holdfast.toml"]).run().expect(2).says("chmod o-w");
 }
+
+#[test]
+fn who_cannot_stand_still_where_all_are_to_is_named_with_its_line() {
+    let home = Home::new();
+    small_tree(&home.beside("source"));
+    let source = home.beside("source");
+    let text = |consistency: &str| {
+        format!(
+            "[runs]\nconsistency = '{consistency}'\n[[participant]]\nname = 'site'\nkind = 'files'\npaths = [{source:?}]\n\
+             [[participant]]\nname = 'plain'\nkind = 'command'\ncommand = ['true']\n\
+             [[participant]]\nname = 'still'\nkind = 'command'\ncommand = ['true']\nfreeze = ['true']\nthaw = ['true']\n"
+        )
+    };
+    fs::write(home.beside("holdfast.toml"), text("barrier")).unwrap();
+    let check = home.holdfast(["config", "check", "holdfast.toml"]).run();
+    check.expect(2).says("holdfast.toml:4:8: site is of kind \"files\"").says("holdfast.toml:8:8: plain cannot");
+    check.says("BARRIER_NOT_SUPPORTED").says("consistency = \"concurrent\"").says("2 errors");
+    assert!(!check.out().contains("holdfast.toml:11"), "{check}");
+    // A run of those that can is no reason to refuse the file.
+    let backup = home.holdfast(["backup", "--config", "holdfast.toml"]);
+    backup.args(["--consistency", "concurrent", "--participant", "site"]).run().expect(0);
+    fs::write(home.beside("holdfast.toml"), text("concurrent")).unwrap();
+    home.holdfast(["config", "check", "holdfast.toml"]).run().expect(0).says("0 errors");
+}

@@ -1,11 +1,11 @@
 //! Four modules restored together and killed at each point of it: at the next start all are of the backup, or all as before.
 
+mod module;
+
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use holdfast::api::Dispatcher;
@@ -14,14 +14,12 @@ use holdfast::engine::{Backup, Builder, Holdfast};
 use holdfast::model::ids::RunId;
 use holdfast::model::restore::{RestoreStatus, RestoreView, Safety};
 use holdfast::model::run::Consistency;
-use holdfast::participant::{
-    Artifacts, Capture, Descriptor, Frozen, ParticipantError, Phase, Phased, Quiesced, Restore, RestorePhase, Staging,
-    Thaw,
-};
+use holdfast::participant::{Artifacts, Descriptor};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use self::module::Module;
 use crate::support::kill::{copy, for_each};
 use crate::support::mount::{Filler, Mount};
 use crate::support::{Home, Random, long, seed};
@@ -32,151 +30,9 @@ const PART: &str = "HOLDFAST_TEST_MODULES";
 /// What all modules hold when they are backed up, and when they are restored.
 const BACKED_UP: &str = "backed up";
 const LATER: &str = "later";
-
-/// A module whose data is one file, replaced as a whole.
-#[derive(Clone)]
-struct Module {
-    name: &'static str,
-    folder: PathBuf,
-    still: Arc<(Mutex<bool>, Condvar)>,
-    fails: Option<&'static str>,
-}
-
-impl Module {
-    fn new(name: &'static str, folder: &Path) -> Self {
-        fs::create_dir_all(folder).unwrap();
-        Self { name, folder: folder.to_owned(), still: Arc::default(), fails: None }
-    }
-
-    fn live(&self) -> PathBuf {
-        self.folder.join(self.name)
-    }
-
-    fn staged(&self, key: &str) -> PathBuf {
-        self.folder.join(format!("{}.staged-{key}", self.name))
-    }
-
-    fn put(&self, content: &str) {
-        let still = self.still.0.lock().unwrap();
-        let thawed = self.still.1.wait_timeout_while(still, Duration::from_secs(30), |still| *still).unwrap();
-        assert!(!*thawed.0, "it goes on");
-        fs::write(self.live(), self.content(content)).unwrap();
-    }
-
-    fn content(&self, content: &str) -> String {
-        format!("{} {content}\n", self.name).repeat(1000)
-    }
-
-    fn hold(&self) {
-        let mut still = self.still.0.lock().unwrap();
-        assert!(!*still, "it is held once");
-        *still = true;
-    }
-
-    fn go_on(&self) {
-        *self.still.0.lock().unwrap() = false;
-        self.still.1.notify_all();
-    }
-
-    fn failing(&self, at: &str) -> Result<(), ParticipantError> {
-        if self.fails == Some(at) {
-            return Err(ParticipantError::fatal("TEST_FAILS", format!("it fails at {at}")));
-        }
-        Ok(())
-    }
-}
-
-struct Still(Module);
-
-impl Frozen for Still {
-    fn capture(&mut self, _phase: &Phase) -> Result<Box<dyn Capture>, ParticipantError> {
-        Ok(Box::new(Content(fs::read(self.0.live())?, self.0.name)))
-    }
-
-    fn thaw(self: Box<Self>, _how: Thaw) -> Result<(), ParticipantError> {
-        self.0.go_on();
-        Ok(())
-    }
-}
-
-impl Quiesced for Still {
-    fn capture(&mut self, _phase: &RestorePhase) -> Result<Box<dyn Capture>, ParticipantError> {
-        self.0.failing("capture")?;
-        Ok(Box::new(Content(fs::read(self.0.live())?, self.0.name)))
-    }
-
-    fn resume(self: Box<Self>) -> Result<(), ParticipantError> {
-        self.0.go_on();
-        Ok(())
-    }
-}
-
-struct Content(Vec<u8>, &'static str);
-
-impl Capture for Content {
-    fn write(&mut self, artifacts: &mut Artifacts) -> Result<(), ParticipantError> {
-        let mut sink = artifacts.create(&format!("{}.snapshot", self.1))?;
-        std::io::Write::write_all(&mut sink, &self.0)?;
-        sink.finish()
-    }
-}
-
-impl Phased for Module {
-    fn freeze(&self, _phase: &Phase) -> Result<Box<dyn Frozen>, ParticipantError> {
-        self.hold();
-        Ok(Box::new(Still(self.clone())))
-    }
-
-    fn restore(&self) -> Option<&dyn Restore> {
-        Some(self)
-    }
-}
-
-impl Restore for Module {
-    fn quiesce(&self, _phase: &RestorePhase) -> Result<Box<dyn Quiesced>, ParticipantError> {
-        self.failing("quiesce")?;
-        self.hold();
-        Ok(Box::new(Still(self.clone())))
-    }
-
-    fn stage(&self, staging: &mut Staging) -> Result<(), ParticipantError> {
-        self.failing("stage")?;
-        let key = staging.phase().key();
-        let mut content = Vec::new();
-        while let Some(mut artifact) = staging.next_artifact() {
-            artifact.read_to_end(&mut content)?;
-        }
-        fs::write(self.staged(&key), content)?;
-        Ok(())
-    }
-
-    fn commit(&self, phase: &RestorePhase) -> Result<(), ParticipantError> {
-        if !phase.key().ends_with("-back") {
-            self.failing("commit")?;
-            if self.fails == Some("panic") {
-                panic!("it panics in the middle");
-            }
-        }
-        assert!(*self.still.0.lock().unwrap(), "it stands still");
-        fs::rename(self.staged(&phase.key()), self.live())?;
-        Ok(())
-    }
-
-    fn verify(&self, _phase: &RestorePhase) -> Result<(), ParticipantError> {
-        self.failing("verify")
-    }
-
-    fn discard(&self, _phase: &RestorePhase) -> Result<(), ParticipantError> {
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with(&format!("{}.staged-", self.name)) {
-                fs::remove_file(path)?;
-            }
-        }
-        Ok(())
-    }
-}
+/// What a module does when it is to look at what it has: its process dies, or it waits until it is told to stop.
+const DIES: &str = "dies";
+const HANGS: &str = "hangs";
 
 fn modules(home: &Path) -> Vec<Module> {
     let folder = home.join("../modules");
@@ -220,9 +76,20 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Restores, and lets the modules be looked at.
 fn restore(home: &Path, modules: &[Module], run_id: RunId, safety: Safety) -> RestoreView {
+    restore_within(home, modules, run_id, safety, None)
+}
+
+fn restore_within(
+    home: &Path,
+    modules: &[Module],
+    run_id: RunId,
+    safety: Safety,
+    timeout_s: Option<u64>,
+) -> RestoreView {
+    let request = StartRestoreRun { timeout_s, ..request(run_id, safety) };
     runtime().block_on(async {
         let engine = builder(home, modules).start().await.unwrap();
-        let answer = Dispatcher::new(engine.clone()).ask(&request(run_id, safety)).await;
+        let answer = Dispatcher::new(engine.clone()).ask(&request).await;
         let view = match answer {
             Ok(view) => view,
             Err(error) => {
@@ -328,7 +195,13 @@ fn the_part_of_the_application() {
     if run_id.ends_with('!') {
         modules[3].fails = Some("verify");
     }
-    restore(home, &modules, run_id.trim_end_matches('!').parse().unwrap(), Safety::Required);
+    let mut timeout_s = None;
+    if run_id.ends_with('?') {
+        modules[3].fails = Some(DIES);
+        timeout_s = Some(3);
+    }
+    let run_id = run_id.trim_end_matches(['!', '?']).parse().unwrap();
+    restore_within(home, &modules, run_id, Safety::Required, timeout_s);
 }
 
 fn application(home: &Path, run: &str) -> Command {
@@ -395,6 +268,26 @@ fn killed_at_each_point_of_a_rollback_all_are_of_the_backup_or_all_as_before() {
     // The process after has modules that do not fail: what was decided before it is done again, and what was rolled back is too.
     let [_, before] = kill_at_each_point(|run_id| format!("{run_id}!"), &[BACKED_UP, LATER]);
     assert!(before > 0);
+}
+
+#[test]
+fn a_restore_that_is_gone_on_with_after_a_crash_has_the_deadline_it_had() {
+    let (home, run_id) = prepared();
+    let died = application(&home.path(), &format!("{run_id}?")).status().unwrap();
+    assert_eq!(died.code(), Some(9));
+    // All had committed, so the next process does it again, and hangs at the same place: what is left of the time is not much.
+    let mut modules = modules(&home.path());
+    assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), BACKED_UP);
+    modules[3].fails = Some(HANGS);
+    let told = runtime().block_on(async {
+        let engine = builder(&home.path(), &modules).start().await.unwrap();
+        let told = engine.settled().join("\n");
+        engine.stop().await;
+        told
+    });
+    assert!(told.contains("rolled_back") && told.contains("RESTORE_TIMED_OUT"), "{told}");
+    assert_eq!(expect_all(&modules, &[BACKED_UP, LATER]), LATER);
+    modules.iter().for_each(|module| module.put(LATER));
 }
 
 #[test]

@@ -172,6 +172,11 @@ impl Home {
         text(&self.runs().first().expect("at least one run")["run_id"])
     }
 
+    /// The newest restore, as `restores --json` has it.
+    pub(crate) fn newest_restore(&self) -> Value {
+        self.json(["restores"])["rows"].as_array().expect("rows").first().expect("at least one restore").clone()
+    }
+
     /// A run as `show --json` has it; `latest` means the newest completed one.
     pub(crate) fn show(&self, run: &str) -> Value {
         self.json(["show", run])

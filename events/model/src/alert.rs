@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Envelope;
-use crate::event::{AuditEvent, Event, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent};
+use crate::event::{AuditEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent};
 use crate::failure::{FailureKind, Warnings};
-use crate::ids::RunId;
+use crate::ids::{RestoreId, RunId};
 use crate::restore::CUT_SHORT;
 use crate::run::{Outcome, Run};
 
@@ -42,6 +42,14 @@ pub enum AlertCode {
     ParticipantReturned,
     /// A restore ended without anything in its place.
     RestoreFailed,
+    /// A restore was begun and did not come to its end, and all is as before.
+    RestoreRolledBack,
+    /// A restore was begun, did not come to its end, and not all could be put back: what it was made into is of no one state.
+    RestoreRollbackFailed,
+    /// A restore goes on without a safety snapshot of the state before.
+    SafetySnapshotSkipped,
+    /// Maintenance is on because of a restore that could not be rolled back, until somebody ends it.
+    MaintenanceLeftOn,
     /// The event log was not whole when it was opened, and was put right.
     LogRepaired,
     /// Tokens were shown that are not known.
@@ -107,7 +115,8 @@ impl Alert {
             Event::RestoreEvent(event) => of_restore(event),
             Event::SystemEvent(event) => of_system(event),
             Event::AuditEvent(event) => of_audit(event),
-            Event::EndpointEvent(_) | Event::AccessEvent(_) | Event::MaintenanceEvent(_) => None,
+            Event::MaintenanceEvent(event) => of_maintenance(event),
+            Event::EndpointEvent(_) | Event::AccessEvent(_) => None,
         }?;
         let stream = &envelope.stream;
         let run_id = stream.run_id().or_else(|| work_of(&envelope.data)).map(|run_id| run_id.to_string());
@@ -117,7 +126,10 @@ impl Alert {
             message,
             run_id,
             participant: stream.participant_name().map(|name| name.to_string()),
-            restore_id: stream.restore_id().map(|restore_id| restore_id.to_string()),
+            restore_id: stream
+                .restore_id()
+                .or_else(|| cause_of(&envelope.data))
+                .map(|restore_id| restore_id.to_string()),
             position: envelope.position.0,
             time: envelope.time.seconds(),
         })
@@ -129,6 +141,14 @@ fn work_of(event: &Event) -> Option<RunId> {
     match event {
         Event::ParticipantEvent(ParticipantEvent::WorkStuck(stuck)) => Some(stuck.run_id),
         Event::ParticipantEvent(ParticipantEvent::WorkReturned(returned)) => Some(returned.run_id),
+        _ => None,
+    }
+}
+
+/// The restore because of which there is maintenance.
+fn cause_of(event: &Event) -> Option<RestoreId> {
+    match event {
+        Event::MaintenanceEvent(MaintenanceEvent::Enabled(enabled)) => enabled.restore_id,
         _ => None,
     }
 }
@@ -230,7 +250,8 @@ fn of_participant(event: &ParticipantEvent) -> Option<Told> {
         | ParticipantEvent::AttemptAbandoned(_)
         | ParticipantEvent::ChildStarted(_)
         | ParticipantEvent::FreezeRequested(_)
-        | ParticipantEvent::Thawed(_) => None,
+        | ParticipantEvent::Thawed(_)
+        | ParticipantEvent::BarrierFailed(_) => None,
     }
 }
 
@@ -248,15 +269,23 @@ fn of_restore(event: &RestoreEvent) -> Option<Told> {
             Some((AlertCode::RestoreFailed, Severity::Warning, text))
         }
         RestoreEvent::RollbackFailed(failed) => {
+            let of = failed.participant.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
             let text = format!(
-                "a restore could not be rolled back, and what it was made into is not whole: {}; see to it, then retry the restore",
+                "THE DATA IS NOT WHOLE: a restore was begun, and its rollback{of} failed: {}; see to that, then `holdfast restore retry`",
                 failed.failure
             );
-            Some((AlertCode::RestoreFailed, Severity::Critical, text))
+            Some((AlertCode::RestoreRollbackFailed, Severity::Critical, text))
         }
         RestoreEvent::RolledBack(back) if back.failure.kind != FailureKind::Cancelled => {
             let text = format!("the restore was rolled back, and all is as before: {}", back.failure);
-            Some((AlertCode::RestoreFailed, Severity::Warning, text))
+            Some((AlertCode::RestoreRolledBack, Severity::Warning, text))
+        }
+        RestoreEvent::SafetySnapshotSkipped(skipped) => {
+            let text = format!(
+                "the restore goes on without a safety snapshot, so there is no way back from it: {}",
+                skipped.failure
+            );
+            Some((AlertCode::SafetySnapshotSkipped, Severity::Warning, text))
         }
         RestoreEvent::Requested(_)
         | RestoreEvent::Completed(_)
@@ -266,7 +295,6 @@ fn of_restore(event: &RestoreEvent) -> Option<Told> {
         | RestoreEvent::Quiesced(_)
         | RestoreEvent::SafetyArtifactStored(_)
         | RestoreEvent::SafetySnapshotTaken(_)
-        | RestoreEvent::SafetySnapshotSkipped(_)
         | RestoreEvent::ParticipantStaged(_)
         | RestoreEvent::CommitDecided(_)
         | RestoreEvent::CommitStarted(_)
@@ -277,7 +305,23 @@ fn of_restore(event: &RestoreEvent) -> Option<Told> {
         | RestoreEvent::RolledBack(_)
         | RestoreEvent::RetryRequested(_)
         | RestoreEvent::CancelRequested(_)
+        | RestoreEvent::TimedOut(_)
+        | RestoreEvent::SafetySnapshotRemoved(_)
         | RestoreEvent::Interrupted(_) => None,
+    }
+}
+
+fn of_maintenance(event: &MaintenanceEvent) -> Option<Told> {
+    match event {
+        MaintenanceEvent::Enabled(enabled) => {
+            let restore_id = enabled.restore_id?;
+            let text = format!(
+                "maintenance is on, since restore {restore_id} could not be rolled back: `holdfast restore retry {restore_id}`, and once \
+                 all is well `holdfast maintenance off`"
+            );
+            Some((AlertCode::MaintenanceLeftOn, Severity::Critical, text))
+        }
+        MaintenanceEvent::Disabled(_) => None,
     }
 }
 

@@ -191,6 +191,7 @@ events! {
         109 "QuarantineLifted" QuarantineLifted: 1 p::QuarantineLiftedV1;
         110 "FreezeRequested" FreezeRequested: 1 p::FreezeRequestedV1;
         111 "Thawed" Thawed: 1 p::ThawedV1;
+        112 "BarrierFailed" BarrierFailed: 1 p::BarrierFailedV1;
     }
     /// A fact of a restore.
     RestoreEvent {
@@ -215,6 +216,8 @@ events! {
         219 "RestoreRetryRequested" RetryRequested: 1 re::RestoreRetryRequestedV1;
         220 "RestoreCancelRequested" CancelRequested: 1 re::RestoreCancelRequestedV1;
         221 "RestoreInterrupted" Interrupted: 1 re::RestoreInterruptedV1;
+        222 "RestoreTimedOut" TimedOut: 1 re::RestoreTimedOutV1;
+        223 "SafetySnapshotRemoved" SafetySnapshotRemoved: 1 re::SafetySnapshotRemovedV1;
     }
     /// A fact of the installation.
     SystemEvent {
@@ -242,7 +245,7 @@ events! {
     }
     /// A fact about maintenance.
     MaintenanceEvent {
-        521 "MaintenanceEnabled" Enabled: 1 m::MaintenanceEnabledV1;
+        521 "MaintenanceEnabled" Enabled: 1 m::MaintenanceEnabledV1, 2 m::MaintenanceEnabledV2;
         522 "MaintenanceDisabled" Disabled: 1 m::MaintenanceDisabledV1;
     }
 }

@@ -41,10 +41,14 @@ pub fn counted(number: u64, one: &str) -> String {
     format!("{} {one}{ending}", count(number))
 }
 
-/// A duration: `4.9 s`, `3 min 20 s`.
+/// A duration: `350 µs`, `4.2 ms`, `120 ms`, `4.9 s`, `3 min 20 s`. One of nothing at all is known in whole seconds only.
 #[must_use]
 pub fn seconds(seconds: f64) -> String {
     match seconds {
+        none if none <= 0.0 => "under 1 s".to_owned(),
+        tiny if tiny < 0.001 => format!("{:.0} µs", tiny * 1e6),
+        small if small < 0.00995 => format!("{:.1} ms", small * 1e3),
+        small if small < 0.9995 => format!("{:.0} ms", small * 1e3),
         short if short < 60.0 => format!("{short:.1} s"),
         long => {
             let whole = long as u64;
@@ -64,6 +68,8 @@ mod tests {
         assert_eq!([size(1_760_000_000), size(12_345_678)], ["1.76 GB", "12.3 MB"]);
         assert_eq!([count(0), count(999), count(37_104), count(1_000_000)], ["0", "999", "37,104", "1,000,000"]);
         assert_eq!([seconds(4.94), seconds(200.0), seconds(7300.0)], ["4.9 s", "3 min 20 s", "2 h 1 min"]);
+        assert_eq!([seconds(0.0), seconds(0.000_35), seconds(0.0042)], ["under 1 s", "350 µs", "4.2 ms"]);
+        assert_eq!([seconds(0.12), seconds(0.9996), seconds(1.0)], ["120 ms", "1.0 s", "1.0 s"]);
         assert_eq!(
             [counted(0, "file"), counted(1, "file"), counted(1200, "file")],
             ["0 files", "1 file", "1,200 files"]

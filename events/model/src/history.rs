@@ -3,11 +3,13 @@
 //! Small for each run, so that ten years of them fit in memory: about 250 bytes a run or restore. All of a run is folded from its
 //! own stream when it is shown.
 
+mod half;
 mod keys;
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
+pub use self::half::HalfRestored;
 use self::keys::Keys;
 
 use crate::aggregate::Aggregate;
@@ -69,6 +71,7 @@ pub struct History {
     restores: BTreeMap<Position, RestoreEntry>,
     restore_places: BTreeMap<RestoreId, Position>,
     restore_ends: BTreeMap<Position, RestoreId>,
+    half_restored: HalfRestored,
     participants: BTreeMap<ParticipantName, Participant>,
     highest_counter: u32,
     stopped: bool,
@@ -113,7 +116,13 @@ impl History {
                     }
                 }
             }
-            Event::RestoreEvent(event) => self.apply_restore(event, envelope),
+            Event::RestoreEvent(event) => {
+                if let Some(restore_id) = envelope.stream.restore_id() {
+                    self.half_restored.apply(restore_id, event);
+                }
+                self.apply_restore(event, envelope);
+            }
+            Event::MaintenanceEvent(event) => self.half_restored.seen_to(event),
             Event::SystemEvent(SystemEvent::EngineStopped(_)) => self.stopped = true,
             Event::SystemEvent(SystemEvent::EngineStarted(_)) => self.stopped = false,
             Event::ParticipantEvent(event) => {
@@ -156,6 +165,12 @@ impl History {
             }
             _ => {}
         }
+    }
+
+    /// Who is as a restore left it that could not be rolled back.
+    #[must_use]
+    pub fn half_restored(&self) -> &HalfRestored {
+        &self.half_restored
     }
 
     /// Every participant that ever worked, as its supervision knows it.

@@ -7,13 +7,28 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::MaintenanceEvent;
 use crate::failure::{Failure, cut};
-use crate::ids::Timestamp;
+use crate::ids::{RestoreId, Timestamp};
 
 /// Maintenance begins, or goes on for another reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaintenanceEnabledV1 {
     /// Why.
     pub reason: String,
+}
+
+/// [`MaintenanceEnabledV1`], with the restore that left what it was made into in such a state that nobody is to work with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceEnabledV2 {
+    /// Why.
+    pub reason: String,
+    /// The restore because of which it is, where it is because of one.
+    pub restore_id: Option<RestoreId>,
+}
+
+impl From<MaintenanceEnabledV1> for MaintenanceEnabledV2 {
+    fn from(v1: MaintenanceEnabledV1) -> Self {
+        Self { reason: v1.reason, restore_id: None }
+    }
 }
 
 /// Maintenance is over.
@@ -31,6 +46,10 @@ pub struct Maintenance {
     pub since: Option<Timestamp>,
     /// Who said so last.
     pub by: String,
+    /// The restore because of which it is, where it is because of one.
+    pub restore_id: Option<RestoreId>,
+    /// Why it was before that restore.
+    before: Option<String>,
 }
 
 /// A wish about maintenance.
@@ -40,9 +59,13 @@ pub enum MaintenanceCommand {
     Enable {
         /// Why.
         reason: String,
+        /// The restore because of which it is, where it is because of one.
+        restore_id: Option<RestoreId>,
     },
     /// End it.
     Disable,
+    /// What a restore left is put right: it is as it was before that.
+    Settled,
 }
 
 impl Aggregate for Maintenance {
@@ -53,17 +76,23 @@ impl Aggregate for Maintenance {
 
     fn decide(&self, command: MaintenanceCommand, _now: Timestamp) -> Result<Vec<MaintenanceEvent>, Infallible> {
         Ok(match command {
-            MaintenanceCommand::Enable { reason } => {
+            MaintenanceCommand::Enable { reason, restore_id } => {
                 let reason = cut(&reason, Failure::MAX_MESSAGE);
                 if self.enabled && self.reason == reason {
                     return Ok(Vec::new());
                 }
-                vec![MaintenanceEvent::Enabled(MaintenanceEnabledV1 { reason: reason.to_owned() })]
+                vec![MaintenanceEvent::Enabled(MaintenanceEnabledV2 { reason: reason.to_owned(), restore_id })]
             }
             MaintenanceCommand::Disable if self.enabled => {
                 vec![MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})]
             }
-            MaintenanceCommand::Disable => Vec::new(),
+            MaintenanceCommand::Settled if self.enabled && self.restore_id.is_some() => vec![match &self.before {
+                Some(reason) => {
+                    MaintenanceEvent::Enabled(MaintenanceEnabledV2 { reason: reason.clone(), restore_id: None })
+                }
+                None => MaintenanceEvent::Disabled(MaintenanceDisabledV1 {}),
+            }],
+            MaintenanceCommand::Disable | MaintenanceCommand::Settled => Vec::new(),
         })
     }
 
@@ -72,7 +101,19 @@ impl Aggregate for Maintenance {
         *self = match event {
             MaintenanceEvent::Enabled(enabled) => {
                 let since = self.since.or(Some(moment.time));
-                Self { enabled: true, reason: enabled.reason.clone(), since, by }
+                let before = match (enabled.restore_id, self.restore_id) {
+                    (None, _) => None,
+                    (Some(_), Some(_)) => self.before.clone(),
+                    (Some(_), None) => self.enabled.then(|| self.reason.clone()),
+                };
+                Self {
+                    enabled: true,
+                    reason: enabled.reason.clone(),
+                    since,
+                    by,
+                    restore_id: enabled.restore_id,
+                    before,
+                }
             }
             MaintenanceEvent::Disabled(_) => Self { by, ..Self::default() },
         };
@@ -89,11 +130,11 @@ mod tests {
     use crate::given::{PRINCIPAL, given};
 
     fn enable(reason: &str) -> MaintenanceCommand {
-        MaintenanceCommand::Enable { reason: reason.into() }
+        MaintenanceCommand::Enable { reason: reason.into(), restore_id: None }
     }
 
     fn enabled(reason: &str) -> MaintenanceEvent {
-        MaintenanceEvent::Enabled(MaintenanceEnabledV1 { reason: reason.into() })
+        MaintenanceEvent::Enabled(MaintenanceEnabledV2 { reason: reason.into(), restore_id: None })
     }
 
     #[test]
@@ -104,6 +145,7 @@ mod tests {
             reason: "move".into(),
             since: Some(Timestamp(3_000_000)),
             by: PRINCIPAL.into(),
+            ..Maintenance::default()
         };
         assert_eq!(on.state(), &expected);
         on.seconds_later(1)
@@ -113,6 +155,30 @@ mod tests {
             .then([MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})])
             .when(MaintenanceCommand::Disable)
             .then([]);
+    }
+
+    #[test]
+    fn what_a_restore_left_on_ends_with_that_and_what_somebody_said_before_counts_again() {
+        let left_on =
+            MaintenanceCommand::Enable { reason: "half".into(), restore_id: Some(RestoreId(uuid::Uuid::nil())) };
+        let because = MaintenanceEvent::Enabled(MaintenanceEnabledV2 {
+            reason: "half".into(),
+            restore_id: Some(RestoreId(uuid::Uuid::nil())),
+        });
+        given::<Maintenance>([])
+            .when(left_on.clone())
+            .then([because.clone()])
+            .when(MaintenanceCommand::Settled)
+            .then([MaintenanceEvent::Disabled(MaintenanceDisabledV1 {})])
+            .when(MaintenanceCommand::Settled)
+            .then([]);
+        given::<Maintenance>([enabled("move")])
+            .when(MaintenanceCommand::Settled)
+            .then([])
+            .when(left_on)
+            .then([because])
+            .when(MaintenanceCommand::Settled)
+            .then([enabled("move")]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::events::{
-    AttemptAbandonedV1, ChildStartedV1, ChildV1, FreezeRequestedV1, ParticipantQuarantinedV1, QuarantineLiftedV1,
-    ThawedV1, WorkCompletedV1, WorkFailedV1, WorkReturnedV1, WorkStartedV1, WorkStuckV1,
+    AttemptAbandonedV1, BarrierFailedV1, ChildStartedV1, ChildV1, FreezeRequestedV1, ParticipantQuarantinedV1,
+    QuarantineLiftedV1, ThawedV1, WorkCompletedV1, WorkFailedV1, WorkReturnedV1, WorkStartedV1, WorkStuckV1,
 };
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::ParticipantEvent;
@@ -181,6 +181,13 @@ pub enum ParticipantCommand {
         /// Why.
         failure: Failure,
     },
+    /// It failed in a run's barrier.
+    BarrierFailed {
+        /// For which run.
+        run_id: RunId,
+        /// Why.
+        failure: Failure,
+    },
     /// It was told to stop and did not return in time.
     Stuck {
         /// Which work.
@@ -288,6 +295,18 @@ impl Aggregate for Participant {
                 let failed = ParticipantEvent::WorkFailed(WorkFailedV1 { run_id: work.run_id, failure });
                 Ok(self.with_quarantine(failed, kind))
             }
+            // That it was told to stop is nobody's fault, and that it is stuck has been counted.
+            ParticipantCommand::BarrierFailed { failure, .. }
+                if self.stuck || failure.kind == FailureKind::Cancelled =>
+            {
+                Ok(Vec::new())
+            }
+            ParticipantCommand::BarrierFailed { run_id, failure } => {
+                let failure = failure.bounded();
+                let kind = failure.kind;
+                let failed = ParticipantEvent::BarrierFailed(BarrierFailedV1 { run_id, failure });
+                Ok(self.with_quarantine(failed, kind))
+            }
             ParticipantCommand::Stuck { work, failure } => {
                 self.is_at(&work)?;
                 if self.stuck {
@@ -341,6 +360,10 @@ impl Aggregate for Participant {
                 if failed.failure.code != NOT_ENDED {
                     self.children.clear();
                 }
+                self.failed(&failed.failure, moment.time);
+            }
+            ParticipantEvent::BarrierFailed(failed) => {
+                self.last_run = Some(failed.run_id);
                 self.failed(&failed.failure, moment.time);
             }
             ParticipantEvent::WorkStuck(stuck) => {

@@ -1,9 +1,9 @@
-//! One execution of a restore: into a folder, into a participant's own command, or into modules of the application.
+//! One execution of a restore: into a folder, or in place.
 //!
 //! A restore into a folder is made beside the target and renamed into place at its end, so that one that was interrupted left nothing but
-//! what `RestoreFailed` then says was taken away. Of it, and of one by a command, the request and the end are recorded.
+//! what `RestoreFailed` then says was taken away. Of it the request and the end are recorded.
 //!
-//! A restore into modules is all or nothing:
+//! A restore in place is all or nothing:
 //!
 //! ```text
 //! requested ─► source verified ─► quiesced ─► safety snapshot ─► each staged ─► CommitDecided ─► each committed ─► each verified ─► completed
@@ -19,6 +19,7 @@
 //! back.
 
 mod apply;
+mod deadline;
 mod decide;
 mod events;
 mod step;
@@ -107,19 +108,22 @@ pub struct Restore {
     pub error_code: String,
     /// What was brought back, once it is.
     pub completed: Option<RestoreCompletedV1>,
-    /// The modules it is made into, in the order they are committed in; none where it is made otherwise.
-    modules: Vec<Restoring>,
+    /// The participants it is made into, in the order they are committed in; none where it is made otherwise.
+    participants: Vec<Restoring>,
     source_verified: bool,
     quiesced: bool,
     /// The safety snapshot, once it is taken.
     safety: Option<SafetySnapshotTakenV1>,
-    /// Whether there will be none.
-    unkept: bool,
+    /// Why there will be none.
+    unkept: Option<String>,
     decided: bool,
     /// Why it is not made.
     rolling_back: Option<Failure>,
     /// Why somebody asked to stop.
     cancel: Option<String>,
+    timed_out: bool,
+    /// When the safety snapshot was removed.
+    safety_removed: Option<Timestamp>,
     interruptions: u32,
 }
 
@@ -132,7 +136,7 @@ pub enum RestoreCommand {
     Complete(RestoreCompletedV1),
     /// It failed.
     Fail(Failure),
-    /// Make it, into modules.
+    /// Make it, in place.
     Begin(NewRestore),
     /// A step is done.
     Did(Step, Did),
@@ -143,10 +147,14 @@ pub enum RestoreCommand {
         /// Why.
         reason: String,
     },
+    /// It has taken as long as it may.
+    TimedOut,
     /// Whoever worked on it is gone: go on.
     Recover,
     /// Roll back once more.
     Retry,
+    /// Remove its safety snapshot.
+    RemoveSafety,
 }
 
 /// What must be done in the world about a restore.
@@ -154,6 +162,11 @@ pub enum RestoreCommand {
 pub enum RestoreEffect {
     /// The next step.
     Do(Step),
+    /// Come back at this time, where it is at work then.
+    Deadline {
+        /// When.
+        at: Timestamp,
+    },
     /// The step that is under way is to stop.
     Stop,
     /// It has ended, and nobody needs to stand still for it any more.
@@ -180,6 +193,11 @@ pub enum RestoreRefusal {
     /// It was not left half rolled back.
     #[error("the restore does not wait to be rolled back: only one that ended rollback_failed is tried again")]
     NothingToRetry,
+    /// Its safety snapshot is needed, or there is none.
+    #[error(
+        "the restore has no safety snapshot that may be removed: it may be needed to put things back, or there is none"
+    )]
+    SafetyKept,
     /// There is nothing to put back.
     #[error("no safety snapshot was kept of the state before: restore again, from the same run or another one")]
     NoSafetySnapshot,
@@ -204,6 +222,7 @@ impl RestoreRefusal {
             RestoreRefusal::Exists => "RESTORE_RUN_EXISTS",
             RestoreRefusal::NotAtStep => "RESTORE_STEP_PASSED",
             RestoreRefusal::NothingToRetry => "RESTORE_NOT_RETRYABLE",
+            RestoreRefusal::SafetyKept => "SAFETY_SNAPSHOT_KEPT",
             RestoreRefusal::NoSafetySnapshot => "NO_SAFETY_SNAPSHOT",
             RestoreRefusal::Participants | RestoreRefusal::PathTooLong | RestoreRefusal::TooManyParticipants => {
                 "INVALID_DATA"
@@ -227,14 +246,19 @@ impl Aggregate for Restore {
     }
 
     fn effects(&self, events: &[RestoreEvent]) -> Vec<RestoreEffect> {
-        match events.last() {
-            None => Vec::new(),
-            Some(RestoreEvent::CancelRequested(_)) => vec![RestoreEffect::Stop],
-            Some(RestoreEvent::RollbackFailed(_)) => vec![RestoreEffect::Ended],
+        // Whoever takes it up counts on from its request.
+        let is_taken_up =
+            |event: &RestoreEvent| matches!(event, RestoreEvent::Requested(_) | RestoreEvent::Interrupted(_));
+        let mut effects: Vec<_> = self.deadline().filter(|_| events.iter().any(is_taken_up)).into_iter().collect();
+        effects.extend(match events.last() {
+            None | Some(RestoreEvent::SafetySnapshotRemoved(_)) => None,
+            Some(RestoreEvent::CancelRequested(_) | RestoreEvent::TimedOut(_)) => Some(RestoreEffect::Stop),
+            Some(RestoreEvent::RollbackFailed(_)) => Some(RestoreEffect::Ended),
             Some(RestoreEvent::Completed(_) | RestoreEvent::Failed(_) | RestoreEvent::RolledBack(_)) => {
-                vec![RestoreEffect::Release]
+                Some(RestoreEffect::Release)
             }
-            Some(_) => self.step().map(RestoreEffect::Do).into_iter().collect(),
-        }
+            Some(_) => self.step().map(RestoreEffect::Do),
+        });
+        effects
     }
 }

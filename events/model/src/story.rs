@@ -138,6 +138,9 @@ fn participant(event: &ParticipantEvent, name: &str) -> Told {
         ParticipantEvent::Thawed(thawed) => {
             (Level::Debug, format!("{name} was let go, after it stood still for run {}", thawed.run_id))
         }
+        ParticipantEvent::BarrierFailed(failed) => {
+            (Level::Warning, format!("{name} failed in the barrier of run {}: {}", failed.run_id, failed.failure))
+        }
         ParticipantEvent::ChildStarted(started) => {
             let text = format!("process group {} works for {name} in run {}", started.child.group, started.run_id);
             (Level::Debug, text)

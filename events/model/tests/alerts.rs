@@ -13,7 +13,7 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 15] = [
+const TOLD: [&str; 16] = [
     "GuessesSummed",
     "LogRepaired",
     "ParticipantQuarantined",
@@ -27,15 +27,17 @@ const TOLD: [&str; 15] = [
     "RunPublished",
     "RunResumed",
     "RunVerified",
+    "SafetySnapshotSkipped",
     "WorkReturned",
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 63] = [
+const NOT_TOLD: [&str; 65] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
     "BarrierCompleted",
+    "BarrierFailed",
     "BarrierRequested",
     "ChildStarted",
     "CommandRecorded",
@@ -76,8 +78,9 @@ const NOT_TOLD: [&str; 63] = [
     "RestoreRetryRequested",
     "RestoreRollbackDecided",
     "RestoreSourceVerified",
+    "RestoreTimedOut",
     "SafetyArtifactStored",
-    "SafetySnapshotSkipped",
+    "SafetySnapshotRemoved",
     "SafetySnapshotTaken",
     "RunCancelRequested",
     "RunClassified",

@@ -149,6 +149,12 @@ const LINES: &[(&str, Level, &str, &str)] = &[
     ),
     ("Thawed", Level::Debug, "site", "site was let go, after it stood still for run 20261121-220000-000042"),
     (
+        "BarrierFailed",
+        Level::Warning,
+        "site",
+        "site failed in the barrier of run 20261121-220000-000042: the disk is full: free 2 GiB below /srv (NO_SPACE)",
+    ),
+    (
         "RestoreRequested",
         Level::Info,
         "",
@@ -199,6 +205,18 @@ const LINES: &[(&str, Level, &str, &str)] = &[
         "the restore is to be cancelled, asked for by token:ops: the wrong run",
     ),
     ("RestoreInterrupted", Level::Warning, "", "the restore was interrupted: the process is gone"),
+    (
+        "RestoreTimedOut",
+        Level::Error,
+        "",
+        "the restore took 30 min 0 s, which is the most it may: what it touched is put back",
+    ),
+    (
+        "SafetySnapshotRemoved",
+        Level::Info,
+        "",
+        "the safety snapshot of the state before is removed: it was kept as long as it was to be",
+    ),
     (
         "HomeCreated",
         Level::Info,

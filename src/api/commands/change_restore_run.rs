@@ -10,7 +10,7 @@ use super::get_restore_runs::restore;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 
-/// Asks a restore into modules to stop, and answers with the restore as it is once that is recorded: what it touched is put back first.
+/// Asks a restore in place to stop, and answers with the restore as it is once that is recorded: what it touched is put back first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CancelRestoreRun {
     /// Which restore.
@@ -40,7 +40,7 @@ impl Command for CancelRestoreRun {
 
     async fn run(self, call: &Call) -> Result<Reply<RestoreView>, ApiError> {
         let found = call.engine.restore_run(self.restore_id).await?;
-        if !found.is_open() || !found.is_of_modules() {
+        if !found.is_open() || !found.is_in_steps() {
             let text = format!("restore {} has ended, or is none of modules: it cannot be stopped", self.restore_id);
             return Err(ApiError::new(ErrorCode::RestoreRunNotCancellable, text));
         }

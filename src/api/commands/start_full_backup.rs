@@ -16,8 +16,8 @@ use crate::engine::{Backup, FilesDefinition, RunHandle};
 use crate::files::{FilesSpec, RawPath};
 use crate::pipeline::Compression;
 
-/// Longest deadline of a run, in seconds: 366 days, as in the configuration.
-const MAX_TIMEOUT_S: u64 = 366 * 24 * 3600;
+/// Longest deadline of a run or a restore, in seconds: 366 days, as in the configuration.
+pub(super) const MAX_TIMEOUT_S: u64 = 366 * 24 * 3600;
 
 /// Begins a backup of all participants, or of those that are named, and answers with the run: after its end, or at once where `wait` is
 /// false.
@@ -103,6 +103,7 @@ impl Command for StartFullBackup {
         ErrorCode::UnknownParticipant,
         ErrorCode::BackupAlreadyRunning,
         ErrorCode::RestoreAlreadyRunning,
+        ErrorCode::RestoreRollbackFailed,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::BackupRunFailed,
     ];

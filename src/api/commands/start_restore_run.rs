@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_model::access::Role;
 use holdfast_model::failure::Failure;
@@ -15,6 +16,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::get_restore_runs::restore;
+use super::start_full_backup::MAX_TIMEOUT_S;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 use crate::engine::{Asked, FilesDefinition, InPlacePlan, NotBegun, NotPlanned, PlannedParticipant};
@@ -58,6 +60,11 @@ pub struct StartRestoreRun {
     /// the backup by a pattern. A participant that puts its whole state in place, as commands and most modules do, does that anyway.
     #[serde(default)]
     pub delete: bool,
+    /// How many seconds a restore in place may take from its request on, before it is stopped, what it touched is put back, and it has ended
+    /// `timeout` or `rolled_back`; 0 for as many as it takes, as configured where it is not said. It goes on counting where the process dies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 31_622_400))]
+    pub timeout_s: Option<u64>,
     /// Whether the good participants of a run that did not complete may be taken.
     #[serde(default)]
     pub accept_incomplete: bool,
@@ -101,7 +108,11 @@ impl Command for StartRestoreRun {
         if self.participants.len() > holdfast_model::run::MAX_PARTICIPANTS {
             return Err(ApiError::field("participants", "must be no more than a run may have"));
         }
+        if self.timeout_s.is_some_and(|timeout| timeout > MAX_TIMEOUT_S) {
+            return Err(ApiError::field("timeout_s", format!("must be at most {MAX_TIMEOUT_S}, or 0 for no limit")));
+        }
         match &self.target {
+            Some(_) if self.timeout_s.is_some() => Err(ApiError::field("timeout_s", "must be left out with `target`")),
             Some(target) if !target.as_path().is_absolute() => Err(ApiError::field("target", "must be absolute")),
             None if self.overwrite.is_some() => Err(ApiError::field("overwrite", "must come with `target`")),
             _ => Ok(()),
@@ -118,6 +129,7 @@ impl Command for StartRestoreRun {
             ("delete", self.delete.to_string()),
             ("safety", self.safety.as_str().to_owned()),
             ("accept_incomplete", self.accept_incomplete.to_string()),
+            ("timeout_s", self.timeout_s.map(|timeout| timeout.to_string()).unwrap_or_default()),
             ("reason", self.reason.as_str().to_owned()),
         ]
     }
@@ -162,7 +174,7 @@ impl StartRestoreRun {
             return Ok(self.planned(call, &run, &plan, bytes)?.into());
         }
         self.guard(call).await?;
-        let asked = Asked { force: self.force, safety: self.safety };
+        let asked = Asked { force: self.force, safety: self.safety, timeout: self.timeout_s.map(Duration::from_secs) };
         let mut handle = call.engine.restore_in_place(self.run_id, plan, asked).await?;
         self.answer(call, handle.restore_id, &mut handle.released).await
     }
@@ -186,7 +198,9 @@ impl StartRestoreRun {
             notes.push(match self.safety {
                 Safety::None => "nothing is kept of the state before: there is no way back from its commit".to_owned(),
                 Safety::Required | Safety::BestEffort => {
-                    "the state before is kept in the home, which needs about what a backup of it takes".to_owned()
+                    let stored = row.participant.artifacts.iter().fold(0, |sum: u64, one| sum.saturating_add(one.size_bytes));
+                    let free = holdfast_log::space::free(call.engine.home().root()).unwrap_or_default();
+                    format!("the state before is kept in the home: {stored} bytes where it is as large as in the run, and {free} are free")
                 }
             });
             if plan.participants.len() > 1 && !one_moment {
@@ -332,12 +346,15 @@ impl StartRestoreRun {
             force: self.force,
             safety: self.safety.as_str().to_owned(),
             pre_restore_path: String::new(),
+            safety_removed_at: 0,
+            timeout_s: 0,
             phase: "done".to_owned(),
             status: RestoreStatus::Completed,
             started_at: now,
             finished_at: now,
             error_summary: String::new(),
             error_code: String::new(),
+            safety_error: String::new(),
             participants: Vec::new(),
             target: String::new(),
             files: 0,

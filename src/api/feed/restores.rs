@@ -1,6 +1,6 @@
 //! `restore.progress`: restores that have begun, and one `final` for each that ends.
 //!
-//! Of one into a folder or by a command there is nothing to tell in between; of one into modules there is each step.
+//! Of one into a folder there is nothing to tell in between; of one in place there is each step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use holdfast_model::ids::RestoreId;
 use holdfast_model::restore::Safety;
 
-use super::{RunArg, run_arg};
+use super::{Limit, RunArg, limit, run_arg};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -42,16 +42,19 @@ pub(in crate::cli) struct RestoreArgs {
     #[arg(long, conflicts_with_all = ["path", "overwrite"])]
     pub(in crate::cli) in_place: bool,
     /// What is kept of the state before: required (the default), best_effort or none
-    #[arg(long, requires = "in_place", value_name = "HOW", value_parser = safety_arg)]
+    #[arg(long, conflicts_with = "target", value_name = "HOW", value_parser = safety_arg)]
     pub(in crate::cli) safety: Option<Safety>,
     /// Read the run again and say what would be restored, what it needs and what is one step; touch nothing
-    #[arg(long, requires = "in_place")]
+    #[arg(long, conflicts_with = "target")]
     pub(in crate::cli) dry_run: bool,
     /// Delete files that the backup does not have, but for those that it left out by a pattern
-    #[arg(long, requires = "in_place")]
+    #[arg(long, conflicts_with = "target")]
     pub(in crate::cli) delete: bool,
+    /// How long it may take, as 6h, 90m or 30s, or none; then what it touched is put back [default: as configured]
+    #[arg(long, conflicts_with = "target", value_name = "DURATION", value_parser = limit)]
+    pub(in crate::cli) timeout: Option<Limit>,
     /// In place also where there is no maintenance
-    #[arg(long, requires = "in_place")]
+    #[arg(long, conflicts_with = "target")]
     pub(in crate::cli) force: bool,
     /// Only this path and what is below it, as `ls` shows it
     #[arg(long, value_name = "PATH")]
@@ -82,7 +85,7 @@ pub(in crate::cli) enum AboutRestore {
         #[arg(value_name = "ID")]
         restore_id: RestoreId,
     },
-    /// Ask a restore into modules to stop; what it touched is put back
+    /// Ask a restore in place to stop; what it touched is put back
     Cancel {
         /// A restore's id, as `restores` shows it
         #[arg(value_name = "ID")]

@@ -13,7 +13,9 @@ use std::path::Path;
 use super::questions::ask;
 use super::text::{Chosen, Participant, Takes, configuration, for_shell};
 use crate::config::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
-use crate::config::{Config, PipelineConfig, RunsConfig, ServerConfig, ServerLimits, Source, SpaceConfig};
+use crate::config::{
+    Config, PipelineConfig, RestoresConfig, RunsConfig, ServerConfig, ServerLimits, Source, SpaceConfig,
+};
 use crate::pipeline::Compression;
 
 /// The template with all its settings in force.
@@ -40,6 +42,7 @@ fn every_key_is_in_the_template() {
     let known = |lists: &[&[&str]]| lists.concat().iter().map(ToString::to_string).collect::<BTreeSet<String>>();
     assert_eq!(keys(&table["pipeline"]), known(&[&PipelineConfig::KEYS]));
     assert_eq!(keys(&table["runs"]), known(&[&RunsConfig::KEYS]));
+    assert_eq!(keys(&table["restores"]), known(&[&RestoresConfig::KEYS]));
     assert_eq!(keys(&table["space"]), known(&[&SpaceConfig::KEYS]));
     assert_eq!(keys(&table["server"]), known(&[&ServerConfig::KEYS]));
     assert_eq!(keys(&table["server"]["limits"]), known(&[&ServerLimits::KEYS]));
@@ -52,14 +55,14 @@ fn every_key_is_in_the_template() {
 fn the_template_shows_the_defaults() {
     let mut config = parse(&in_force());
     assert!(config.server.tls.take().is_some(), "a certificate has no default");
-    assert_eq!((config.pipeline, config.runs, config.space, config.server), Default::default());
+    assert_eq!((config.pipeline, config.runs, config.restores, config.space, config.server), Default::default());
     // Without what a participant needs no default for, it stays as it is.
     let least = "[[participant]]\nname = 'site'\nkind = 'files'\npaths = ['/srv/site']\nexclude = ['*.tmp', 'cache/']\n\
                  [[participant]]\nname = 'shop'\nkind = 'command'\ncommand = ['pg_dump', '-Fc', 'shop']\n\
                  artifact = 'shop.dump'\nenv = { PGHOST = '/run/postgresql' }\n\
                  env_file = { PGPASSWORD = '/etc/holdfast/shop.password' }\ndirectory = '/var/lib/postgresql'\n\
                  preflight = ['pg_isready']\nrestore = ['pg_restore', '--clean', '-d', 'shop']\n\
-                 prepare = ['sync']\nfreeze = ['/usr/local/bin/shop-snapshot', 'create']\n\
+                 verify = ['psql', '-d', 'shop', '-c', 'SELECT 1']\nprepare = ['sync']\nfreeze = ['/usr/local/bin/shop-snapshot', 'create']\n\
                  thaw = ['/usr/local/bin/shop-snapshot', 'release']\n";
     assert_eq!(config.participants, parse(least).participants);
     assert_eq!(parse(&configuration(&Chosen::default())), Config::default(), "and none of it is in force");

@@ -1,4 +1,4 @@
-//! A module's code in a restore: one call on a thread of its own, with a deadline.
+//! A participant's code in a restore: one call on a thread of its own, with a deadline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::super::restores::{RestoreClaim, RestoreOutcome};
 use super::{Restorer, unknown};
 use crate::participant::{Deadlines, ParticipantError, Pulse, Restore, RestorePhase, Step, overdue};
 
-/// The code of one module in one restore.
+/// The code of one participant in one restore.
 pub(super) struct Code {
     drivers: Drivers,
     registered: Registered,
@@ -31,7 +31,7 @@ pub(super) struct Code {
 }
 
 impl Restorer {
-    /// The code of a module, as it is registered.
+    /// The code of a participant, as it is registered.
     pub(super) fn code(&self, name: &ParticipantName, restore: &Recorded, stop: Stop) -> Result<Code, Failure> {
         let request = restore.request.as_ref().ok_or_else(unknown)?;
         let registered = self.registry.find(name).ok_or_else(|| {
@@ -90,7 +90,7 @@ impl Code {
         &self.registered.descriptor.name
     }
 
-    /// Lets it do one thing. What comes after the deadline counts for nothing, and nothing else is begun with the module before it has
+    /// Lets it do one thing. What comes after the deadline counts for nothing, and nothing else is begun with the participant before it has
     /// returned.
     pub(super) async fn call<T: Send + 'static>(
         &self,

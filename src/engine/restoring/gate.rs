@@ -1,6 +1,7 @@
 //! Who may begin: one restore in place at a time, and never beside a backup that would take what is half restored.
 
 use std::path::Path;
+use std::sync::{Mutex as StdMutex, MutexGuard as MutexGuardStd, PoisonError};
 use std::time::Duration;
 
 use holdfast_actors::ports::Stop;
@@ -28,8 +29,8 @@ pub(in crate::engine) struct Gate {
     /// Held while it is looked whether a backup or a restore may begin, until it has.
     lock: Mutex<()>,
     now: watch::Sender<Option<Now>>,
-    /// Open ones whose modules are not registered.
-    left: Vec<Now>,
+    /// Open ones that wait for participants that are not registered: they keep others from their own participants, and from nothing else.
+    left: StdMutex<Vec<Now>>,
     /// The restore into a folder that the engine itself makes, if there is one.
     pub(in crate::engine) folder: watch::Sender<Option<RestoreId>>,
     pub(in crate::engine) stop: Stop,
@@ -45,24 +46,60 @@ impl Gate {
         mut participants: impl Iterator<Item = &'a ParticipantName>,
     ) -> Result<MutexGuard<'_, ()>, EngineError> {
         let guard = self.lock.lock().await;
+        let (left, at_work) = (self.left().clone(), self.now.borrow().clone());
+        participants.try_for_each(|name| {
+            let is_its = |now: &&Now| now.participants.contains(name);
+            if let Some(now) = at_work.iter().find(is_its) {
+                return Err(now.refused());
+            }
+            left.iter().find(is_its).map_or(Ok(()), |now| Err(now.unsettled()))
+        })?;
+        Ok(guard)
+    }
+
+    /// Lets a restore of these participants begin, as long as the lock is held and this is so.
+    ///
+    /// # Errors
+    /// [`EngineError::Restoring`] where one is at work, or one of these waits for others of its restore.
+    pub(in crate::engine) fn admit_restore(&self, participants: &[ParticipantName]) -> Result<&Mutex<()>, EngineError> {
+        let is_theirs = |now: &&Now| now.participants.iter().any(|name| participants.contains(name));
+        let waits = self.left().iter().find(is_theirs).cloned();
         let at_work = self.now.borrow().clone();
-        let all = self.left.iter().chain(&at_work);
-        match participants.find_map(|name| all.clone().find(|now| now.participants.contains(name))) {
-            None => Ok(guard),
-            Some(now) => Err(now.refused()),
+        match (at_work, waits) {
+            (Some(now), _) => Err(now.refused()),
+            (None, Some(now)) => Err(now.unsettled()),
+            (None, None) => Ok(&self.lock),
         }
     }
 
-    /// Lets a restore begin, as long as the lock is held and this is so.
-    ///
-    /// # Errors
-    /// [`EngineError::Restoring`] where one is at work, or waits for its modules.
-    pub(in crate::engine) fn admit_restore(&self) -> Result<&Mutex<()>, EngineError> {
-        let at_work = self.now.borrow().clone();
-        match self.left.first().cloned().or(at_work) {
-            Some(now) => Err(now.refused()),
-            None => Ok(&self.lock),
+    /// Begins one that waited for its participants, where all of them are there now and nothing else is at work; waits for that.
+    pub(in crate::engine) async fn begin_left(&self, is_there: impl Fn(&ParticipantName) -> bool) -> Option<Now> {
+        loop {
+            let _ = self.now.subscribe().wait_for(Option::is_none).await;
+            let _guard = self.lock.lock().await;
+            if self.now.borrow().is_some() {
+                continue;
+            }
+            let now = self.left().iter().find(|now| now.participants.iter().all(&is_there)).cloned();
+            if let Some(now) = &now {
+                self.begins(now.clone());
+            }
+            return now;
         }
+    }
+
+    /// It waits no longer.
+    pub(in crate::engine) fn is_settled(&self, restore_id: RestoreId) {
+        self.left().retain(|now| now.restore_id != restore_id);
+    }
+
+    /// Whether any waits for its participants.
+    pub(in crate::engine) fn has_left(&self) -> bool {
+        !self.left().is_empty()
+    }
+
+    fn left(&self) -> MutexGuardStd<'_, Vec<Now>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(in crate::engine) fn begins(&self, now: Now) {
@@ -81,7 +118,7 @@ impl Gate {
     /// With restores that a process before left, and that nobody here can settle.
     pub(in crate::engine) fn with(left: Vec<(RestoreId, Vec<ParticipantName>)>) -> Self {
         let left = left.into_iter().map(|(restore_id, participants)| Now { participants, restore_id });
-        Self { left: left.collect(), ..Self::default() }
+        Self { left: StdMutex::new(left.collect()), ..Self::default() }
     }
 
     /// Whether nothing is being restored.
@@ -107,9 +144,16 @@ impl Gate {
 }
 
 impl Now {
+    fn names(&self) -> String {
+        self.participants.iter().map(ParticipantName::as_str).collect::<Vec<_>>().join(", ")
+    }
+
     fn refused(&self) -> EngineError {
-        let names: Vec<_> = self.participants.iter().map(ParticipantName::as_str).collect();
-        EngineError::Restoring { participants: names.join(", "), restore_id: self.restore_id }
+        EngineError::Restoring { participants: self.names(), restore_id: self.restore_id }
+    }
+
+    fn unsettled(&self) -> EngineError {
+        EngineError::RestoreUnsettled { participants: self.names(), restore_id: self.restore_id }
     }
 }
 

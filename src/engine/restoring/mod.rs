@@ -1,7 +1,7 @@
-//! Restores into modules of the application: the steps of a restore as the actors' port.
+//! Restores in place: the steps of a restore as the actors' port.
 //!
-//! Each step runs a module's code on a thread of its own, with a deadline, behind a net for panics, and never beside other code of the same
-//! module. Who stands still is held here by name until the restore has ended. A step may be done again, by whoever comes after: what it
+//! Each step runs a participant's code on a thread of its own, with a deadline, behind a net for panics, and never beside other code of the same
+//! participant. Who stands still is held here by name until the restore has ended. A step may be done again, by whoever comes after: what it
 //! leaves is found by the restore's id.
 
 mod begin;
@@ -9,6 +9,7 @@ mod call;
 mod gate;
 mod plan;
 mod safety;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -40,7 +41,7 @@ use crate::participant::{Lease, RestorePhase, Staging};
 use crate::pipeline::ArtifactReader;
 use crate::restore::{RestoreError, RunSource, copy};
 
-/// Restores into modules. Clones share it.
+/// Restores in place. Clones share it.
 #[derive(Clone)]
 pub(super) struct Restorer {
     home: Home,
@@ -75,7 +76,7 @@ impl Restores for Restorer {
     fn release(&self, restore: Arc<Restore>) -> PortFuture<()> {
         let restorer = self.clone();
         Box::pin(async move {
-            for one in restore.modules().iter().rev() {
+            for one in restore.participants().iter().rev() {
                 restorer.resume(one.name(), &restore).await;
             }
             if let Some(request) = &restore.request {
@@ -104,16 +105,7 @@ impl Restorer {
         let _ = self.records.set((root.clone(), origin.clone()));
     }
 
-    /// A participant of these that stands still for a restore, and which.
-    pub(super) fn standing<'a>(
-        &self,
-        mut names: impl Iterator<Item = &'a ParticipantName>,
-    ) -> Option<(ParticipantName, RestoreId)> {
-        let held = self.held();
-        names.find_map(|name| held.leases.get(name).map(|(restore_id, _)| (name.clone(), *restore_id)))
-    }
-
-    /// Lets everybody go: the engine ends.
+    /// Lets everybody go who stands still.
     pub(super) fn let_go(&self) {
         let held = std::mem::take(&mut *self.held());
         drop(held);
@@ -167,10 +159,10 @@ impl Restorer {
         }
     }
 
-    /// Reads all that will be given to the modules, and throws it away: both hashes of each artifact are taken again.
+    /// Reads all that will be given to the participants, and throws it away: both hashes of each artifact are taken again.
     async fn verify_source(&self, job: &RestoreJob) -> Result<Did, Failure> {
         let source = self.source(&job.restore).await?;
-        let names = job.restore.modules().iter().map(|one| one.name().clone()).collect();
+        let names = job.restore.participants().iter().map(|one| one.name().clone()).collect();
         read_again(source, names, job.stop.clone()).await.map(Did::Read)
     }
 
@@ -187,10 +179,10 @@ impl Restorer {
         Ok(source)
     }
 
-    /// Has all modules stand still, each after those it depends on. Who does already stays so.
+    /// Has all participants stand still, each after those it depends on. Who does already stays so.
     async fn quiesce(&self, job: &RestoreJob) -> Result<Did, Failure> {
         let restore_id = job.restore.request.as_ref().ok_or_else(unknown)?.restore_id;
-        for one in job.restore.modules() {
+        for one in job.restore.participants() {
             if let Some((of, _)) = self.held().leases.get_mut(one.name()) {
                 *of = restore_id;
                 continue;
@@ -203,9 +195,9 @@ impl Restorer {
         Ok(Did::Done)
     }
 
-    /// Gives a module its artifacts.
+    /// Gives a participant its artifacts.
     async fn stage(&self, job: &RestoreJob, name: &ParticipantName, origin: Bytes, back: bool) -> Result<Did, Failure> {
-        let module = job.restore.modules().iter().find(|one| one.name() == name).ok_or_else(unknown)?.clone();
+        let module = job.restore.participants().iter().find(|one| one.name() == name).ok_or_else(unknown)?.clone();
         let code = self.code(name, &job.restore, job.stop.clone())?.on_the_way_back(back);
         let format = if back { code.format_version() } else { module.planned.format_version };
         let opened = blocking(move || origin.readers(&module).map_err(|error| restore_failure(&error))).await?;
@@ -230,7 +222,7 @@ impl Restorer {
             let text = "it does not stand still, so its live data is not touched";
             return Err(Failure::new(FailureKind::Fatal, "NOT_QUIESCED", text));
         }
-        let planned = job.restore.modules().iter().find(|one| one.name() == name).ok_or_else(unknown)?;
+        let planned = job.restore.participants().iter().find(|one| one.name() == name).ok_or_else(unknown)?;
         // One step cannot be cut short. What takes longer can, where it does not put back what was before.
         let stop = if planned.planned.atomic || back { Stop::default() } else { job.stop.clone() };
         let code = self.code(name, &job.restore, stop)?.on_the_way_back(back);
@@ -245,7 +237,7 @@ impl Restorer {
     /// Throws away what is staged; where nothing was touched, what was kept of the state before too.
     async fn discard(&self, restore: &Restore) -> Result<Did, Failure> {
         let mut failed = None;
-        for one in restore.modules() {
+        for one in restore.participants() {
             let code = self.code(one.name(), restore, Stop::default())?;
             let limit = code.deadlines().prepare;
             if let Err(failure) = code.call("discard", limit, |restore, phase| restore.discard(phase)).await {
@@ -335,7 +327,7 @@ fn not_kept(failure: Failure) -> Failure {
     Failure::new(failure.kind, &failure.code, text)
 }
 
-/// The artifacts of one module.
+/// The artifacts of one participant.
 fn artifacts<'a>(source: &'a RunSource, module: &'a Restoring) -> impl Iterator<Item = &'a ArtifactStoredV1> {
     source.artifacts().iter().filter(|artifact| artifact.participant == *module.name())
 }

@@ -77,11 +77,22 @@ pub(crate) enum NotPlanned {
         failure: Failure,
     },
     /// There is no room for what is made ready beside the live data.
-    #[error(transparent)]
+    #[error("{}", no_room(.0))]
     Space(SpaceError),
     /// It cannot be asked.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+fn no_room(error: &SpaceError) -> String {
+    match error {
+        SpaceError::NotEnough { path, free, needed } => format!(
+            "{} has {free} bytes free and {needed} are needed to make all ready beside the live data: free some room there, restore fewer \
+             participants at a time, or into a folder elsewhere",
+            path.display()
+        ),
+        SpaceError::Io { .. } => error.to_string(),
+    }
 }
 
 fn names(names: &[ParticipantName]) -> String {

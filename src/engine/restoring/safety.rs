@@ -1,7 +1,7 @@
-//! The safety snapshot: what the modules had before, in a directory of its own with manifest and sums, as a run has them.
+//! The safety snapshot: what the participants had before, in a directory of its own with manifest and sums, as a run has them.
 //!
-//! All stand still when it is taken, so it is of one moment. It is captured through what holds them still and not by a backup: a thaw in the
-//! middle of a restore would let a module go on.
+//! Where all stand still when it is taken it is of one moment, and says so: files and commands do not. It is captured through what holds them still and not by a backup: a thaw in the
+//! middle of a restore would let a participant go on.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,13 +49,13 @@ impl Restorer {
         Ok(Storage::at(self.home.backups()).pre_restore(restore_id))
     }
 
-    /// Keeps what the modules have now.
+    /// Keeps what the participants have now.
     pub(super) async fn take_snapshot(&self, job: &RestoreJob) -> Result<Did, Failure> {
         let restore = &job.restore;
         let mut captures = Vec::new();
         let at = now();
         let began = Instant::now();
-        for one in restore.modules() {
+        for one in restore.participants() {
             captures.push((one, self.capture(job, one).await?));
         }
         self.remove_snapshot(restore).await?;
@@ -73,17 +73,28 @@ impl Restorer {
         }
         // They stand still for longer; so long they did for the snapshot.
         let held_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let consistency = if self.all_stand_still(restore) {
+            Consistency { mode: "barrier".into(), barrier_at: at.seconds(), held_us }
+        } else {
+            Consistency { mode: "concurrent".into(), barrier_at: 0, held_us: 0 }
+        };
         let artifacts: Vec<_> = kept.iter().flat_map(|(_, artifacts)| artifacts.clone()).collect();
         if artifacts.len() > MAX_ARTIFACTS {
             let text = format!("the state before has more than {MAX_ARTIFACTS} artifacts: restore fewer participants");
             return Err(Failure::new(FailureKind::Fatal, "TOO_MANY_ARTIFACTS", text));
         }
-        let manifest = self.manifest(restore, &kept, at.seconds(), held_us)?;
+        let manifest = self.manifest(restore, &kept, at.seconds(), consistency)?;
         // Everything is read again before it counts.
         let sealing =
             blocking(move || directory.seal(&manifest, &mut |_| {}).map_err(|error| backups::failure(&error)));
         let sums_sha256 = sealing.await?.sums_sha256;
         Ok(Did::Kept(SafetySnapshot { at, sums_sha256, artifacts }))
+    }
+
+    fn all_stand_still(&self, restore: &Restore) -> bool {
+        let held = self.held();
+        let stands_still = |one: &Restoring| held.leases.get(one.name()).is_some_and(|(_, lease)| lease.stands_still());
+        restore.participants().iter().all(stands_still)
     }
 
     async fn capture(&self, job: &RestoreJob, one: &Restoring) -> Result<Box<dyn Capture>, Failure> {
@@ -171,7 +182,7 @@ impl Restorer {
         restore: &Restore,
         kept: &[(Restoring, Vec<ArtifactStoredV1>)],
         at: i64,
-        held_us: u64,
+        consistency: Consistency,
     ) -> Result<Manifest, Failure> {
         let request = restore.request.as_ref().ok_or_else(unknown)?;
         let invalid = |reason: String| Failure::new(FailureKind::Fatal, "MANIFEST_INVALID", reason);
@@ -205,7 +216,7 @@ impl Restorer {
             error_summary: String::new(),
             requested_by: format!("restore {}", request.restore_id),
             requested_participants: kept.iter().map(|(one, _)| one.name().clone()).collect(),
-            consistency: Consistency { mode: "barrier".into(), barrier_at: at, held_us },
+            consistency,
             job: None,
             size_bytes: all().fold(0, |sum, artifact| artifact.content_bytes.saturating_add(sum)),
             stored_bytes: all().fold(0, |sum, artifact| artifact.stored.size_bytes.saturating_add(sum)),

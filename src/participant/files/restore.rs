@@ -170,6 +170,10 @@ impl Quiesced for AsItIs {
         Ok(Box::new(StateBefore { definition: self.definition.clone(), home: self.home.clone() }))
     }
 
+    fn stands_still(&self) -> bool {
+        false
+    }
+
     fn resume(self: Box<Self>) -> Result<(), ParticipantError> {
         Ok(())
     }

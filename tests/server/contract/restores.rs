@@ -46,7 +46,7 @@ pub(crate) fn cases(world: &World) {
     assert_eq!((&failed["status"], &failed["force"]), (&json!("rollback_failed"), &json!(true)), "{failed}");
     assert_eq!((&failed["safety"], &failed["participants"][0]["status"]), (&json!("best_effort"), &json!("failed")));
     assert_eq!(failed["error_code"], "COMMAND_FAILED", "{failed}");
-    assert!(text(&failed["error_summary"]).contains("it was rolled back because"), "{failed}");
+    assert!(text(&failed["error_summary"]).contains("it was to be rolled back because"), "{failed}");
     fs::remove_file(world.home.beside("broken")).unwrap();
     let back = world.count("RestoreRolledBack") + 1;
     manager.good("RetryRestoreRun", &json!({ "restore_id": failed["restore_id"] }));
@@ -84,6 +84,7 @@ pub(crate) fn refused(world: &World) {
         ("target", json!("/srv/out")),
         ("overwrite", json!(true)),
         ("overwrite", json!("yes")),
+        ("timeout_s", json!(31_622_401)),
     ] {
         let key = field.split('[').next().unwrap();
         manager.invalid("StartRestoreRun", &with(db, key, wrong), field);

@@ -196,7 +196,7 @@ pub(crate) fn participants(world: &World) {
     let names: Vec<_> = before.as_array().unwrap().iter().map(|row| text(&row["name"])).collect();
     assert_eq!(names[..3], ["db", "web", "notes"], "of the configuration, then of the application");
     let supported: Vec<_> = before.as_array().unwrap().iter().map(|row| row["restore_supported"].clone()).collect();
-    assert_eq!(supported[..3], [true, false, false]);
+    assert_eq!(supported[..3], [true, true, false]);
     assert!(before.as_array().unwrap().iter().all(|row| row["dry_run_supported"] == row["restore_supported"]));
     assert_eq!((&before[1]["last_run_status"], &before[2]["kind"]), (&json!("deleted"), &json!("module")), "{before}");
 

@@ -3,7 +3,7 @@
 //! The second instance is another exchange with data of its own that takes the home over for a moment; the first one trades on meanwhile.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
@@ -17,6 +17,9 @@ use serde_json::json;
 use crate::exchange::{Exchange, MONEY, Modules};
 use crate::participants::{self, Module};
 use crate::traffic::Traffic;
+
+/// How long the modules of an engine that has stopped may be held.
+const LET_GO: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(crate) struct Prove {
@@ -63,7 +66,7 @@ pub(crate) async fn prove(options: &Prove) -> anyhow::Result<()> {
         standstill = standstill.max(held);
         let second = options.dir.join("second");
         restore(&home, run_id, &second).await.with_context(|| format!("run {run_id} is not restored"))?;
-        let (accounts, open) = participants::money(&second)?;
+        let (accounts, open) = money(&second).await?;
         whole += u32::from(accounts + open == MONEY);
         println!(
             "run {number} of {}: {run_id}, stood still for {held:?}; restored: accounts {accounts} + open trades {open} = {}{}",
@@ -85,6 +88,17 @@ pub(crate) async fn prove(options: &Prove) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The money in what was restored. What the engine still does about the restore's end may hold the modules for a moment.
+async fn money(folder: &Path) -> anyhow::Result<(i64, i64)> {
+    let until = Instant::now() + LET_GO;
+    loop {
+        match participants::money(folder) {
+            Err(_) if Instant::now() < until => tokio::task::yield_now().await,
+            money => return money,
+        }
+    }
+}
+
 /// Restores a run into the modules of another exchange, as it stands, and deletes the run.
 async fn restore(home: &Path, run_id: RunId, folder: &Path) -> anyhow::Result<()> {
     let second = Modules::open(folder)?;
@@ -95,6 +109,7 @@ async fn restore(home: &Path, run_id: RunId, folder: &Path) -> anyhow::Result<()
         engine.delete(run_id).await?;
     }
     engine.stop().await;
+    drop(second);
     let restored = restored.map_err(|error| anyhow::anyhow!("{}: {}", error.code.as_str(), error.message))?;
     ensure!(restored.participants.len() == Module::ALL.len(), "{restored:?}");
     Ok(())

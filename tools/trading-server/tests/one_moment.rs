@@ -138,6 +138,7 @@ fn restore(run: &RunView, wait: bool) -> StartRestoreRun {
         force: true,
         safety: Safety::Required,
         delete: false,
+        timeout_s: None,
         accept_incomplete: false,
         wait,
         reason: Reason::default(),

@@ -5,8 +5,11 @@ use crate::aggregate::{Aggregate, Moment};
 use crate::audit::GuessesSummedV1;
 use crate::failure::Failure;
 use crate::ids::{Position, RestoreId, StreamId, Timestamp, Version};
+use crate::maintenance::{MaintenanceDisabledV1, MaintenanceEnabledV2};
 use crate::participant::{ParticipantQuarantinedV1, QuarantineLiftedV1, WorkReturnedV1, WorkStuckV1};
-use crate::restore::RestoreFailedV1;
+use crate::restore::{
+    RestoreCompletedV1, RestoreFailedV1, RestoreRollbackFailedV1, RestoreRolledBackV1, SafetySnapshotSkippedV1,
+};
 use crate::run::{
     ParticipantCompletedV1, ParticipantPlannedV3, RunClassifiedV1, RunDeleteFailedV1, RunEndedV1, RunInterruptedV1,
     RunPublishedV1, RunResumedV1, RunVerifiedV1, Target,
@@ -175,6 +178,37 @@ fn a_restore_that_was_stopped_half_way_is_told_as_what_it_is() {
     let failed = RestoreEvent::Failed(RestoreFailedV1 { failure });
     let told = Alert::of(&envelope(StreamId::restore(RestoreId(Uuid::from_u128(4))), failed), None).expect("told");
     assert_eq!((told.alert, told.severity), (AlertCode::RestoreFailed, Severity::Critical));
+}
+
+#[test]
+fn how_a_restore_of_modules_goes_wrong_is_told_and_the_worst_the_loudest() {
+    let id = RestoreId(Uuid::from_u128(4));
+    let told = |event| Alert::of(&envelope(StreamId::restore(id), event), None);
+    let back = |kind| told(RestoreEvent::RolledBack(RestoreRolledBackV1 { failure: failure(kind) }));
+    assert_eq!(back(FailureKind::Cancelled), None);
+    for kind in [FailureKind::Fatal, FailureKind::Timeout] {
+        let back = back(kind).expect("told");
+        assert_eq!((back.alert, back.severity), (AlertCode::RestoreRolledBack, Severity::Warning));
+    }
+    let skipped = SafetySnapshotSkippedV1 { failure: failure(FailureKind::Resource) };
+    let skipped = told(RestoreEvent::SafetySnapshotSkipped(skipped)).expect("told");
+    assert_eq!((skipped.alert, skipped.severity), (AlertCode::SafetySnapshotSkipped, Severity::Warning));
+    let participant = Some("site".parse().expect("a name"));
+    let half = RestoreRollbackFailedV1 { participant, failure: failure(FailureKind::Cancelled) };
+    let half = told(RestoreEvent::RollbackFailed(half)).expect("told, whatever the reason");
+    assert_eq!((half.alert, half.severity), (AlertCode::RestoreRollbackFailed, Severity::Critical));
+    assert!(half.message.contains("of site failed: it did not work"), "{}", half.message);
+    assert_eq!(told(RestoreEvent::Completed(RestoreCompletedV1 { files: 0, bytes: 1, warnings: 0 })), None);
+}
+
+#[test]
+fn maintenance_that_a_restore_left_on_is_told_and_other_is_not() {
+    let told = |event: MaintenanceEvent| Alert::of(&envelope(StreamId::maintenance(), event), None);
+    let on = |restore_id| told(MaintenanceEvent::Enabled(MaintenanceEnabledV2 { reason: "why".into(), restore_id }));
+    assert_eq!((on(None), told(MaintenanceEvent::Disabled(MaintenanceDisabledV1 {}))), (None, None));
+    let id = RestoreId(Uuid::from_u128(4));
+    let left = on(Some(id)).expect("told");
+    assert_eq!((left.alert, left.restore_id), (AlertCode::MaintenanceLeftOn, Some(id.to_string())));
 }
 
 #[test]

@@ -82,6 +82,15 @@ pub struct ThawedV1 {
     pub run_id: RunId,
 }
 
+/// It failed in a run's barrier: before it stood still, while it did, or when it was let go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarrierFailedV1 {
+    /// For which run.
+    pub run_id: RunId,
+    /// Why.
+    pub failure: Failure,
+}
+
 /// Its deadline passed, it was told to stop, and it did not return: nothing else is begun with it in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkStuckV1 {

@@ -227,3 +227,33 @@ fn one_that_is_owed_a_thaw_is_not_made_to_stand_still_again() {
     let paid = owed.when(ParticipantCommand::Thawed { run_id: run(1) }).then([thawed(1)]);
     paid.when(freeze(2)).then([asked(2)]);
 }
+
+#[test]
+fn what_fails_in_a_barrier_counts_as_any_failure_does() {
+    let fails = |counter, kind| ParticipantCommand::BarrierFailed { run_id: run(counter), failure: failure(kind) };
+    let failed = |counter, kind| {
+        ParticipantEvent::BarrierFailed(BarrierFailedV1 { run_id: run(counter), failure: failure(kind) })
+    };
+    let mut state = given::<Participant>([]);
+    for counter in 1..QUARANTINE_AFTER {
+        state = state.when(fails(counter, FailureKind::Timeout)).then([failed(counter, FailureKind::Timeout)]);
+        assert_eq!(state.state().failures_in_a_row(), counter);
+    }
+    // Being told to stop does not.
+    state = state.when(fails(8, FailureKind::Cancelled)).then([]);
+    let state = state.when(fails(9, FailureKind::Fatal)).then([failed(9, FailureKind::Fatal), quarantined()]);
+    assert_eq!((state.state().standing(), state.state().last_run()), (Standing::Quarantined, Some(run(9))));
+    assert!(state.state().last_failure().is_some());
+    let state = state.when(fails(10, FailureKind::Fatal)).then([failed(10, FailureKind::Fatal)]);
+    // Its failures are over once it has written what it had at the moment of a barrier.
+    let state = state.when(start(11, 1)).granted().when(done(11)).granted();
+    assert_eq!((state.state().standing(), state.state().failures_in_a_row()), (Standing::Idle, 0));
+}
+
+#[test]
+fn what_is_stuck_is_not_counted_once_more_in_a_barrier() {
+    let stuck = ParticipantCommand::Stuck { work: work(1, 1), failure: failure(FailureKind::Timeout) };
+    let stuck = at_work().when(stuck).granted();
+    let barrier = ParticipantCommand::BarrierFailed { run_id: run(2), failure: failure(FailureKind::Fatal) };
+    assert_eq!(stuck.when(barrier).then([]).state().failures_in_a_row(), 1);
+}

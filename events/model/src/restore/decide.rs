@@ -8,7 +8,7 @@ use super::{
     RestoreInterruptedV1, RestorePartV1, RestoreParticipantCommittedV2, RestoreParticipantStagedV1, RestoreQuiescedV1,
     RestoreRefusal, RestoreRequestedV3, RestoreRetryRequestedV1, RestoreRollbackDecidedV1, RestoreRollbackFailedV1,
     RestoreRolledBackV1, RestoreSourceVerifiedV1, RestoreStatus, Safety, SafetyArtifactStoredV1,
-    SafetySnapshotSkippedV1, SafetySnapshotTakenV1, Step,
+    SafetySnapshotRemovedV1, SafetySnapshotSkippedV1, SafetySnapshotTakenV1, Step,
 };
 use crate::aggregate::Moment;
 use crate::event::RestoreEvent;
@@ -30,10 +30,10 @@ impl Restore {
             (RestoreCommand::Request(request), RestoreStatus::Unknown) => vec![requested(request)?],
             (RestoreCommand::Begin(new), RestoreStatus::Unknown) => begun(new)?,
             (RestoreCommand::Request(_) | RestoreCommand::Begin(_), _) => return Err(RestoreRefusal::Exists),
-            (RestoreCommand::Complete(completed), RestoreStatus::Running) if !self.is_of_modules() => {
+            (RestoreCommand::Complete(completed), RestoreStatus::Running) if !self.is_in_steps() => {
                 vec![RestoreEvent::Completed(completed)]
             }
-            (RestoreCommand::Fail(failure), RestoreStatus::Running) if !self.is_of_modules() => vec![failed(failure)],
+            (RestoreCommand::Fail(failure), RestoreStatus::Running) if !self.is_in_steps() => vec![failed(failure)],
             (RestoreCommand::Did(step, did), RestoreStatus::Running) => {
                 self.at(&step)?;
                 self.did(step, did)?
@@ -42,16 +42,22 @@ impl Restore {
                 self.at(&step)?;
                 self.step_failed(step, failure.bounded())
             }
-            (RestoreCommand::Cancel { reason }, RestoreStatus::Running) if self.is_of_modules() => {
+            (RestoreCommand::Cancel { reason }, RestoreStatus::Running) if self.is_in_steps() => {
                 // It is decided already, or the wish is known.
-                if self.is_rolling_back() || self.cancel.is_some() {
+                if self.is_rolling_back() || self.stopped().is_some() {
                     return Ok(Vec::new());
                 }
                 let reason = cut(&reason, MAX_REASON).to_owned();
                 // What follows from it is decided once the step under way has come to its end.
                 return Ok(vec![RestoreEvent::CancelRequested(RestoreCancelRequestedV1 { reason })]);
             }
-            (RestoreCommand::Recover, RestoreStatus::Running) if self.is_of_modules() => self.recovered(),
+            // As with a cancel.
+            (RestoreCommand::TimedOut, RestoreStatus::Running) => return Ok(self.time_out()),
+            (RestoreCommand::RemoveSafety, _) if self.may_remove_safety() => {
+                vec![RestoreEvent::SafetySnapshotRemoved(SafetySnapshotRemovedV1 {})]
+            }
+            (RestoreCommand::RemoveSafety, _) => return Err(RestoreRefusal::SafetyKept),
+            (RestoreCommand::Recover, RestoreStatus::Running) if self.is_in_steps() => self.recovered(),
             (RestoreCommand::Retry, RestoreStatus::RollbackFailed) if self.safety.is_some() => {
                 vec![RestoreEvent::RetryRequested(RestoreRetryRequestedV1 {})]
             }
@@ -71,7 +77,7 @@ impl Restore {
         let part = |participant| RestorePartV1 { participant };
         Ok(match (step, did) {
             (Step::Verify, Did::Read(bytes)) => {
-                let participants = u32::try_from(self.modules.len()).unwrap_or(u32::MAX);
+                let participants = u32::try_from(self.participants.len()).unwrap_or(u32::MAX);
                 vec![RestoreEvent::SourceVerified(RestoreSourceVerifiedV1 { participants, bytes })]
             }
             (Step::Quiesce, Did::Done) => vec![RestoreEvent::Quiesced(RestoreQuiescedV1 {})],
@@ -101,17 +107,14 @@ impl Restore {
 
     fn step_failed(&self, step: Step, failure: Failure) -> Vec<RestoreEvent> {
         // What was told to stop says so in words of its own.
-        let failure = match &self.cancel {
-            Some(reason) if !self.is_rolling_back() => {
-                Failure::new(FailureKind::Cancelled, "CANCELLED", format!("cancelled: {reason}"))
-            }
-            _ => failure,
-        };
+        let stopped = self.stopped().filter(|_| !self.is_rolling_back());
+        let is_stopped = stopped.is_some();
+        let failure = stopped.unwrap_or(failure);
         let best_effort = self.request.as_ref().is_some_and(|request| request.safety == Safety::BestEffort);
         vec![match step {
             // Nobody stands still yet.
             Step::Verify => failed(failure),
-            Step::Snapshot if best_effort && failure.kind != FailureKind::Cancelled => {
+            Step::Snapshot if best_effort && !is_stopped && failure.kind != FailureKind::Cancelled => {
                 RestoreEvent::SafetySnapshotSkipped(SafetySnapshotSkippedV1 { failure })
             }
             Step::RollBack(participant) => rollback_failed(Some(participant), failure),
@@ -147,7 +150,8 @@ impl Restore {
             }
         } else if !self.decided {
             let text = format!("its process ended early, at {at}, before anything was touched: restore again");
-            events.push(roll_back(Failure::new(FailureKind::Fatal, INTERRUPTED, text)));
+            let interrupted = || Failure::new(FailureKind::Fatal, INTERRUPTED, text);
+            events.push(roll_back(self.stopped().unwrap_or_else(interrupted)));
         } else if too_often {
             let text = "its process died each time it was gone on with: see why, then restore again";
             events.push(roll_back(Failure::new(FailureKind::Fatal, "RESTORE_ATTEMPTS_EXHAUSTED", text)));
@@ -168,7 +172,7 @@ impl Restore {
     }
 
     fn follows(&self) -> Option<RestoreEvent> {
-        if !self.is_open() || !self.is_of_modules() {
+        if !self.is_open() || !self.is_in_steps() {
             return None;
         }
         if self.is_rolling_back() {
@@ -178,17 +182,17 @@ impl Restore {
             let failure = no_way_back.then(|| Failure::new(FailureKind::Fatal, "NO_SAFETY_SNAPSHOT", text));
             return failure.map(|failure| rollback_failed(None, failure));
         }
-        if let Some(reason) = &self.cancel {
-            return Some(roll_back(Failure::new(FailureKind::Cancelled, "CANCELLED", format!("cancelled: {reason}"))));
+        if let Some(stopped) = self.stopped() {
+            return Some(roll_back(stopped));
         }
         match self.step() {
             Some(Step::Commit(_)) if !self.decided => Some(RestoreEvent::CommitDecided(RestoreCommitDecidedV1 {})),
             Some(Step::Commit(participant)) => {
-                let is_begun = self.modules.iter().any(|one| *one.name() == participant && one.touched);
+                let is_begun = self.participants.iter().any(|one| *one.name() == participant && one.touched);
                 (!is_begun).then_some(RestoreEvent::CommitStarted(RestorePartV1 { participant }))
             }
             None => {
-                let bytes = self.modules.iter().fold(0, |sum: u64, one| sum.saturating_add(one.planned.bytes));
+                let bytes = self.participants.iter().fold(0, |sum: u64, one| sum.saturating_add(one.planned.bytes));
                 Some(RestoreEvent::Completed(RestoreCompletedV1 { files: 0, bytes, warnings: 0 }))
             }
             Some(_) => None,

@@ -175,7 +175,7 @@ pub struct RestoreFailedV1 {
     pub failure: Failure,
 }
 
-/// A module takes part in a restore. These are in the commit of the request, in the order the modules are committed in.
+/// A participant takes part in a restore. These are in the commit of the request, in the order the participants are committed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreParticipantPlannedV1 {
     /// Its name.
@@ -299,3 +299,14 @@ pub struct RestoreInterruptedV1 {
     /// What is known of it.
     pub reason: String,
 }
+
+/// It has taken as long as it may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreTimedOutV1 {
+    /// How long that is, in milliseconds from its request on.
+    pub timeout_ms: u64,
+}
+
+/// The state before it is kept no longer. What there is of it on disk goes away after this, also where the process dies before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafetySnapshotRemovedV1 {}

@@ -1,25 +1,25 @@
-//! The steps of a restore into modules: which is next follows from what is recorded.
+//! The steps of a restore in place: which is next follows from what is recorded.
 
 use super::{Restore, RestoreParticipantPlannedV1, RestoreRequestedV3, RestoreStatus, Safety};
 use crate::ids::{ParticipantName, Sha256, Timestamp};
 use crate::run::ArtifactStoredV1;
 
-/// One step of a restore into modules.
+/// One step of a restore in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Reads every artifact again.
     Verify,
-    /// Has all modules keep their data from changing.
+    /// Has all participants keep their data from changing.
     Quiesce,
     /// Keeps the state before.
     Snapshot,
-    /// Gives a module its artifacts, beside its live data.
+    /// Gives a participant its artifacts, beside its live data.
     Stage(ParticipantName),
-    /// Has a module put what is staged in the place of its live data.
+    /// Has a participant put what is staged in the place of its live data.
     Commit(ParticipantName),
-    /// Has a module look at what it has now.
+    /// Has a participant look at what it has now.
     Check(ParticipantName),
-    /// Puts a module back to the state before.
+    /// Puts a participant back to the state before.
     RollBack(ParticipantName),
     /// Throws away what is staged, and where nothing was touched what was kept of the state before.
     Discard,
@@ -49,16 +49,16 @@ pub struct SafetySnapshot {
     pub artifacts: Vec<ArtifactStoredV1>,
 }
 
-/// A restore into modules that is asked for.
+/// A restore in place that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRestore {
     /// What is asked for.
     pub request: RestoreRequestedV3,
-    /// The modules, in any order.
+    /// The participants, in any order.
     pub participants: Vec<NewParticipant>,
 }
 
-/// A module of a restore that is asked for.
+/// A participant of a restore that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewParticipant {
     /// What is recorded of it.
@@ -67,7 +67,7 @@ pub struct NewParticipant {
     pub depends_on: Vec<ParticipantName>,
 }
 
-/// How far a module of a restore has come.
+/// How far a participant of a restore has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restoring {
     /// What was planned.
@@ -111,16 +111,16 @@ impl Restoring {
 }
 
 impl Restore {
-    /// The modules it is made into, in the order they are committed in; none where it is made otherwise.
+    /// The participants it is made into, in the order they are committed in; none where it is made otherwise.
     #[must_use]
-    pub fn modules(&self) -> &[Restoring] {
-        &self.modules
+    pub fn participants(&self) -> &[Restoring] {
+        &self.participants
     }
 
-    /// Whether it is made into modules of the application.
+    /// Whether it is made in place.
     #[must_use]
-    pub fn is_of_modules(&self) -> bool {
-        !self.modules.is_empty()
+    pub fn is_in_steps(&self) -> bool {
+        !self.participants.is_empty()
     }
 
     /// Whether it has been asked for and has no end.
@@ -135,10 +135,10 @@ impl Restore {
         self.rolling_back.is_some()
     }
 
-    /// Whether the live data of any module may have been touched.
+    /// Whether the live data of any participant may have been touched.
     #[must_use]
     pub fn is_touched(&self) -> bool {
-        self.modules.iter().any(|one| one.touched)
+        self.participants.iter().any(|one| one.touched)
     }
 
     /// Whether the state before is kept.
@@ -147,15 +147,34 @@ impl Restore {
         self.safety.is_some()
     }
 
+    /// Whether the state before is on disk: what touched nothing has thrown it away, and later it may have been removed.
+    #[must_use]
+    pub fn keeps_safety_snapshot(&self) -> bool {
+        let thrown_away = self.finished_at.is_some() && !self.is_touched();
+        self.safety.is_some() && !thrown_away && self.safety_removed.is_none()
+    }
+
+    /// When the state before was removed, where it was kept until then.
+    #[must_use]
+    pub fn safety_removed(&self) -> Option<Timestamp> {
+        self.safety_removed
+    }
+
+    /// Whether nothing needs the state before any more.
+    #[must_use]
+    pub fn may_remove_safety(&self) -> bool {
+        self.keeps_safety_snapshot() && !self.is_open() && self.status != RestoreStatus::RollbackFailed
+    }
+
     /// The step that is under way, or is to be: what is recorded says it, and nothing else.
     #[must_use]
     pub fn step(&self) -> Option<Step> {
-        if !self.is_open() || !self.is_of_modules() {
+        if !self.is_open() || !self.is_in_steps() {
             return None;
         }
-        let first = |is_left: fn(&Restoring) -> bool| self.modules.iter().find(|one| is_left(one));
+        let first = |is_left: fn(&Restoring) -> bool| self.participants.iter().find(|one| is_left(one));
         if self.is_rolling_back() {
-            let last = self.modules.iter().rev().find(|one| one.touched && !one.rolled_back);
+            let last = self.participants.iter().rev().find(|one| one.touched && !one.rolled_back);
             return Some(match last {
                 Some(_) if !self.quiesced => Step::Quiesce,
                 Some(last) => Step::RollBack(last.name().clone()),
@@ -169,7 +188,7 @@ impl Restore {
             return Some(Step::Quiesce);
         }
         let wants_safety = self.request.as_ref().is_some_and(|request| request.safety != Safety::None);
-        if wants_safety && self.safety.is_none() && !self.unkept && !self.decided {
+        if wants_safety && self.safety.is_none() && self.unkept.is_none() && !self.decided {
             return Some(Step::Snapshot);
         }
         if let Some(one) = first(|one| !one.staged) {

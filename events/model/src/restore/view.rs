@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Restore, RestoreStatus, RestoredParticipantV1};
+use super::{Restore, RestoreStatus, RestoredParticipantV1, Restoring};
 use crate::failure::Warnings;
 use crate::run::{ArtifactStoredV1, ArtifactView, ParticipantStatus, ParticipantView};
 
@@ -58,8 +58,14 @@ pub struct RestoreView {
     pub safety: String,
     /// Where that is; empty where there is none.
     pub pre_restore_path: String,
-    /// Where it is on its way: `validate`, `quiesce`, `safety_snapshot`, `stage`, `commit`, `verify` or `rollback` where it is made into
-    /// modules, `restore` where it is not, and `done`.
+    /// Why the state before is not kept, where it should have been if it could.
+    pub safety_error: String,
+    /// When that was removed, as configured.
+    pub safety_removed_at: i64,
+    /// How many seconds it may take from its request on, 0 for as long as it takes.
+    pub timeout_s: u64,
+    /// Where it is on its way: `validate`, `quiesce`, `safety_snapshot`, `stage`, `commit`, `verify` or `rollback` where it is made in
+    /// place, `restore` where it goes into a folder, and `done`.
     pub phase: String,
     /// Where it stands.
     pub status: RestoreStatus,
@@ -97,6 +103,9 @@ impl Restore {
             force: request.force,
             safety: request.safety.as_str().into(),
             pre_restore_path: self.pre_restore_path(),
+            safety_removed_at: self.safety_removed().map_or(0, |at| at.seconds()),
+            timeout_s: request.timeout_ms.div_ceil(1000),
+            safety_error: self.unkept.clone().unwrap_or_default(),
             phase: self.phase().to_owned(),
             status: match self.status {
                 RestoreStatus::Running if !owned => RestoreStatus::Interrupted,
@@ -106,7 +115,7 @@ impl Restore {
             finished_at: self.finished_at.map_or(0, |at| at.seconds()),
             error_summary: self.error_summary.clone(),
             error_code: self.error_code.clone(),
-            participants: self.participants(),
+            participants: self.rows(),
             target: request.target.clone(),
             files,
             bytes,
@@ -116,17 +125,26 @@ impl Restore {
 
     /// Where the state before is kept, relative to the home. One that touched nothing throws it away.
     fn pre_restore_path(&self) -> String {
-        let thrown_away = self.finished_at.is_some() && !self.is_touched();
         match &self.request {
-            Some(request) if self.has_safety_snapshot() && !thrown_away => {
-                format!("backups/pre-restore/{}", request.restore_id)
-            }
+            Some(request) if self.keeps_safety_snapshot() => format!("backups/pre-restore/{}", request.restore_id),
             _ => String::new(),
         }
     }
 
+    /// What a participant holds after a restore that was not made.
+    fn holds(&self, one: &Restoring) -> Option<&'static str> {
+        match self.status {
+            RestoreStatus::RolledBack | RestoreStatus::RollbackFailed if !one.touched || one.rolled_back => {
+                Some("holds the state before")
+            }
+            RestoreStatus::RollbackFailed if one.committed => Some("holds what was restored"),
+            RestoreStatus::RollbackFailed => Some("may hold neither the state before nor what was restored"),
+            _ => None,
+        }
+    }
+
     /// All of a restore in place end as it does: there is one at a time.
-    fn participants(&self) -> Vec<RestoredParticipant> {
+    fn rows(&self) -> Vec<RestoredParticipant> {
         let Some(request) = &self.request else { return Vec::new() };
         let status = match self.status {
             RestoreStatus::Unknown => ParticipantStatus::Pending,
@@ -143,9 +161,12 @@ impl Restore {
             let mut row = RestoredParticipant::new(one, status, from, to);
             row.participant.tries = 1;
             row.participant.error.clone_from(&self.error_summary);
-            if let Some(module) = self.modules().iter().find(|module| *module.name() == one.name) {
+            if let Some(module) = self.participants().iter().find(|module| *module.name() == one.name) {
                 let path = self.pre_restore_path();
                 row.participant.output.clone_from(&module.output);
+                if let Some(holds) = self.holds(module) {
+                    row.participant.notes.add(holds);
+                }
                 row.safety_artifacts = module.safety_artifacts.iter().map(|one| kept(one, &path)).collect();
                 row.safety_snapshot_path = if row.safety_artifacts.is_empty() { String::new() } else { path };
             }

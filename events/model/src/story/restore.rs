@@ -3,6 +3,7 @@
 use super::{Level, Told, counted, size};
 use crate::event::RestoreEvent;
 use crate::failure::FailureKind;
+use crate::figures::seconds;
 use crate::ids::ParticipantName;
 
 pub(super) fn told(event: &RestoreEvent, by: &str) -> Told {
@@ -82,6 +83,14 @@ pub(super) fn told(event: &RestoreEvent, by: &str) -> Told {
             let reason = if cancel.reason.is_empty() { String::new() } else { format!(": {}", cancel.reason) };
             (Level::Warning, format!("the restore is to be cancelled, asked for by {by}{reason}"))
         }
+        RestoreEvent::TimedOut(timed_out) => {
+            let limit = seconds(timed_out.timeout_ms as f64 / 1000.0);
+            (Level::Error, format!("the restore took {limit}, which is the most it may: what it touched is put back"))
+        }
+        RestoreEvent::SafetySnapshotRemoved(_) => (
+            Level::Info,
+            "the safety snapshot of the state before is removed: it was kept as long as it was to be".into(),
+        ),
         RestoreEvent::Interrupted(interrupted) => {
             (Level::Warning, format!("the restore was interrupted: {}", interrupted.reason))
         }

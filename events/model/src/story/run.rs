@@ -131,13 +131,9 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
     }
 }
 
-/// A time in microseconds as people read it.
+/// A time in microseconds as people read it. What took less than one took next to nothing.
 fn micros(micros: u64) -> String {
-    match micros {
-        0..1_000 => format!("{micros} µs"),
-        1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
-        _ => seconds(micros as f64 / 1e6),
-    }
+    seconds(micros.max(1) as f64 / 1e6)
 }
 
 fn requested(request: &RunRequestedV3, by: &str) -> String {

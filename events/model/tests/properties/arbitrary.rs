@@ -281,6 +281,9 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
             p::FreezeRequestedV1 { run_id, children }
         }),
         event!(ParticipantEvent::Thawed, run_id(), |run_id| p::ThawedV1 { run_id }),
+        event!(ParticipantEvent::BarrierFailed, (run_id(), failure()), |(run_id, failure)| {
+            p::BarrierFailedV1 { run_id, failure }
+        }),
         event!(RestoreEvent::Requested, restore, |(id, source_run, target, staging, (selections, overwrite))| {
             re::RestoreRequestedV3 {
                 restore_id: RestoreId(id),
@@ -333,6 +336,8 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(RestoreEvent::RetryRequested, Just(()), |()| re::RestoreRetryRequestedV1 {}),
         event!(RestoreEvent::CancelRequested, text(), |reason| re::RestoreCancelRequestedV1 { reason }),
         event!(RestoreEvent::Interrupted, text(), |reason| re::RestoreInterruptedV1 { reason }),
+        event!(RestoreEvent::TimedOut, any::<u64>(), |timeout_ms| re::RestoreTimedOutV1 { timeout_ms }),
+        event!(RestoreEvent::SafetySnapshotRemoved, Just(()), |()| re::SafetySnapshotRemovedV1 {}),
         event!(SystemEvent::HomeCreated, (uuid(), text()), |(server_id, app_version)| {
             s::HomeCreatedV1 { server_id, app_version }
         }),
@@ -408,7 +413,9 @@ fn control_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(AuditEvent::GuessesSummed, guesses, |(from, to, (count, more_sources), sources)| {
             au::GuessesSummedV1 { from, to, count, sources, more_sources }
         }),
-        event!(MaintenanceEvent::Enabled, text(), |reason| m::MaintenanceEnabledV1 { reason }),
+        event!(MaintenanceEvent::Enabled, (text(), option::of(uuid())), |(reason, id): (_, Option<Uuid>)| {
+            m::MaintenanceEnabledV2 { reason, restore_id: id.map(RestoreId) }
+        }),
         event!(MaintenanceEvent::Disabled, Just(()), |()| m::MaintenanceDisabledV1 {}),
     ]
 }

@@ -213,6 +213,8 @@ fn participant_command() -> impl Strategy<Value = ParticipantCommand> {
         3 => work().prop_map(ParticipantCommand::Completed),
         3 => (work(), failure()).prop_map(|(work, failure)| ParticipantCommand::Failed { work, failure }),
         1 => (work(), failure()).prop_map(|(work, failure)| ParticipantCommand::Stuck { work, failure }),
+        2 => (work(), failure())
+            .prop_map(|(work, failure)| ParticipantCommand::BarrierFailed { run_id: work.run_id, failure }),
         2 => (work(), child).prop_map(|(work, child)| ParticipantCommand::ChildStarted { work, child }),
         1 => Just(ParticipantCommand::Abandon),
         1 => Just(ParticipantCommand::LiftQuarantine { reason: "asked".into() }),

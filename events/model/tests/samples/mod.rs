@@ -196,6 +196,7 @@ fn participant_samples() -> Vec<ParticipantEvent> {
             children: vec![p::ChildV1 { child_id: uuid(5), group: 4712, started: 123_457, boot_id: uuid(4) }],
         }),
         ParticipantEvent::Thawed(p::ThawedV1 { run_id: run_id() }),
+        ParticipantEvent::BarrierFailed(p::BarrierFailedV1 { run_id: run_id(), failure: failure() }),
     ]
 }
 
@@ -242,6 +243,8 @@ fn restore_samples() -> Vec<RestoreEvent> {
         RestoreEvent::RetryRequested(re::RestoreRetryRequestedV1 {}),
         RestoreEvent::CancelRequested(re::RestoreCancelRequestedV1 { reason: "the wrong run".into() }),
         RestoreEvent::Interrupted(re::RestoreInterruptedV1 { reason: "the process is gone".into() }),
+        RestoreEvent::TimedOut(re::RestoreTimedOutV1 { timeout_ms: 1_800_000 }),
+        RestoreEvent::SafetySnapshotRemoved(re::SafetySnapshotRemovedV1 {}),
     ]
 }
 
@@ -340,7 +343,7 @@ fn people_samples() -> Vec<Event> {
             more_sources: 0,
         })
         .into(),
-        MaintenanceEvent::Enabled(m::MaintenanceEnabledV1 { reason: "the move".into() }).into(),
+        MaintenanceEvent::Enabled(m::MaintenanceEnabledV2 { reason: "the move".into(), restore_id: None }).into(),
         MaintenanceEvent::Disabled(m::MaintenanceDisabledV1 {}).into(),
     ]
 }

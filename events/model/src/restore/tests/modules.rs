@@ -241,6 +241,113 @@ fn a_restore_that_is_cancelled_is_undone_wherever_it_is() {
     }
 }
 
+const TIMEOUT_MS: u64 = 5_000;
+
+fn with_deadline(safety: Safety) -> Story {
+    let mut restore = new(safety);
+    restore.request.timeout_ms = TIMEOUT_MS;
+    let mut story = Story { given: given::<Restore>([]), events: Vec::new() };
+    let deadline = RestoreEffect::Deadline { at: Timestamp(5_000_000) };
+    assert_eq!(story.tell(RestoreCommand::Begin(restore)), [deadline, RestoreEffect::Do(Step::Verify)]);
+    story
+}
+
+#[test]
+fn a_restore_that_takes_too_long_is_undone_wherever_it_is() {
+    for step in steps() {
+        let touched = matches!(step, Step::Commit(_) | Step::Check(_));
+        let ends = [
+            // The step may still end well, or because it was told to, in whatever words.
+            RestoreCommand::Did(step.clone(), did(&step)),
+            RestoreCommand::StepFailed(step.clone(), failure(FailureKind::Retryable)),
+        ];
+        for end in ends {
+            let mut story = with_deadline(if touched { Safety::Required } else { Safety::BestEffort });
+            story.go_on(Some(&step));
+            assert_eq!(story.tell(RestoreCommand::TimedOut), [RestoreEffect::Stop]);
+            // Once is enough, and a cancel that comes after it changes nothing.
+            story.given.clone().when(RestoreCommand::TimedOut).then([]);
+            story.given.clone().when(RestoreCommand::Cancel { reason: "late".into() }).then([]);
+            story.tell(end);
+            story.go_on(None);
+            let expected = if touched { RestoreStatus::RolledBack } else { RestoreStatus::Timeout };
+            assert_eq!(story.status(), expected, "at {step:?}");
+            let state = story.given.state();
+            let summary = "the restore took 5.0 s, which is the most it may (RESTORE_TIMED_OUT)";
+            assert_eq!((state.error_summary.as_str(), story.count("SafetySnapshotSkipped")), (summary, 0));
+            assert!(state.participants().iter().all(|one| one.touched == one.rolled_back), "at {step:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_being_put_back_is_never_stopped_and_a_restore_without_a_deadline_has_none() {
+    let mut story = with_deadline(Safety::Required);
+    story.fail_at(&Step::Commit(name("staff")), FailureKind::Fatal);
+    assert_eq!(story.step(), Some(Step::RollBack(name("staff"))));
+    assert_eq!(story.tell(RestoreCommand::TimedOut), []);
+    story.go_on(None);
+    assert_eq!(story.status(), RestoreStatus::RolledBack);
+    story.given.clone().when(RestoreCommand::TimedOut).refused(RestoreRefusal::NotRunning);
+
+    let mut story = Story::begun(Safety::Required);
+    assert_eq!(story.tell(RestoreCommand::TimedOut), []);
+    let mut cancelled = with_deadline(Safety::Required);
+    cancelled.tell(RestoreCommand::Cancel { reason: "the wrong run".into() });
+    assert_eq!(cancelled.tell(RestoreCommand::TimedOut), []);
+}
+
+#[test]
+fn a_deadline_counts_from_the_request_whatever_becomes_of_the_process() {
+    let mut story = with_deadline(Safety::Required);
+    story.go_on(Some(&Step::Commit(name("staff"))));
+    story.given = story.given.seconds_later(3);
+    let effects = story.tell(RestoreCommand::Recover);
+    let deadline = RestoreEffect::Deadline { at: Timestamp(5_000_000) };
+    assert_eq!(effects, [deadline, RestoreEffect::Do(Step::Quiesce)]);
+    // Where it has passed, and the process died before anything followed from that, all is put back.
+    story.tell(RestoreCommand::TimedOut);
+    assert_eq!(story.tell(RestoreCommand::Recover), [RestoreEffect::Do(Step::Quiesce)]);
+    assert!(story.given.state().is_rolling_back());
+    story.go_on(None);
+    assert_eq!(story.status(), RestoreStatus::RolledBack);
+    // Or thrown away.
+    let mut story = with_deadline(Safety::Required);
+    story.go_on(Some(&Step::Stage(name("staff"))));
+    story.tell(RestoreCommand::TimedOut);
+    story.tell(RestoreCommand::Recover);
+    story.go_on(None);
+    assert_eq!(story.status(), RestoreStatus::Timeout);
+}
+
+#[test]
+fn a_safety_snapshot_is_removed_once_and_only_where_nothing_may_need_it() {
+    let mut open = Story::begun(Safety::Required);
+    open.go_on(Some(&Step::Check(name("staff"))));
+    open.given.clone().when(RestoreCommand::RemoveSafety).refused(RestoreRefusal::SafetyKept);
+    let mut half = Story::begun(Safety::Required);
+    half.fail_at(&Step::Commit(name("staff")), FailureKind::Fatal);
+    half.tell(RestoreCommand::StepFailed(Step::RollBack(name("staff")), failure(FailureKind::Fatal)));
+    half.given.clone().when(RestoreCommand::RemoveSafety).refused(RestoreRefusal::SafetyKept);
+    for without in [Safety::None, Safety::Required] {
+        let mut story = Story::begun(without);
+        // What touched nothing has thrown it away.
+        story.fail_at(&Step::Stage(name("staff")), FailureKind::Fatal);
+        story.go_on(None);
+        story.given.clone().when(RestoreCommand::RemoveSafety).refused(RestoreRefusal::SafetyKept);
+    }
+    open.go_on(None);
+    let removed = RestoreEvent::SafetySnapshotRemoved(SafetySnapshotRemovedV1 {});
+    let gone = open.given.seconds_later(7).when(RestoreCommand::RemoveSafety).then_do([removed], []);
+    let view = gone.state().view(true).expect("asked for");
+    assert_eq!(
+        (view.status, view.pre_restore_path.as_str(), view.safety_removed_at),
+        (RestoreStatus::Completed, "", 7)
+    );
+    assert!(view.participants.iter().all(|one| one.safety_snapshot_path.is_empty()));
+    gone.when(RestoreCommand::RemoveSafety).refused(RestoreRefusal::SafetyKept);
+}
+
 #[test]
 fn a_rollback_that_fails_is_tried_again_when_somebody_asks_for_it() {
     let mut story = Story::begun(Safety::Required);
@@ -272,7 +379,7 @@ fn after_each_crash(events: &[RestoreEvent], expected: impl Fn(&Restore) -> Rest
         story.go_on(None);
         assert_eq!(story.status(), expected, "after {last}");
         // Either all are committed anew, or each that was touched is put back.
-        let modules = story.given.state().modules();
+        let modules = story.given.state().participants();
         let all = match expected {
             RestoreStatus::Completed => modules.iter().all(|one| one.committed && one.checked),
             _ => modules.iter().all(|one| one.touched == one.rolled_back),
@@ -309,7 +416,7 @@ fn after_a_crash_a_rollback_that_was_decided_is_done_again() {
         again.tell(RestoreCommand::Recover);
         again.go_on(None);
         assert_eq!(again.status(), RestoreStatus::RolledBack);
-        assert!(again.given.state().modules().iter().all(|one| one.rolled_back));
+        assert!(again.given.state().participants().iter().all(|one| one.rolled_back));
     }
 }
 
