@@ -61,6 +61,10 @@ impl Reading {
         let excuse = self.meter.excuse();
         let next = self.stream.next().await;
         drop(excuse);
+        let next = match next {
+            Some(Ok(bytes)) => self.last(bytes).await,
+            next => next,
+        };
         let read = self.read.load(Ordering::Relaxed);
         let error = match (next, self.expected) {
             (Some(Ok(bytes)), expected) => {
@@ -80,6 +84,25 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// A piece; where it should be the last one, only once it is. Who was told a length may ask for nothing after that.
+    async fn last(&mut self, bytes: bytes::Bytes) -> Option<Result<bytes::Bytes, StoreError>> {
+        let read = self.read.load(Ordering::Relaxed).saturating_add(bytes.len() as u64);
+        if self.expected != Some(read) {
+            return Some(Ok(bytes));
+        }
+        let _excuse = self.meter.excuse();
+        loop {
+            match self.stream.next().await {
+                None => return Some(Ok(bytes)),
+                Some(Ok(more)) if more.is_empty() => {}
+                Some(Ok(more)) => return Some(Err(wrong_length(read, read.saturating_add(more.len() as u64)))),
+                Some(Err(error)) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
 impl Source for Watched<'_> {
     fn open(&self) -> Answer<'_, ByteStream> {
         Box::pin(async move {
@@ -87,7 +110,7 @@ impl Source for Watched<'_> {
             let opened = self.source.open().await;
             drop(excuse);
             let reading = Reading {
-                stream: opened?,
+                stream: opened?.fuse().boxed(),
                 meter: self.meter.clone(),
                 failed: self.failed.clone(),
                 read: AtomicU64::new(0),
