@@ -70,7 +70,8 @@ impl FarSide {
         let config = format!(
             "{modules}ServerRoot {at}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {at}/pid\nErrorLog |/bin/cat\n\
              DocumentRoot {at}\nDavLockDB {at}/locks\nTimeout 20\nLimitRequestBody 0\n\
-             <Directory {at}/data>\nDav On\nAuthType Basic\nAuthName far\nAuthUserFile {at}/users\nRequire valid-user\n\
+             <Directory {at}/data>\nDav On\nAuthType Basic\nAuthName far\nAuthUserFile {at}/users\n\
+             <Limit GET HEAD OPTIONS PROPFIND>\nRequire valid-user\n</Limit>\n\
              <LimitExcept GET HEAD OPTIONS PROPFIND>\nRequire user {LOGIN}\n</LimitExcept>\n</Directory>\n"
         );
         fs::write(folder.path().join("httpd.conf"), config).unwrap();
