@@ -12,6 +12,7 @@
 //! | [`pipeline`] | the way of the bytes: chunks, compression, hashes, and back |
 //! | [`restore`] | from a run back into a folder |
 //! | [`storage`] | run directories: manifest, sums, publish, delete, verify |
+//! | [`endpoints`] | far sides, where copies go: files, S3, WebDAV, SFTP behind one port |
 //! | [`server`] | the doors: TCP, WebSocket, HTTP, and the Unix socket under the home |
 //! | [`vault`] | a server that keeps the runs of other installations |
 //! | [`client`] | a client of the commands, for programs on the same machine |
@@ -101,6 +102,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod encryption;
+pub mod endpoints;
 pub mod engine;
 pub mod files;
 pub mod participant;

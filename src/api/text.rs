@@ -72,8 +72,8 @@ text! {
     /// An address with what kind it is; empty for none.
     Url, 1000,
         "must begin with vault://, s3://, webdav://, webdavs://, sftp:// and a host, or with file:///; login and password are fields \
-         of their own; other characters than A-Z a-z 0-9 . _ ~ : / % + , = [ ] - are written as %XX",
-        r"^(|(vault|s3|webdav|webdavs|sftp)://[A-Za-z0-9\[][A-Za-z0-9._~:/%+,=\[\]-]*|file:///[A-Za-z0-9._~:/%+,=\[\]-]*)$",
+         of their own; parameters of the kind follow a ?; other characters than A-Z a-z 0-9 . _ ~ : / ? & % + , = [ ] - are written as %XX",
+        r"^(|(vault|s3|webdav|webdavs|sftp)://[A-Za-z0-9\[][A-Za-z0-9._~:/?&%+,=\[\]-]*|file:///[A-Za-z0-9._~:/?&%+,=\[\]-]*)$",
         |text| text.is_empty() || is_url(text);
     /// A name or a rule: one line.
     Line, 64, "must be at most 64 characters, none of them a control character",
@@ -127,7 +127,7 @@ fn is_host(text: &str) -> bool {
 
 fn is_url(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let legal = |c: char| c.is_ascii_alphanumeric() || "._~:/%+,=[]-".contains(c);
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._~:/?&%+,=[]-".contains(c);
     let begins = match scheme {
         "file" => rest.starts_with('/'),
         "vault" | "s3" | "webdav" | "webdavs" | "sftp" => {

@@ -17,7 +17,8 @@ use holdfast_model::run::{Consistency, RunStatus, Trigger};
 
 pub(super) use self::key::{KeyArgs, KeyCommand};
 pub(super) use self::owner::{
-    CancelArgs, EndpointFields, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs, TokenCommand,
+    CancelArgs, EndpointFields, EndpointTestArgs, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs,
+    TokenCommand,
 };
 pub(super) use self::restore::{AboutRestore, RestoreArgs, RestoresArgs};
 pub(super) use self::vault::{VaultCommand, VaultServeArgs, VaultTokenCommand};
@@ -118,7 +119,7 @@ pub(super) enum Command {
     /// Say whether the system whose data is kept is down for maintenance
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
-    /// List, add, change and remove endpoints; this version keeps them and copies nothing to them yet
+    /// List, add, change, remove and test endpoints; this version keeps them and copies nothing to them yet
     #[command(subcommand)]
     Endpoints(EndpointsCommand),
     /// Make keys, show them, prove that one opens a run

@@ -1,6 +1,7 @@
 //! `endpoints`: where copies go. Passwords come from a file or from standard input, never from the command line.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use holdfast_model::ids::EndpointName;
 use secrecy::zeroize::Zeroizing;
@@ -18,6 +19,9 @@ use crate::api::text::Secret;
 const LONGEST: u64 = 4096;
 
 pub(super) async fn run(context: &Context, command: &EndpointsCommand) -> CliResult {
+    if let EndpointsCommand::Test(args) = command {
+        return super::endpoint_test::run(context, args).await;
+    }
     // What is wrong with it is told before the home is taken.
     let wish = Wish::of(command)?;
     let door = Door::open(context, Purpose::Brief("endpoints"), context.lock_wait).await?;
@@ -36,7 +40,7 @@ enum Wish {
 impl Wish {
     fn of(command: &EndpointsCommand) -> Result<Self, CliError> {
         Ok(match command {
-            EndpointsCommand::List => Self::List,
+            EndpointsCommand::List | EndpointsCommand::Test(_) => Self::List,
             EndpointsCommand::Add { name, fields } => {
                 let mut add: AddBackupConfig = read(name, fields)?;
                 add.password = password(fields)?;
@@ -100,7 +104,7 @@ fn cells(row: &EndpointRow) -> Vec<String> {
     vec![name, text(address), text(&row.login), yes(row.password_set), yes(row.enable == 1), runs, health]
 }
 
-fn endpoint_name(name: &str) -> Result<EndpointName, CliError> {
+pub(super) fn endpoint_name(name: &str) -> Result<EndpointName, CliError> {
     name.parse().map_err(|error| CliError::new(Exit::Usage, "INVALID_DATA", error, "Give it another name."))
 }
 
@@ -126,11 +130,15 @@ fn read<T: serde::de::DeserializeOwned>(name: &str, fields: &EndpointFields) -> 
     })
 }
 
-/// The password that is meant, if any.
 fn password(fields: &EndpointFields) -> Result<Option<Secret>, CliError> {
-    match &fields.password_file {
+    password_from(fields.password_file.as_deref(), fields.password_stdin)
+}
+
+/// The password that is meant, if any.
+pub(super) fn password_from(file: Option<&Path>, stdin: bool) -> Result<Option<Secret>, CliError> {
+    match file {
         Some(file) => first_line(std::fs::File::open(file), &file.display().to_string()).map(Some),
-        None if fields.password_stdin => first_line(Ok(io::stdin().lock()), "standard input").map(Some),
+        None if stdin => first_line(Ok(io::stdin().lock()), "standard input").map(Some),
         None => Ok(None),
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod delete;
 mod documents;
 mod door;
+mod endpoint_test;
 mod endpoints;
 mod errors;
 mod exit;

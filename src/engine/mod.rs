@@ -80,6 +80,7 @@ pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub(crate) use self::restoring::{Asked, InPlacePlan, NotPlanned, PlannedParticipant, restore_failure};
 use self::running::Running;
 pub use self::secrets::SecretsError;
+pub(crate) use self::secrets::password as endpoint_password;
 pub use self::serving::WeakHoldfast;
 use self::settle::Settled;
 pub use self::start::Start;

@@ -80,6 +80,14 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
+/// The password that an endpoint's configuration names. Blocks.
+///
+/// # Errors
+/// [`SecretsError`] where the file cannot be read.
+pub(crate) fn password(home: &Path, id: Uuid) -> Result<Option<SecretString>, SecretsError> {
+    Secrets::of(home).get(id)
+}
+
 /// The secrets of one home. All calls block.
 pub(super) struct Secrets {
     path: PathBuf,
@@ -98,6 +106,11 @@ impl Secrets {
         let mut all = self.load()?;
         all.insert(id, secret);
         self.store(&all)
+    }
+
+    /// A secret; nothing where there is none of this id.
+    pub(super) fn get(&self, id: Uuid) -> Result<Option<SecretString>, SecretsError> {
+        Ok(self.load()?.remove(&id))
     }
 
     /// Takes a secret away.

@@ -7,7 +7,7 @@ use super::server::Server;
 use super::{Home, need};
 
 /// The folder of what `tools/test` installs; a failure where it is not told.
-fn installed(variable: &str) -> PathBuf {
+pub(crate) fn installed(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
         None => panic!("{variable} is not set: `tools/test --tools` installs what is missing and says how to set it"),

@@ -6,7 +6,7 @@ use holdfast_model::ids::EndpointName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint_row::{ATTEMPTS, DELAY, EITHER, EndpointRow, INTERVAL, TIMEOUT, within};
+use super::endpoint_row::{ATTEMPTS, DELAY, EITHER, EndpointRow, INTERVAL, TIMEOUT, usable, within};
 use super::update_backup_config::there;
 use crate::api::text::{Host, Line, Retention, Secret, Url};
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
@@ -87,7 +87,8 @@ impl Command for AddBackupConfig {
         within("timeinterval", self.timeinterval, &INTERVAL)?;
         within("timeout", self.timeout, &TIMEOUT)?;
         within("retry_attempts", self.retry_attempts.into(), &ATTEMPTS)?;
-        within("retry_delay", self.retry_delay, &DELAY)
+        within("retry_delay", self.retry_delay, &DELAY)?;
+        usable(&self.url)
     }
 
     fn recorded(&self) -> Vec<(&'static str, String)> {

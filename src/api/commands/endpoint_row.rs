@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiError;
+use crate::api::text::Url;
+use crate::endpoints::Address;
 
 /// Longest pause between two uploads, in seconds: a year.
 pub(super) const INTERVAL: RangeInclusive<u64> = 0..=31_536_000;
@@ -86,5 +88,14 @@ pub(super) fn within(field: &str, number: u64, range: &RangeInclusive<u64>) -> R
     match range.contains(&number) {
         true => Ok(()),
         false => Err(ApiError::field(field, format_args!("must be from {} to {}", range.start(), range.end()))),
+    }
+}
+
+/// Refuses an address that no store can be made of. A vault has a protocol of its own.
+pub(super) fn usable(url: &Url) -> Result<(), ApiError> {
+    match url.as_str() {
+        "" => Ok(()),
+        url if url.starts_with("vault://") => Ok(()),
+        url => Address::parse(url).map(drop).map_err(|error| ApiError::field("url", error)),
     }
 }

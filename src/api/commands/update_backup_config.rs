@@ -6,7 +6,7 @@ use holdfast_model::ids::EndpointName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint_row::{ATTEMPTS, DELAY, EITHER, EndpointRow, INTERVAL, TIMEOUT, within};
+use super::endpoint_row::{ATTEMPTS, DELAY, EITHER, EndpointRow, INTERVAL, TIMEOUT, usable, within};
 use crate::api::text::{Host, Line, Retention, Secret, Url};
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 
@@ -63,7 +63,8 @@ impl Command for UpdateBackupConfig {
         ];
         bounded
             .iter()
-            .try_for_each(|(field, number, range)| number.map_or(Ok(()), |number| within(field, number, range)))
+            .try_for_each(|(field, number, range)| number.map_or(Ok(()), |number| within(field, number, range)))?;
+        self.url.as_ref().map_or(Ok(()), usable)
     }
 
     /// The names of what changes, without the values.

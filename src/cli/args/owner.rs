@@ -141,6 +141,9 @@ pub(in crate::cli) enum EndpointsCommand {
         #[arg(long, conflicts_with_all = ["password_file", "password_stdin"])]
         no_password: bool,
     },
+    /// Try an endpoint out: write a small file there, list it, read it back, compare it, delete it
+    #[command(after_help = TEST_HELP)]
+    Test(EndpointTestArgs),
     /// Use an endpoint no more; what was copied there stays
     #[command(after_help = "Example:\n  holdfast endpoints remove offsite")]
     Remove {
@@ -148,6 +151,37 @@ pub(in crate::cli) enum EndpointsCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
+}
+
+const TEST_HELP: &str = "\
+Examples:
+  holdfast endpoints test offsite
+  holdfast endpoints test --url 's3://bucket/prefix?endpoint=https://s3.example.org&region=eu' --login KEY --password-file /run/secrets/s3
+  holdfast endpoints test --url 'sftp://nas/srv/backups?key_file=/etc/holdfast/id_ed25519' --login backup
+  holdfast endpoints test --url webdavs://cloud.example.org/dav/backups --login me --password-stdin
+
+It is spoken to from this command, as this user, also where a server has the home. Exit code 0 if all steps were good, 1 if not.";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EndpointTestArgs {
+    /// Which, of those that are configured
+    #[arg(value_name = "NAME", required_unless_present = "url", conflicts_with = "url")]
+    pub(in crate::cli) name: Option<String>,
+    /// An address that is not configured
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) url: Option<String>,
+    /// Who Holdfast is there; at S3 the access key
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub(in crate::cli) login: Option<String>,
+    /// Read the password (at S3 the secret key) from the first line of this file
+    #[arg(long, value_name = "FILE", requires = "url", conflicts_with = "password_stdin")]
+    pub(in crate::cli) password_file: Option<PathBuf>,
+    /// Read the password from the first line of standard input
+    #[arg(long, requires = "url")]
+    pub(in crate::cli) password_stdin: bool,
+    /// How long an answer is waited for, in seconds [default: as configured, or 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(in crate::cli) timeout: Option<u64>,
 }
 
 const ENDPOINTS_HELP: &str = "\

@@ -1,0 +1,115 @@
+//! `endpoints test`: whether an endpoint can be used, step by step.
+//!
+//! The far side is spoken to from this process, so that an address can be tried before it is configured, and without the home.
+
+use std::time::{Duration, Instant};
+
+use holdfast_model::endpoint::{Endpoint, EndpointConfigV1};
+use holdfast_model::ids::StreamId;
+use serde_json::{Value, json};
+
+use super::args::EndpointTestArgs;
+use super::endpoints::{endpoint_name, password_from};
+use super::exit::{CliError, CliResult, Exit};
+use super::output::printable;
+use super::{Context, errors};
+use crate::api::text::Secret;
+use crate::endpoints::probe::Step;
+use crate::endpoints::{Address, Credentials, Limits, StoreError, open, probe};
+use crate::engine::endpoint_password;
+
+pub(super) async fn run(context: &Context, args: &EndpointTestArgs) -> CliResult {
+    let Trial { url, credentials, mut limits } = match (&args.name, &args.url) {
+        (Some(name), _) => Trial::configured(context, name)?,
+        (None, url) => Trial::given(args, url.clone().unwrap_or_default())?,
+    };
+    if let Some(seconds) = args.timeout {
+        limits.timeout = Duration::from_secs(seconds);
+    }
+    let address = Address::parse(&url).map_err(|error| {
+        CliError::new(Exit::Usage, "INVALID_DATA", error, "`holdfast endpoints test --help` shows examples.")
+    })?;
+    let out = context.output;
+    let mut steps: Vec<Value> = Vec::new();
+    let mut failed: Option<StoreError> = None;
+    let mut output = Ok(());
+    let mut tell = |step: &Step| {
+        steps.push(step_value(step));
+        failed = failed.take().or_else(|| step.error.clone());
+        output = std::mem::replace(&mut output, Ok(())).and_then(|()| out.line(line(step)));
+    };
+    let began = Instant::now();
+    match open(&address, credentials, &limits) {
+        Ok(store) => {
+            probe(&*store, &mut tell).await;
+        }
+        Err(error) => tell(&Step { name: "set up", took: began.elapsed(), error: Some(error) }),
+    }
+    output?;
+    let good = failed.is_none();
+    out.value(&json!({
+        "message_type": "endpoint_test", "endpoint": args.name, "url": url, "ok": good, "steps": steps,
+        "error": failed.as_ref().map(|error| error.code()), "ms": millis(began.elapsed()),
+    }))?;
+    if good {
+        out.line(format!("{} can be used", printable(args.name.as_ref().unwrap_or(&url).as_bytes())))?;
+    }
+    Ok(if good { Exit::Good } else { Exit::Failed })
+}
+
+/// What is tried.
+struct Trial {
+    url: String,
+    credentials: Credentials,
+    limits: Limits,
+}
+
+impl Trial {
+    fn configured(context: &Context, name: &str) -> Result<Self, CliError> {
+        let name = endpoint_name(name)?;
+        let view = context.view_if_there()?;
+        let endpoint =
+            view.map(|view| view.fold::<Endpoint>(&StreamId::endpoint(&name))).transpose().map_err(errors::view)?;
+        let config: EndpointConfigV1 = endpoint.and_then(|endpoint| endpoint.config().cloned()).ok_or_else(|| {
+            let next = "`holdfast endpoints list` shows those there are; `--url` tries one that is not configured.";
+            CliError::new(Exit::Usage, "RET_NOT_FOUND", format!("there is no endpoint {name}"), next)
+        })?;
+        if config.url.is_empty() || config.url.starts_with("vault://") {
+            let next = "file://, s3://, webdav://, webdavs:// and sftp:// are tried by this command.";
+            return Err(CliError::new(Exit::Usage, "INVALID_DATA", format!("{name} is a vault"), next));
+        }
+        let password = match config.secret {
+            None => None,
+            Some(id) => endpoint_password(&context.home, id).map_err(|error| CliError::failed(error.code(), error))?,
+        };
+        let credentials = Credentials { login: config.login.clone(), password: password.unwrap_or_default() };
+        Ok(Self { url: config.url.clone(), credentials, limits: Limits::of(&config) })
+    }
+
+    fn given(args: &EndpointTestArgs, url: String) -> Result<Self, CliError> {
+        let password = password_from(args.password_file.as_deref(), args.password_stdin)?;
+        let password = password.map(Secret::into_inner).unwrap_or_default();
+        let credentials = Credentials { login: args.login.clone().unwrap_or_default(), password };
+        Ok(Self { url, credentials, limits: Limits::default() })
+    }
+}
+
+fn step_value(step: &Step) -> Value {
+    let error = step.error.as_ref();
+    json!({
+        "step": step.name, "ok": error.is_none(), "ms": millis(step.took), "error": error.map(StoreError::code),
+        "message": error.map(ToString::to_string),
+    })
+}
+
+fn line(step: &Step) -> String {
+    let name = step.name;
+    match &step.error {
+        None => format!("{name:<8} good    {:>7} ms", millis(step.took)),
+        Some(error) => format!("{name:<8} failed  {:>7} ms  {}: {error}", millis(step.took), error.code()),
+    }
+}
+
+fn millis(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}

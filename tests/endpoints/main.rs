@@ -1,0 +1,19 @@
+//! Far sides: each kind of endpoint against a real server, one suite for all of them, and what goes wrong on the way.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod command;
+mod conformance;
+mod far_side;
+mod faults;
+mod kinds;
+mod layers;
+mod proxy;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,118 @@
+//! A way to a server on which something goes wrong once: it breaks, hangs, cuts an answer, loses it, or answers itself.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection breaks before the request arrives.
+    Drop,
+    /// The server does it, and its answer never arrives.
+    LoseAnswer,
+    /// Nothing goes on in either direction.
+    Hang,
+    /// So many bytes of the answer arrive, and then the connection breaks.
+    Cut(usize),
+    /// The request does not arrive; this status is the answer.
+    Answer(u16),
+}
+
+/// A fault, and the bytes of a request at which it happens.
+type Armed = Arc<Mutex<Vec<(&'static str, Fault)>>>;
+
+/// The way.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    armed: Armed,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A way to a port of the loopback address.
+    pub(crate) async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let armed: Armed = Arc::default();
+        let faults = armed.clone();
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(carry(client, port, faults.clone()));
+            }
+        });
+        Self { port: own, armed, accepting }
+    }
+
+    /// From now on the next request with these bytes meets a fault; of several each has its own.
+    pub(crate) fn arm(&self, at: &'static str, fault: Fault) {
+        self.armed.lock().unwrap().push((at, fault));
+    }
+
+    /// Whether every fault has happened.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.armed.lock().unwrap().is_empty()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+fn take(armed: &Armed, request: &[u8]) -> Option<Fault> {
+    let mut armed = armed.lock().unwrap();
+    let holds = |at: &str| at.is_empty() || request.windows(at.len()).any(|bytes| bytes == at.as_bytes());
+    let found = armed.iter().position(|(at, _)| holds(at))?;
+    Some(armed.remove(found).1)
+}
+
+async fn carry(client: TcpStream, port: u16, armed: Armed) -> std::io::Result<()> {
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    // How much of the answers still arrives.
+    let mut left = usize::MAX;
+    loop {
+        tokio::select! {
+            biased;
+            read = from_client.read(&mut up) => {
+                let request = &up[..read?];
+                if request.is_empty() {
+                    return Ok(());
+                }
+                match take(&armed, request) {
+                    None => {}
+                    Some(Fault::Drop) => return Ok(()),
+                    Some(Fault::Hang) => return std::future::pending().await,
+                    Some(Fault::LoseAnswer) => left = 0,
+                    Some(Fault::Cut(bytes)) => left = bytes,
+                    Some(Fault::Answer(status)) => {
+                        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                        to_client.write_all(answer.as_bytes()).await?;
+                        to_client.shutdown().await?;
+                        // What is still sent is taken, so that the answer is not lost by a reset.
+                        while from_client.read(&mut up).await? > 0 {}
+                        return Ok(());
+                    }
+                }
+                to_server.write_all(request).await?;
+            }
+            read = from_server.read(&mut down) => {
+                let answer = &down[..read?];
+                let some = &answer[..answer.len().min(left)];
+                to_client.write_all(some).await?;
+                left -= some.len();
+                if some.len() < answer.len() || answer.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
