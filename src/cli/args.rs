@@ -1,5 +1,6 @@
 //! The command line as clap sees it.
 
+mod key;
 mod owner;
 mod restore;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::run::{Consistency, RunStatus, Trigger};
 
+pub(super) use self::key::{KeyArgs, KeyCommand};
 pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointTestArgs, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs,
     TokenCommand,
@@ -74,7 +76,7 @@ pub(super) enum Command {
     Runs(RunsArgs),
     /// Show one run
     Show(ShowArgs),
-    /// Take every size and stored hash of runs again from disk
+    /// Take every size and stored hash of runs again from disk; with the key of an encrypted one, its content too
     Verify(VerifyArgs),
     /// List what is in a run
     Ls(LsArgs),
@@ -118,6 +120,9 @@ pub(super) enum Command {
     /// List, add, change, remove and test endpoints; this version keeps them and copies nothing to them yet
     #[command(subcommand)]
     Endpoints(EndpointsCommand),
+    /// Make keys, show them, prove that one opens a run
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Write a commented configuration, by questions or by flags
     Init(InitArgs),
     /// Look at the configuration
@@ -194,6 +199,9 @@ pub(super) struct BackupArgs {
     /// lz4, zstd:N, gzip:N, brotli:N or none [default: lz4]
     #[arg(long, value_name = "METHOD")]
     pub(super) compression: Option<Compression>,
+    /// Encrypt to this public key (age1…); may be given several times [default: as configured]
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(super) encrypt_to: Vec<String>,
     /// How long it may take, as 6h, 90m or 30s, or none; then it is stopped and has failed [default: as configured]
     #[arg(long, value_name = "DURATION", value_parser = limit)]
     pub(super) timeout: Option<Limit>,
@@ -288,6 +296,8 @@ pub(super) struct VerifyArgs {
     /// Every run that has a directory
     #[arg(long)]
     pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -302,6 +312,8 @@ pub(super) struct LsArgs {
     /// Only this participant
     #[arg(long, value_name = "NAME")]
     pub(super) participant: Option<String>,
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -322,6 +334,8 @@ pub(super) struct DumpArgs {
     /// Only this participant
     #[arg(long, value_name = "NAME")]
     pub(super) participant: Option<String>,
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
 }
 
 #[derive(Debug, Args)]
