@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
+use russh::keys::{PrivateKeyWithHashAlg, PublicKey, load_secret_key};
 use russh::{MethodKind, Preferred};
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::{Config, RawSftpSession};
@@ -59,14 +59,8 @@ pub(super) enum HostError {
 impl Handler for Host {
     type Error = HostError;
 
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, HostError> {
-        match key {
-            PublicKeyOrCertificate::PublicKey { key, .. } => {
-                self.known.check(key).map(|()| true).map_err(HostError::Untrusted)
-            }
-            // None was asked for.
-            PublicKeyOrCertificate::Certificate(_) => Ok(false),
-        }
+    async fn check_server_key(&mut self, key: &PublicKey) -> Result<bool, HostError> {
+        self.known.check(key).map(|()| true).map_err(HostError::Untrusted)
     }
 }
 
