@@ -100,6 +100,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod encryption;
 pub mod engine;
 pub mod files;
 pub mod participant;

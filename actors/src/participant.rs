@@ -12,7 +12,9 @@ use holdfast_model::participant::{
     ChildV1, Participant, ParticipantCommand, ParticipantEffect, ParticipantRefusal, Standing, Work,
 };
 use holdfast_model::progress::Counts;
-use holdfast_model::run::{ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant, Try};
+use holdfast_model::run::{
+    Encryption, ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant, Try,
+};
 
 use crate::event_sourced::{Command, EventSourced, Role};
 use crate::ports::{Admit, Job, Known, Note, Stop, WorkFailure, World, Written};
@@ -67,6 +69,7 @@ impl ParticipantRole {
             work: assign.work.clone(),
             participant: assign.participant.clone(),
             compression: assign.compression.clone(),
+            encryption: assign.encryption.clone(),
             report,
             stop: assignment.stop.clone(),
             left_over,
@@ -214,6 +217,7 @@ pub(crate) struct Assign {
     pub(crate) work: Work,
     pub(crate) participant: RunParticipant,
     pub(crate) compression: String,
+    pub(crate) encryption: Encryption,
     pub(crate) origin: Origin,
 }
 

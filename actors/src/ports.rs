@@ -12,7 +12,7 @@ use holdfast_model::failure::{Failure, Warnings};
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, Sha256, Timestamp};
 use holdfast_model::participant::{ChildV1, Work};
 use holdfast_model::restore::{Did, Restore, Step};
-use holdfast_model::run::{ArtifactStoredV1, Found, Held, NotFrozen, Run, RunParticipant, Target};
+use holdfast_model::run::{ArtifactStoredV1, Encryption, Found, Held, NotFrozen, Run, RunParticipant, Target};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -76,6 +76,8 @@ pub struct Job {
     pub participant: RunParticipant,
     /// How its artifacts are compressed.
     pub compression: String,
+    /// How its artifacts are encrypted.
+    pub encryption: Encryption,
     /// Where it tells how far it has come.
     pub report: Arc<Report>,
     /// Whether it should stop.

@@ -88,6 +88,7 @@ impl RunRole {
                 work,
                 participant: participant.clone(),
                 compression: request.compression.clone(),
+                encryption: request.encryption.clone(),
                 origin: self.origin.clone(),
             }),
             None => self.world.lose(format!("the stream of participant {name} cannot be read")),

@@ -1,5 +1,6 @@
 //! The command line as clap sees it.
 
+mod key;
 mod owner;
 mod restore;
 mod vault;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::run::{Consistency, RunStatus, Trigger};
 
+pub(super) use self::key::{KeyArgs, KeyCommand};
 pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs, TokenCommand,
 };
@@ -75,7 +77,7 @@ pub(super) enum Command {
     Runs(RunsArgs),
     /// Show one run
     Show(ShowArgs),
-    /// Take every size and stored hash of runs again from disk
+    /// Take every size and stored hash of runs again from disk; with the key of an encrypted one, its content too
     Verify(VerifyArgs),
     /// List what is in a run
     Ls(LsArgs),
@@ -119,6 +121,9 @@ pub(super) enum Command {
     /// List, add, change and remove endpoints; this version keeps them and copies nothing to them yet
     #[command(subcommand)]
     Endpoints(EndpointsCommand),
+    /// Make keys, show them, prove that one opens a run
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Keep the runs of other installations
     #[command(subcommand)]
     Vault(VaultCommand),
@@ -198,6 +203,9 @@ pub(super) struct BackupArgs {
     /// lz4, zstd:N, gzip:N, brotli:N or none [default: lz4]
     #[arg(long, value_name = "METHOD")]
     pub(super) compression: Option<Compression>,
+    /// Encrypt to this public key (age1…); may be given several times [default: as configured]
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(super) encrypt_to: Vec<String>,
     /// How long it may take, as 6h, 90m or 30s, or none; then it is stopped and has failed [default: as configured]
     #[arg(long, value_name = "DURATION", value_parser = limit)]
     pub(super) timeout: Option<Limit>,
@@ -292,6 +300,8 @@ pub(super) struct VerifyArgs {
     /// Every run that has a directory
     #[arg(long)]
     pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -306,6 +316,8 @@ pub(super) struct LsArgs {
     /// Only this participant
     #[arg(long, value_name = "NAME")]
     pub(super) participant: Option<String>,
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -326,6 +338,8 @@ pub(super) struct DumpArgs {
     /// Only this participant
     #[arg(long, value_name = "NAME")]
     pub(super) participant: Option<String>,
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
 }
 
 #[derive(Debug, Args)]

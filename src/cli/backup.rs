@@ -17,7 +17,8 @@ use super::{Context, absolute, errors};
 use crate::api::commands::{GetBackupParticipants, StartFullBackup};
 use crate::client::Events;
 use crate::config::Source;
-use crate::engine::ParticipantRow;
+use crate::encryption;
+use crate::engine::{ParticipantRow, left_keys};
 use crate::files::{FilesSpec, RawPath};
 
 /// Largest file of exclude patterns read, in bytes.
@@ -254,7 +255,8 @@ fn left_open(context: &Context) -> Result<Option<Vec<(RunId, Position)>>, CliErr
     let history = view.history();
     let open: Vec<_> =
         history.open().map(|entry| (entry.run_id, Position(entry.requested.0.saturating_sub(1)))).collect();
-    let left = !open.is_empty() || history.deleting().next().is_some() || !history.open_restores().is_empty();
+    let keys = left_keys(view.home());
+    let left = keys || !open.is_empty() || history.deleting().next().is_some() || !history.open_restores().is_empty();
     Ok(left.then_some(open))
 }
 
@@ -310,10 +312,21 @@ fn request(args: &BackupArgs) -> Result<StartFullBackup, CliError> {
         consistency: args.consistency,
         strict: args.strict,
         compression: args.compression,
+        encrypt_to: recipients(&args.encrypt_to)?,
         timeout_s: args.timeout.map(Limit::seconds),
         ..StartFullBackup::default()
     };
     if args.paths.is_empty() { Ok(request) } else { ad_hoc(args, request) }
+}
+
+/// Public keys, each once. What is wrong with one is told before anything is begun.
+fn recipients(given: &[String]) -> Result<Vec<String>, CliError> {
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = encryption::recipients(given.iter().map(String::as_str));
+    let keys = keys.map_err(|error| CliError::new(Exit::Usage, error.code(), error, ""))?;
+    Ok(keys.opened_by())
 }
 
 /// The same with the files and folders of the command line.

@@ -7,10 +7,10 @@ use holdfast_model::ids::ParticipantName;
 use holdfast_model::run::ArtifactStoredV1;
 use serde::Serialize;
 
-use super::args::{DumpArgs, LsArgs, RunArg};
+use super::args::{DumpArgs, KeyArgs, LsArgs, RunArg};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{output_error, printable, size, time};
-use super::{Context, errors, runs};
+use super::{Context, errors, key, runs};
 use crate::files::{self, Entry, FilesError, Kind, Observer, RawPath, Selection};
 use crate::restore::{self, Form, RestoreError, RunSource};
 
@@ -24,7 +24,7 @@ struct Row<'a> {
 
 pub(super) fn ls(context: &Context, args: &LsArgs) -> CliResult {
     let out = context.output;
-    let source = open(context, args.run, args.participant.as_deref(), true)?;
+    let source = open(context, args.run, args.participant.as_deref(), true, &args.key)?;
     let selection = match &args.path {
         Some(path) => Selection::of(&[RawPath::from(path.as_path())]).map_err(files_error)?,
         None => Selection::everything(),
@@ -106,7 +106,7 @@ fn permissions(mode: u32) -> String {
 }
 
 pub(super) fn dump(context: &Context, args: &DumpArgs) -> CliResult {
-    let source = open(context, args.run, args.participant.as_deref(), true)?;
+    let source = open(context, args.run, args.participant.as_deref(), true, &args.key)?;
     let Some(path) = &args.path else {
         let participant = participant(args.participant.as_deref())?;
         let participant =
@@ -167,11 +167,13 @@ pub(super) fn open(
     run: RunArg,
     participant: Option<&str>,
     accept_incomplete: bool,
+    key: &KeyArgs,
 ) -> Result<RunSource, CliError> {
     let view = context.view()?;
     let participant = self::participant(participant)?;
     let run = runs::find_with(&view, run, participant.as_ref(), context.output)?;
-    RunSource::open(view.home(), &run, participant.as_ref(), accept_incomplete).map_err(errors::restore)
+    let key = key::of(context, key, &run)?;
+    RunSource::open(view.home(), &run, participant.as_ref(), accept_incomplete, &key).map_err(errors::restore)
 }
 
 /// A participant as an argument names it.
@@ -189,7 +191,7 @@ fn files_error(error: FilesError) -> CliError {
 }
 
 /// Nobody looks.
-struct Unheard;
+pub(super) struct Unheard;
 
 impl Observer for Unheard {
     fn advance(&self, _files: u64, _bytes: u64) {}

@@ -44,6 +44,7 @@ pub(super) fn engine(error: EngineError) -> CliError {
             let next = "What was recorded is safe. See to the disk (space, errors), then `holdfast resume`.";
             CliError::new(Exit::Failed, error.code(), &error, next)
         }
+        EngineError::Encryption(about) => CliError::new(Exit::Usage, about.code(), about, ""),
         _ => CliError::failed(error.code(), &error),
     }
 }
@@ -162,6 +163,14 @@ pub(super) fn dump(error: RestoreError) -> CliError {
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 pub(super) fn restore(error: RestoreError) -> CliError {
+    if let RestoreError::Storage(StorageError::Encryption(about)) = &error
+        && about.is_about_keys()
+    {
+        return super::key::refused(about);
+    }
+    if error.is_about_keys() {
+        return CliError::new(Exit::Key, error.code(), &error, "");
+    }
     if error.is_damage() {
         let next = "Nothing was restored. `holdfast verify --all` tells which runs are good; restore one of those.";
         return CliError::new(Exit::Damaged, error.code(), &error, next);

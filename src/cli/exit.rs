@@ -13,6 +13,8 @@ pub(super) enum Exit {
     Damaged = 4,
     NoSuchRun = 10,
     Busy = 11,
+    /// Wrong or missing key.
+    Key = 12,
     Cancelled = 130,
 }
 

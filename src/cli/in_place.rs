@@ -17,18 +17,20 @@ use super::exit::{CliError, CliResult, Exit};
 use super::in_the_way::InTheWay;
 use super::interrupts::Interrupts;
 use super::output::{counted, printable, seconds, size};
-use super::{Context, browse, errors, restores, runs};
+use super::{Context, browse, errors, key, restores, runs};
 use crate::api::ErrorCode;
 use crate::api::commands::{CancelRestoreRun, GetRestoreRun, StartRestoreRun};
 use crate::api::text::Reason;
 use crate::client::ClientError;
+use crate::encryption::FileKeys;
 use crate::participant::Descriptor;
-use crate::restore::is_damage;
+use crate::restore::{Key, RunSource, is_damage};
 
 pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) -> CliResult {
     let names = args.participant.iter().map(|name| browse::name(name)).collect::<Result<Vec<_>, _>>()?;
     let only = if let [name] = &*names { Some(name) } else { None };
     let run = runs::find_with(&context.view()?, run, only, context.output)?;
+    let file_keys = file_keys(context, args, &run)?;
     let run_id = run.id().ok_or_else(|| CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", "no such run", ""))?;
     if has_modules(&run, &names) && Door::attach(context).await?.is_none() {
         let text = "the modules are the application's, and it does not run, or does not serve its home";
@@ -50,6 +52,7 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) 
         reason: Reason::default(),
         target: None,
         overwrite: None,
+        file_keys,
     };
     let (door, begun) = begun(context, &request).await?;
     let result = match (begun, args.dry_run) {
@@ -62,6 +65,18 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) 
     };
     door.close().await;
     result
+}
+
+/// The keys of the run's files, unwrapped here: the private key itself is handed to nobody.
+fn file_keys(context: &Context, args: &RestoreArgs, run: &Run) -> Result<Option<FileKeys>, CliError> {
+    let key = key::of(context, &args.key, run)?;
+    match &key {
+        Key::Without => Ok(None),
+        key => {
+            let source = RunSource::open(context.view()?.home(), run, None, true, key).map_err(errors::restore)?;
+            Ok(source.keys().cloned())
+        }
+    }
 }
 
 /// What a program is told of a restore, as the last line.

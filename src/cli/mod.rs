@@ -17,6 +17,7 @@ mod in_place;
 mod in_the_way;
 mod init;
 mod interrupts;
+mod key;
 mod lock;
 mod log;
 mod maintenance;
@@ -143,6 +144,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Token(command) => token::run(context, command).await,
         Command::Maintenance(command) => maintenance::run(context, command).await,
         Command::Endpoints(command) => endpoints::run(context, command).await,
+        Command::Key(command) => key::run(context, command),
         Command::Runs(args) => runs::runs(context, args),
         Command::Show(args) => runs::show(context, args),
         Command::Verify(args) => verify::verify(context, args).await,

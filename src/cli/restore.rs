@@ -42,7 +42,7 @@ async fn into_folder(context: &Context, args: &RestoreArgs, run: RunArg, target:
         return Err(CliError::new(Exit::Usage, "USAGE", "one --participant goes into a folder at a time", next));
     }
     let participant = args.participant.first().map(String::as_str);
-    let source = browse::open(context, run, participant, args.accept_incomplete)?;
+    let source = browse::open(context, run, participant, args.accept_incomplete, &args.key)?;
     let run_id = source.run_id();
     let request = Request {
         restore_id: RestoreId(uuid::Uuid::now_v7()),

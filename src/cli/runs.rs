@@ -266,10 +266,16 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
             lines.extend(said(&participant.output, "    "));
         }
         for artifact in &participant.artifacts {
-            let compression = &artifact.compression;
+            let compression = match &*artifact.encryption {
+                "none" => artifact.compression.clone(),
+                encryption => format!("{}, {encryption}", artifact.compression),
+            };
             lines.push(format!("  artifact {} ({compression}, {})", artifact.logical_name, size(artifact.size_bytes)));
             lines.push(format!("    sha256  {}  stored", artifact.sha256));
             lines.push(format!("    sha256  {}  content, {}", artifact.content_sha256, size(artifact.content_bytes)));
+            if !artifact.opened_by.is_empty() {
+                lines.push(format!("    opened by {}", artifact.opened_by.join(", ")));
+            }
             if !artifact.validation_error.is_empty() {
                 lines.push(format!("    DAMAGED {}", printable(artifact.validation_error.as_bytes())));
             }

@@ -5,13 +5,15 @@ use std::time::Duration;
 use holdfast_model::ids::RunId;
 use holdfast_model::run::{Retained, Run};
 
-use super::args::{RunArg, VerifyArgs};
+use super::args::{KeyArgs, RunArg, VerifyArgs};
+use super::browse::Unheard;
 use super::door::{Door, Purpose};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{counted, printable, size};
-use super::{Context, errors, runs};
+use super::{Context, errors, key, runs};
 use crate::api::commands::RecordValidation;
 use crate::engine::{HomeView, VerifyReport, verify_run};
+use crate::restore::{Key, RunSource, copy};
 use crate::storage::StorageError;
 
 /// How long a home in use is waited for to record what was found.
@@ -30,7 +32,7 @@ pub(super) async fn verify(context: &Context, args: &VerifyArgs) -> CliResult {
     let mut unchecked = None;
     for run in &chosen {
         let Some(run_id) = run.id() else { continue };
-        match check(context, &view, run, run_id) {
+        match check(context, (&view, &args.key), run, run_id) {
             Ok(Some(checked)) => {
                 show(context, run_id, &checked)?;
                 results.push((run_id, checked));
@@ -74,9 +76,19 @@ fn chosen(view: &HomeView, args: &VerifyArgs, context: &Context) -> Result<Vec<R
 }
 
 /// Takes sizes and hashes of a run again; `None` where it was deleted meanwhile.
-fn check(context: &Context, view: &HomeView, run: &Run, run_id: RunId) -> Result<Option<VerifyReport>, CliError> {
+fn check(
+    context: &Context,
+    (view, key): (&HomeView, &KeyArgs),
+    run: &Run,
+    run_id: RunId,
+) -> Result<Option<VerifyReport>, CliError> {
     match verify_run(view.home(), run, run_id) {
-        Ok(report) => Ok(Some(report)),
+        Ok(mut report) => {
+            if report.is_good() && run.encryption().is_on() {
+                content(context, (view, key), run, &mut report)?;
+            }
+            Ok(Some(report))
+        }
         Err(error @ StorageError::RunDirectoryMissing { .. }) => {
             let now = context.view()?.run(run_id).map_err(errors::view)?;
             Ok((now.retained() == Retained::Kept).then(|| VerifyReport::missing(run, &error)))
@@ -86,6 +98,30 @@ fn check(context: &Context, view: &HomeView, run: &Run, run_id: RunId) -> Result
             Err(CliError::new(exit, error.code(), error, ""))
         }
     }
+}
+
+/// Reads the content of an encrypted run, where its key is at hand; else says that it was not looked at.
+fn content(
+    context: &Context,
+    (view, key): (&HomeView, &KeyArgs),
+    run: &Run,
+    report: &mut VerifyReport,
+) -> Result<(), CliError> {
+    let ring = key::ring(context, key).map_err(|error| key::refused(&error))?;
+    if ring.is_empty() {
+        let what = "it is encrypted and no key is given: the stored bytes are checked, the content was not looked at";
+        context.output.note(format!("note: run {}: {what}", run.id().map(|id| id.to_string()).unwrap_or_default()));
+        return Ok(());
+    }
+    let source = RunSource::open(view.home(), run, None, true, &Key::Ring(ring)).map_err(errors::restore)?;
+    for artifact in source.artifacts() {
+        let read = source.frames(artifact).and_then(|_| {
+            let reader = source.reader(artifact)?;
+            copy(&reader, &mut std::io::sink(), &Unheard, &mut 0)
+        });
+        report.errors.extend(read.err().map(|error| (artifact.stored.file.to_string(), error.to_string())));
+    }
+    Ok(())
 }
 
 fn show(context: &Context, run_id: RunId, report: &VerifyReport) -> Result<(), CliError> {

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, told so that it can be mended: the place, the line, the key, what is allowed.
 //!
-//! A line is shown as it stands in the file, with one exception: values of `env` may be secret and are never part of an
-//! error.
+//! A line is shown as it stands in the file, with two exceptions: values of `env` may be secret, and private keys are; neither
+//! is ever part of an error.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -173,7 +173,11 @@ impl Problems {
         Problem {
             line: text.get(..line.start).unwrap_or_default().matches('\n').count() + 1,
             column: before.chars().count() + 1,
-            message: found.message.clone(),
+            message: if holds_key(&found.message) {
+                "a private key stands here, where none belongs: name the file that it lies in".to_owned()
+            } else {
+                found.message.clone()
+            },
             excerpt: self.excerpt(found, text, line),
         }
     }
@@ -187,6 +191,9 @@ impl Problems {
         if self.secrets.iter().any(|secret| secret.start < end && secret.end > line.start) {
             return String::new();
         }
+        if holds_key(text.get(line.clone()).unwrap_or_default()) {
+            return String::new();
+        }
         let shown = text.get(line.start..end).unwrap_or_default();
         let before = text.get(line.start..found.span.start).unwrap_or_default().chars().count();
         if shown.trim().is_empty() || before > MAX_SHOWN {
@@ -198,6 +205,11 @@ impl Problems {
         let shown: String = shown.chars().take(MAX_SHOWN).map(visible).collect();
         format!("| {}\n| {}{}", shown.trim_end(), " ".repeat(before), "^".repeat(marks))
     }
+}
+
+/// Whether there is a private key in it, or the beginning of one, wherever it was pasted.
+fn holds_key(text: &str) -> bool {
+    text.to_ascii_uppercase().contains("AGE-SECRET-KEY-1")
 }
 
 /// The line a place lies in, without its end.

@@ -12,6 +12,7 @@ use rustix::fs::Access;
 use super::server::is_loopback;
 use super::{Config, ServerConfig, Source, TlsFiles};
 use crate::command::CommandSpec;
+use crate::encryption::Keyring;
 use crate::engine::FilesDefinition;
 use crate::files::{Env, FileId, FilesSpec};
 use crate::server::tls::{ReloadableCertificate, Validity};
@@ -60,6 +61,14 @@ impl Config {
         server(&self.server, &mut |severity, message| {
             findings.push(Finding { severity, participant: None, message });
         });
+        // One at a time: what is wrong with one says nothing of the other.
+        let keys = &self.encryption;
+        for (identity, passphrase) in [(&keys.identity_file, &None), (&None, &keys.passphrase_file)] {
+            if let Err(error) = Keyring::read(identity.as_deref(), passphrase.as_deref()) {
+                let message = format!("[encryption]: {error}");
+                findings.push(Finding { severity: Severity::Error, participant: None, message });
+            }
+        }
         let env = Env { skip: FileId::of(home).into_iter().collect(), ..Env::default() };
         for participant in &self.participants {
             let mut found = |severity, message| {

@@ -4,6 +4,7 @@
 //! configuration says what programs are run, so one that others may write is refused too. Nothing is looked up on the
 //! machine while it is read: a folder that is not there is told by the run, not by every command.
 
+mod encryption;
 mod error;
 mod file;
 mod limits;
@@ -24,6 +25,7 @@ use std::path::Path;
 use holdfast_model::run::{Consistency, MAX_PARTICIPANTS};
 use toml::de::{DeTable, DeValue};
 
+pub use self::encryption::EncryptionConfig;
 use self::error::Problems;
 pub use self::error::{ConfigError, Problem};
 pub use self::limits::ServerLimits;
@@ -48,6 +50,8 @@ pub struct Config {
     pub restores: RestoresConfig,
     /// What stays free.
     pub space: SpaceConfig,
+    /// To whom runs are encrypted.
+    pub encryption: EncryptionConfig,
     /// How the server works.
     pub server: ServerConfig,
     /// Who takes part in a full run, in the order of the file, which is the order they work in. At most
@@ -58,7 +62,7 @@ pub struct Config {
 }
 
 /// The parts of the file.
-const PARTS: [&str; 6] = ["pipeline", "runs", "restores", "space", "server", "participant"];
+const PARTS: [&str; 7] = ["pipeline", "runs", "restores", "space", "encryption", "server", "participant"];
 
 impl Config {
     /// Reads a configuration file.
@@ -116,6 +120,9 @@ impl Config {
         if let Some(mut section) = part(document, "space", problems) {
             config.space = SpaceConfig::read(&mut section);
         }
+        if let Some(mut section) = part(document, "encryption", problems) {
+            config.encryption = EncryptionConfig::read(&mut section);
+        }
         if let Some(mut section) = part(document, "server", problems) {
             config.server = ServerConfig::read(&mut section);
         }
@@ -167,11 +174,13 @@ fn unknown_part(key: &str) -> String {
         Some("runs") => ": did you mean [runs]?",
         Some("restores") => ": did you mean [restores]?",
         Some("space") => ": did you mean [space]?",
+        Some("encryption") => ": did you mean [encryption]?",
         Some("server") => ": did you mean [server]?",
         _ => ";",
     };
     let key = key.escape_debug();
     format!(
-        "there is no part `{key}`{meant} the parts are [pipeline], [runs], [restores], [space], [server] and [[participant]]"
+        "there is no part `{key}`{meant} the parts are [pipeline], [runs], [restores], [space], [encryption], [server] and \
+         [[participant]]"
     )
 }

@@ -195,7 +195,7 @@ fn wrong_settings_are_told_with_line_and_key_and_what_is_allowed() {
             "[serve]\n",
             &[(
                 1,
-                "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [restores], [space], [server]",
+                "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [restores], [space], [encryption], [server]",
             )],
         ),
         ("[[participants]]", &[(1, "did you mean [[participant]]?")]),

@@ -10,11 +10,13 @@ use holdfast_log::fault;
 use holdfast_log::owner::Owner;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId, Sha256};
-use holdfast_model::run::{ArtifactStoredV1, Found, ParticipantStatus, Run, RunParticipant, Stage, Target};
+use holdfast_model::run::{ArtifactStoredV1, Encryption, Found, ParticipantStatus, Run, RunParticipant, Stage, Target};
 use uuid::Uuid;
 
+use super::keys::{self, PassphraseFile};
 use super::manifest;
-use crate::pipeline::{ArtifactReader, IndexReader, Pipeline, PipelineError};
+use crate::encryption::{EncryptTo, EncryptionError};
+use crate::pipeline::{ArtifactReader, Expected, IndexReader, Pipeline, PipelineError};
 use crate::storage::{Destination, FileReport, Place, RunDir, Storage, StorageError};
 
 /// How many bytes of each run were read again since its check began. Clones share it.
@@ -61,14 +63,26 @@ pub(super) struct Directories {
     server_id: Uuid,
     open: Arc<Mutex<BTreeMap<RunId, Arc<RunDir>>>>,
     checks: Checks,
+    passphrase: PassphraseFile,
     /// The home is not given back while its directories are being worked on, and they are not worked on after that.
     owner: Weak<Owner>,
 }
 
 impl Directories {
-    pub(super) fn new(storage: Storage, pipeline: Pipeline, server_id: Uuid, owner: &Arc<Owner>) -> Self {
-        let (open, checks) = (Arc::default(), Checks::default());
-        Self { storage: Arc::new(storage), pipeline, server_id, open, checks, owner: Arc::downgrade(owner) }
+    pub(super) fn new(
+        storage: Storage,
+        pipeline: Pipeline,
+        server_id: Uuid,
+        owner: &Arc<Owner>,
+        passphrase: PassphraseFile,
+    ) -> Self {
+        let (open, checks, owner) = (Arc::default(), Checks::default(), Arc::downgrade(owner));
+        Self { storage: Arc::new(storage), pipeline, server_id, open, checks, passphrase, owner }
+    }
+
+    /// What a run's files are encrypted to.
+    pub(super) fn encrypt_to(&self, encryption: &Encryption) -> Result<Option<Arc<EncryptTo>>, EncryptionError> {
+        self.passphrase.encrypt_to(encryption)
     }
 
     /// How much of each run was read again.
@@ -150,35 +164,52 @@ impl Directories {
         // Of a barrier nothing is kept: the moment it was of is gone.
         let completed = |one: &&RunParticipant| one.status == ParticipantStatus::Completed && !run.wants_barrier();
         for participant in run.participants().iter().filter(completed) {
-            match participant.artifacts.iter().try_for_each(|artifact| self.check(run_id, artifact)) {
+            match participant.artifacts.iter().try_for_each(|artifact| self.check(run, run_id, artifact)) {
                 Ok(()) => kept.extend(participant.artifacts.iter().map(|artifact| artifact.stored.file.clone())),
                 Err(failure) => broken.push((participant.name.clone(), failure.to_string())),
             }
         }
         // What an attempt that is gone left of participants that run again.
-        if let Err(error) = self.run(run_id).and_then(|directory| directory.retain(&kept)) {
+        let retained = self.run(run_id).and_then(|directory| {
+            directory.retain(&kept)?;
+            if run.encryption().is_on() {
+                let artifacts = run.participants().iter().flat_map(|one| &one.artifacts);
+                let kept = artifacts.filter(|artifact| kept.contains(&artifact.stored.file));
+                kept.for_each(|artifact| directory.called(&artifact.stored.file, &artifact.logical_name));
+            }
+            Ok(())
+        });
+        if let Err(error) = retained {
             tracing::error!(%run_id, %error, "leftovers of an earlier attempt cannot be removed");
         }
         Ok(Inspection { found, broken })
     }
 
     /// Takes size and hash of an artifact and its index again.
-    fn check(&self, run_id: RunId, artifact: &ArtifactStoredV1) -> Result<(), PipelineError> {
+    fn check(&self, run: &Run, run_id: RunId, artifact: &ArtifactStoredV1) -> Result<(), PipelineError> {
         let open = |name: &ArtifactName| {
             let path = self.storage.path(Place::Running, run_id).join(name.as_str());
             let file = File::open(&path).map_err(|error| PipelineError::io("open", &path)(error))?;
             Ok::<_, PipelineError>((file, path))
         };
-        let recorded = manifest::artifact(artifact).map_err(|reason| {
+        let recorded = manifest::artifact(artifact, run.encryption()).map_err(|reason| {
             let path = self.storage.path(Place::Running, run_id);
             PipelineError::altered(&path, reason)
         })?;
         let (file, path) = open(&artifact.stored.file)?;
-        let reader = ArtifactReader::open(&self.pipeline, file, &path, recorded.compression, recorded.expected())?;
+        let expected = Expected {
+            stored_bytes: artifact.stored.size_bytes,
+            sha256: artifact.stored.sha256,
+            content_bytes: artifact.content_bytes,
+            content_sha256: artifact.content_sha256,
+        };
+        // Of what is encrypted the stored bytes are all that can be looked at here, and all that is needed.
+        let cipher = recorded.cipher(&recorded.path, None);
+        let reader = ArtifactReader::open(&self.pipeline, file, &path, recorded.compression, expected, cipher)?;
         reader.check_stored(&mut |_| {})?;
         if let Some(index) = &artifact.index {
             let (file, path) = open(&index.file)?;
-            IndexReader::open(file, &path, recorded.compression, Some((index.size_bytes, index.sha256)))?;
+            IndexReader::check_stored(&file, &path, (index.size_bytes, index.sha256))?;
         }
         Ok(())
     }
@@ -195,7 +226,9 @@ impl Directories {
         let kept: Vec<_> = run.good_artifacts().map(|artifact| artifact.stored.file.clone()).collect();
         directory.retain(&kept).map_err(lost)?;
         let mut check = self.checks.begin(run_id);
-        match directory.seal(&manifest, &mut |bytes| check.advance(bytes)) {
+        let encrypt_to = self.encrypt_to(run.encryption());
+        let encrypt_to = encrypt_to.map_err(|error| DirectoryFailure::Lost(keys::failure(&error)))?;
+        match directory.seal(&manifest, encrypt_to.as_deref(), &mut |bytes| check.advance(bytes)) {
             Ok(sealed) => Ok(sealed.sums_sha256),
             Err(StorageError::NotAsWritten { files, .. }) => Err(DirectoryFailure::Damaged(damaged(run, &files))),
             Err(error) => Err(lost(error)),

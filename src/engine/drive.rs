@@ -23,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::backups::{Directories, failure as storage_failure};
 use super::barrier::{self, Captures};
+use super::keys;
 use super::overseer::{Living, Watch, cancelled, stopped};
 use super::registry::{Registered, Registry};
 use crate::command;
@@ -181,9 +182,14 @@ impl Drivers {
         };
         let compression = job.compression.parse().map_err(unknown)?;
         let (directories, run_id) = (self.directories.clone(), job.work.run_id);
-        let opened = tokio::task::spawn_blocking(move || directories.run(run_id)).await;
+        let encryption = job.encryption.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let encrypt_to = directories.encrypt_to(&encryption).map_err(|error| keys::failure(&error))?;
+            Ok((directories.run(run_id).map_err(|error| storage_failure(&error))?, encrypt_to))
+        });
+        let opened = opened.await;
         let opened = opened.map_err(|panic| Failure::new(FailureKind::Fatal, "STORAGE_PANICKED", panic.to_string()))?;
-        let directory = opened.map_err(|error| storage_failure(&error))?;
+        let (directory, encrypt_to) = opened.map_err(|failure: Failure| failure)?;
         let pulse = Arc::new(Pulse::new());
         let deadlines = registered.descriptor.deadlines;
         let (reporting, steps) = Steps::new(deadlines);
@@ -193,6 +199,7 @@ impl Drivers {
             directory,
             pipeline: self.pipeline.clone(),
             compression,
+            encrypt_to,
             min_free: self.min_free,
             report: job.report.clone(),
             stop: job.stop.clone(),

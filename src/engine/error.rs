@@ -15,6 +15,7 @@ use holdfast_model::run::Refusal;
 
 use super::secrets::SecretsError;
 use super::view::ViewError;
+use crate::encryption::EncryptionError;
 use crate::pipeline::PipelineError;
 use crate::storage::StorageError;
 
@@ -145,6 +146,9 @@ pub enum EngineError {
         /// Those that are there.
         known: Vec<String>,
     },
+    /// A key of the configuration cannot be used.
+    #[error(transparent)]
+    Encryption(EncryptionError),
     /// The configuration has commands, and nothing was said that could start them.
     #[error(
         "the configuration has commands: say by Builder::launcher what starts them (this program, where its main begins \
@@ -189,6 +193,7 @@ impl EngineError {
             EngineError::ParticipantTwice(_) => "PARTICIPANT_TWICE",
             EngineError::UnknownParticipant { .. } => "UNKNOWN_PARTICIPANT",
             EngineError::CannotStandStill(_) => "BARRIER_NOT_SUPPORTED",
+            EngineError::Encryption(error) => error.code(),
             EngineError::NoLauncher => "NO_LAUNCHER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",

@@ -1,5 +1,6 @@
 //! A run's manifest, from its state at the end.
 
+use holdfast_model::run as model;
 use holdfast_model::run::{ArtifactStoredV1, ParticipantStatus, ParticipantView, Run, RunParticipant, RunStatus};
 use uuid::Uuid;
 
@@ -15,7 +16,8 @@ pub(super) fn of(run: &Run, server_id: Uuid) -> Result<Manifest, String> {
     let (Some(view), Some(run_id), Some(outcome)) = (run.view(true), run.id(), run.outcome()) else {
         return Err("the run has not come to its end".into());
     };
-    let participants = run.participants().iter().zip(view.participants).map(|(one, shown)| participant(one, shown));
+    let participants =
+        run.participants().iter().zip(view.participants).map(|(one, shown)| participant(one, shown, run.encryption()));
     let scoped = !view.requested_participants.is_empty();
     Ok(Manifest {
         backup_format_version: Manifest::VERSION,
@@ -40,10 +42,15 @@ pub(super) fn of(run: &Run, server_id: Uuid) -> Result<Manifest, String> {
         size_bytes: view.size_bytes,
         stored_bytes: view.stored_bytes,
         participants: participants.collect::<Result<_, _>>()?,
+        sealed: None,
     })
 }
 
-fn participant(one: &RunParticipant, shown: ParticipantView) -> Result<ManifestParticipant, String> {
+fn participant(
+    one: &RunParticipant,
+    shown: ParticipantView,
+    encryption: &model::Encryption,
+) -> Result<ManifestParticipant, String> {
     let good = one.status == ParticipantStatus::Completed;
     Ok(ManifestParticipant {
         name: one.name.clone(),
@@ -55,27 +62,36 @@ fn participant(one: &RunParticipant, shown: ParticipantView) -> Result<ManifestP
         finished_at: shown.finished_at,
         error: shown.error,
         warnings: Warnings { count: shown.warnings.count, first: shown.warnings.first },
-        artifacts: one.artifacts.iter().filter(|_| good).map(artifact).collect::<Result<_, _>>()?,
+        artifacts: one
+            .artifacts
+            .iter()
+            .filter(|_| good)
+            .map(|one| artifact(one, encryption))
+            .collect::<Result<_, _>>()?,
     })
 }
 
-/// An artifact as the manifest says it.
+/// An artifact as the manifest says it, of a run that is encrypted so.
 ///
 /// # Errors
 /// Says why its compression is not known: a newer program made it.
-pub(crate) fn artifact(artifact: &ArtifactStoredV1) -> Result<ManifestArtifact, String> {
+pub(crate) fn artifact(
+    artifact: &ArtifactStoredV1,
+    encryption: &model::Encryption,
+) -> Result<ManifestArtifact, String> {
     Ok(ManifestArtifact {
         logical_name: artifact.logical_name.clone(),
         path: artifact.stored.file.clone(),
         size_bytes: artifact.stored.size_bytes,
         sha256: artifact.stored.sha256,
-        content_bytes: artifact.content_bytes,
-        content_sha256: artifact.content_sha256,
+        content_bytes: Some(artifact.content_bytes),
+        content_sha256: Some(artifact.content_sha256),
         compression: artifact
             .compression
             .parse()
             .map_err(|error: crate::pipeline::InvalidCompression| error.to_string())?,
-        encryption: Encryption::None,
+        encryption: if encryption.is_on() { Encryption::Age } else { Encryption::None },
+        opened_by: encryption.opened_by(),
         index: artifact.index.as_ref().map(|index| ManifestIndex {
             path: index.file.clone(),
             size_bytes: index.size_bytes,

@@ -13,6 +13,7 @@ mod drive;
 mod error;
 mod figures;
 mod folded_runs;
+mod keys;
 mod ledger;
 mod log_row;
 mod manifest;
@@ -52,7 +53,7 @@ use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
 use holdfast_model::run::{
-    Consistency, NewParticipant, NewRun, Retained, Run, RunCommand, RunRequestedV3, RunVerifiedV1,
+    Consistency, NewParticipant, NewRun, Retained, Run, RunCommand, RunRequestedV4, RunVerifiedV1,
 };
 use tokio::sync::watch;
 
@@ -74,6 +75,7 @@ use self::registry::Registry;
 pub use self::request::Backup;
 use self::request::What;
 pub(crate) use self::restore_into_folder::NotBegun;
+pub(crate) use self::restores::left_keys;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub(crate) use self::restoring::{Asked, InPlacePlan, NotPlanned, PlannedParticipant, restore_failure};
 use self::running::Running;
@@ -104,6 +106,8 @@ pub struct Holdfast {
 }
 
 struct Shared {
+    /// Where the passphrase lies that runs are encrypted with.
+    passphrase: keys::PassphraseFile,
     home: Home,
     config: RwLock<Arc<Config>>,
     launcher: Launcher,
@@ -213,8 +217,9 @@ impl Holdfast {
         }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
+        let encryption = backup.encryption.unwrap_or_else(|| config.encryption.encryption());
         let run = NewRun {
-            request: RunRequestedV3 {
+            request: RunRequestedV4 {
                 run_id: RunId::new(self.shared.world.clock.now(), counter),
                 run_type,
                 trigger: backup.trigger,
@@ -228,6 +233,7 @@ impl Holdfast {
                 consistency,
                 freeze_budget_ms: plan::millis(config.runs.freeze_budget),
                 timeout_ms: backup.timeout.unwrap_or(config.runs.timeout).map_or(0, plan::millis),
+                encryption,
             },
             participants,
         };

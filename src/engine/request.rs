@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_model::ids::ParticipantName;
-use holdfast_model::run::{Consistency, Trigger};
+use holdfast_model::run::{Consistency, Encryption, Trigger};
 
 use crate::participant::FilesDefinition;
 use crate::pipeline::Compression;
@@ -39,6 +39,8 @@ pub struct Backup {
     pub(super) what: What,
     pub(super) trigger: Trigger,
     pub(super) compression: Option<Compression>,
+    /// `None` as configured.
+    pub(super) encryption: Option<Encryption>,
     pub(super) strict: bool,
     pub(super) job: String,
     pub(super) idempotency_key: String,
@@ -79,6 +81,7 @@ impl Backup {
             what,
             trigger: Trigger::Manual,
             compression: None,
+            encryption: None,
             strict: false,
             job,
             idempotency_key,
@@ -98,6 +101,13 @@ impl Backup {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
+        self
+    }
+
+    /// How its artifacts are encrypted; as configured where nothing is said. See [`recipients`](crate::encryption::recipients).
+    #[must_use]
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.encryption = Some(encryption);
         self
     }
 

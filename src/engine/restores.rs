@@ -23,15 +23,21 @@ use holdfast_model::ids::{ParticipantName, RestoreId, StreamId};
 use holdfast_model::participant::ChildV1;
 use holdfast_model::restore::{Restore, RestoreCommand, RestoreCompletedV1};
 use rustix::fs::FlockOperation;
+use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
 use super::view::ViewError;
 use crate::command::end_left_over;
+use crate::encryption::FileKeys;
 use crate::restore::put_in_place;
 
 /// Longest claim read, in bytes.
 const MAX_CLAIM: u64 = 64 << 10;
+/// Longest file of keys read, in bytes.
+const MAX_KEYS: u64 = 8 << 20;
+/// What the name of a claim's file of keys ends with.
+const KEYS: &str = "keys";
 
 /// How a restore stands, as its claim holds it for whoever comes after its process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,9 +119,34 @@ impl RestoreClaim {
         durable::sync_file(&self.lock)
     }
 
+    /// Keeps the keys of the files that are restored, for whoever has to end the restore after this process: 0600, in the home, until the
+    /// restore has ended.
+    ///
+    /// # Errors
+    /// As `open(2)`, `write(2)` and `fsync(2)`.
+    pub(super) fn keep_keys(&self, keys: &FileKeys) -> io::Result<()> {
+        let text = Zeroizing::new(serde_json::to_vec(keys)?);
+        durable::write_atomic(&keys_of(&self.path), &text, 0o600)
+    }
+
+    /// The keys that were kept, if any were.
+    ///
+    /// # Errors
+    /// As `read(2)`; where they cannot be understood.
+    pub(super) fn keys(&self) -> io::Result<Option<FileKeys>> {
+        let mut text = Zeroizing::new(Vec::new());
+        match File::open(keys_of(&self.path)) {
+            Ok(file) => file.take(MAX_KEYS).read_to_end(&mut text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(serde_json::from_slice(&text)?))
+    }
+
     /// Says that the log has it.
     pub fn recorded(&self) {
         self.keep.store(false, Ordering::Release);
+        let _ = std::fs::remove_file(keys_of(&self.path));
     }
 }
 
@@ -152,6 +183,17 @@ fn left(path: &Path) -> Left {
     let mut text = Vec::new();
     let read = file.take(MAX_CLAIM).read_to_end(&mut text);
     Left::Gone(read.ok().and_then(|_| serde_json::from_slice(&text).ok()))
+}
+
+/// Whether a process that is gone left keys behind. The next owner of the home takes them away.
+pub(crate) fn left_keys(home: &Home) -> bool {
+    let Ok(claims) = std::fs::read_dir(folder(home)) else { return false };
+    claims.flatten().any(|claim| claim.path().extension().is_some_and(|extension| extension == KEYS))
+}
+
+/// Where the keys lie of what the restore with this claim reads.
+fn keys_of(claim: &Path) -> PathBuf {
+    claim.with_extension(KEYS)
 }
 
 fn folder(home: &Home) -> PathBuf {
@@ -246,7 +288,8 @@ async fn end_command(participant: &ParticipantName, child: Option<ChildV1>) -> S
 fn sweep(home: &Home, open: &[RestoreId]) {
     let Ok(claims) = std::fs::read_dir(folder(home)) else { return };
     for path in claims.flatten().map(|claim| claim.path()) {
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<RestoreId>().ok());
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.and_then(|name| name.trim_end_matches(KEYS).trim_end_matches('.').parse::<RestoreId>().ok());
         if !name.is_some_and(|id| open.contains(&id)) && matches!(left(&path), Left::Gone(_)) {
             let _ = std::fs::remove_file(path);
         }

@@ -71,6 +71,7 @@ impl Holdfast {
     pub fn reconfigure(&self, config: &Config) -> Result<(), EngineError> {
         let configured = plan::configured(config, self.shared.home.root(), &self.shared.launcher);
         self.shared.registry.reconfigure(configured).map_err(EngineError::ParticipantTwice)?;
+        self.shared.passphrase.set(&config.encryption);
         *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
         Ok(())
     }

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::running::{Parts, Running};
 use super::{
-    EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, drive, folded_runs, ledger,
-    plan, projections, restoring, settle, verify,
+    EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, drive, folded_runs, keys,
+    ledger, plan, projections, restoring, settle, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -51,6 +51,7 @@ impl Holdfast {
     pub async fn start(root: &Path, start: Start) -> Result<Self, EngineError> {
         let data_plane = tokio::runtime::Handle::current();
         let (registry, launcher) = plan::participants(&start, root)?;
+        keys::check(&start.config.encryption).await?;
         let root = root.to_owned();
         let opening = start.clone();
         let opened = tokio::task::spawn_blocking(move || ledger::open(&root, &opening)).await;
@@ -66,7 +67,9 @@ impl Holdfast {
         let pipeline = Pipeline::new(workers, workers + 3 + start.config.runs.max_parallel)?;
         let server_id = opened.home.identity().server_id;
         let owner = Arc::new(opened.owner);
-        let directories = backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner);
+        let passphrase = keys::PassphraseFile::new(&start.config.encryption);
+        let directories =
+            backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner, passphrase.clone());
         let checks = directories.checks().clone();
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
@@ -115,6 +118,7 @@ impl Holdfast {
             board,
             registry,
             last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
+            passphrase,
             settled,
             append_latency: log.append_latency().clone(),
             folded_runs: folded_runs::FoldedRuns::default(),

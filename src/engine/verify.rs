@@ -13,7 +13,7 @@ use holdfast_model::run::{Refusal, Retained, Run, RunVerifiedV1};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{EngineError, Holdfast};
-use crate::restore::RunSource;
+use crate::restore::{Key, RunSource};
 use crate::storage::{Storage, StorageError};
 
 /// What a verification of a run found.
@@ -70,7 +70,7 @@ pub(crate) fn verify(home: &Home, run: &Run, run_id: RunId) -> Result<VerifyRepo
         .filter(|artifact| !found.files.iter().any(|file| file.name == artifact.stored.file.as_str()))
         .collect();
     if !unlisted.is_empty() {
-        let source = RunSource::open(home, run, None, true);
+        let source = RunSource::open(home, run, None, true, &Key::Without);
         for artifact in unlisted {
             let read = source.as_ref().map_err(ToString::to_string).and_then(|source| {
                 let reader = source.reader(artifact).map_err(|error| error.to_string())?;

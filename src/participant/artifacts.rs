@@ -14,6 +14,7 @@ use super::descriptor::Deadlines;
 use super::error::ParticipantError;
 use super::pulse::Pulse;
 use super::step::Steps;
+use crate::encryption::{EXTENSION, EncryptTo};
 use crate::pipeline::{ArtifactWriter, Compression, Pipeline, StoredArtifact, WriteOptions};
 use crate::storage::{RunDir, StorageError};
 
@@ -28,6 +29,7 @@ pub(crate) struct Surroundings {
     pub(crate) directory: Arc<RunDir>,
     pub(crate) pipeline: Pipeline,
     pub(crate) compression: Compression,
+    pub(crate) encrypt_to: Option<Arc<EncryptTo>>,
     pub(crate) min_free: u64,
     pub(crate) report: Arc<Report>,
     pub(crate) stop: Stop,
@@ -116,10 +118,21 @@ impl Artifacts {
         let name: ArtifactName = logical_name
             .parse()
             .map_err(|error| ParticipantError::fatal("ARTIFACT_NAME_INVALID", format!("{logical_name:?}: {error}")))?;
-        let file = all.directory.reserve(&name, all.compression).map_err(|error| refused(&error))?;
+        let options = WriteOptions { compression: all.compression, reserve: None, encrypt_to: all.encrypt_to.clone() };
+        let (stem, file) = match all.encrypt_to {
+            Some(_) => {
+                let stem = all.directory.reserve_hidden(&name).map_err(|error| refused(&error))?;
+                let file =
+                    format!("{stem}.{EXTENSION}").parse().map_err(|error| refused(&StorageError::from(error)))?;
+                (stem, file)
+            }
+            None => {
+                let file = all.directory.reserve(&name, all.compression).map_err(|error| refused(&error))?;
+                (name.clone(), file)
+            }
+        };
         lock(&self.given).unfinished.push(file);
-        let options = WriteOptions { compression: all.compression, reserve: None };
-        let writer = ArtifactWriter::create(&all.pipeline, all.directory.path(), &name, options)?;
+        let writer = ArtifactWriter::create(&all.pipeline, all.directory.path(), &stem, options)?;
         all.pulse.watch(writer.control());
         Ok(ArtifactSink { writer, name, surroundings: all.clone(), given: self.given.clone(), counted: true })
     }

@@ -65,6 +65,20 @@ pub enum PipelineError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// It cannot be encrypted. A bug in this program or a library under it.
+    #[error("cannot encrypt {}: {reason}", path.display())]
+    Encrypt {
+        /// The artifact.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// It is encrypted and there is no key.
+    #[error("{} is encrypted: give the key by --identity FILE, or by [encryption] identity_file", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is shorter than what was stored.
     #[error("{} is truncated: {found} bytes of {expected}; use another copy of the run", path.display())]
     Truncated {
@@ -126,6 +140,8 @@ impl PipelineError {
             Self::Exists { .. } => "ARTIFACT_EXISTS",
             Self::WorkerPanicked { .. } => "WORKER_PANICKED",
             Self::Compress { .. } => "COMPRESSION_FAILED",
+            Self::Encrypt { .. } => "ENCRYPTION_FAILED",
+            Self::Locked { .. } => "KEY_MISSING",
             Self::EntryInvalid { .. } => "INDEX_ENTRY_INVALID",
             Self::Truncated { .. } => "ARTIFACT_TRUNCATED",
             Self::Altered { .. } => "ARTIFACT_ALTERED",
@@ -176,7 +192,10 @@ impl From<PipelineError> for io::Error {
             PipelineError::EntryInvalid { .. } | PipelineError::RangeOutside { .. } => io::ErrorKind::InvalidInput,
             PipelineError::Truncated { .. } | PipelineError::IndexTruncated { .. } => io::ErrorKind::UnexpectedEof,
             PipelineError::Altered { .. } | PipelineError::IndexAltered { .. } => io::ErrorKind::InvalidData,
-            PipelineError::WorkerPanicked { .. } | PipelineError::Compress { .. } => io::ErrorKind::Other,
+            PipelineError::Locked { .. } => io::ErrorKind::PermissionDenied,
+            PipelineError::WorkerPanicked { .. } | PipelineError::Compress { .. } | PipelineError::Encrypt { .. } => {
+                io::ErrorKind::Other
+            }
         };
         io::Error::new(kind, error)
     }

@@ -1,14 +1,15 @@
 //! The way of the bytes: from a participant into an artifact on disk, and back.
 //!
 //! ```text
-//! participant → 4 MiB chunks → CPU pool, a frame each → in order: SHA-256, size, file
+//! participant → 4 MiB chunks → CPU pool, a frame each → in order: (age →) SHA-256, size, file
 //!                     └──────→ CPU pool, in order: SHA-256 of the content
 //! file → frames → CPU pool, a chunk each → in order → reader          (both hashes taken again on the way)
 //! ```
 //!
 //! An artifact is a row of frames of a standard format, so that `lz4`, `zstd`, `gzip` or `brotli` alone reads it back. A
 //! file's name says what to undo, from the right: `<logical name>.<compression>`, and with `.index` at the end the
-//! artifact's [index], which is compressed like it. `none` adds no extension.
+//! artifact's [index], which is compressed like it. `none` adds no extension. What is encrypted is `<name>.age`: the row of frames
+//! inside of it, and its index likewise.
 //!
 //! What holds, whatever the data:
 //!
@@ -23,12 +24,14 @@
 //! - **Nothing is taken on trust when it is read**: sizes a frame declares are bounded before memory is, and the end is
 //!   accepted only between two frames, with sizes and hashes as recorded.
 
+mod cipher;
 mod compression;
 mod control;
 mod credits;
 mod error;
 mod frame;
 pub mod index;
+mod outlet;
 mod pool;
 mod range;
 mod reader;
@@ -42,6 +45,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cipher::{Cipher, header};
 pub use compression::{Compression, InvalidCompression};
 pub use control::ArtifactControl;
 pub use credits::Credits;

@@ -5,12 +5,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use holdfast_model::ids;
 use sha2::{Digest, Sha256};
 
 use super::Pipeline;
+use super::cipher::{self, Cipher};
 use super::compression::Compression;
 use super::error::PipelineError;
 use super::index::FrameTable;
@@ -77,12 +78,13 @@ impl ArtifactReader {
     ///
     /// # Errors
     /// [`PipelineError::Truncated`] or [`PipelineError::Altered`] by the size alone; [`PipelineError::Io`].
-    pub fn open(
+    pub(crate) fn open(
         pipeline: &Pipeline,
         file: File,
         path: &Path,
         compression: Compression,
         expected: Expected,
+        cipher: Cipher,
     ) -> Result<Self, PipelineError> {
         let found = file.metadata().map_err(PipelineError::io("look at", path))?.len();
         let recorded = expected.stored_bytes;
@@ -92,8 +94,7 @@ impl ArtifactReader {
         if found > recorded {
             return Err(PipelineError::altered(path, format!("{} bytes were appended to it", found - recorded)));
         }
-        let bytes_read = Arc::new(AtomicU64::new(0));
-        let source = Source { file: Arc::new(file), path: path.into(), compression, bytes_read };
+        let source = Source::new(Arc::new(file), path, compression, found, cipher)?;
         Ok(Self { pipeline: pipeline.clone(), source, expected })
     }
 
@@ -138,7 +139,10 @@ impl ArtifactReader {
     /// [`PipelineError::RangeOutside`]; [`PipelineError::Altered`] where `frames` are not this artifact's.
     pub fn read_range(&self, frames: &Arc<FrameTable>, offset: u64, length: u64) -> Result<RangeStream, PipelineError> {
         let covered = (frames.stored_bytes(), frames.content_bytes());
-        if covered != (self.expected.stored_bytes, self.expected.content_bytes) {
+        if matches!(self.source.cipher, Cipher::Locked) {
+            return Err(cipher::locked(&self.source.path));
+        }
+        if covered != (self.source.packed_bytes, self.expected.content_bytes) {
             let reason = "its index is of another artifact";
             return Err(PipelineError::altered(&self.source.path, reason));
         }

@@ -14,6 +14,7 @@ use super::credits::Buffer;
 use super::error::PipelineError;
 use super::frame;
 use super::index::{FrameLine, IndexWriter};
+use super::outlet::{Outlet, Stored};
 use super::staged::Staged;
 use super::strand::{HashStrand, Panicked};
 
@@ -78,29 +79,33 @@ impl Drop for Ticket {
 
 /// The thread that writes.
 pub(crate) struct Sink {
-    staged: Staged,
+    out: Out,
     index: Arc<Mutex<IndexWriter>>,
     control: ArtifactControl,
-    hash: HashStrand,
     stored_offset: u64,
     plain_offset: u64,
+}
+
+/// Where the frames go.
+pub(crate) enum Out {
+    /// As they are; the pool hashes them.
+    Plain(Staged, HashStrand),
+    /// Through age, which is one after the other anyway.
+    Age(Outlet),
 }
 
 /// What the sink made.
 pub(crate) struct Written {
     pub(crate) staged: Staged,
+    /// Bytes of all frames, before encryption.
+    pub(crate) packed_bytes: u64,
     pub(crate) stored_bytes: u64,
     pub(crate) sha256: Sha256,
 }
 
 impl Sink {
-    pub(crate) fn new(
-        staged: Staged,
-        index: Arc<Mutex<IndexWriter>>,
-        control: ArtifactControl,
-        hash: HashStrand,
-    ) -> Self {
-        Self { staged, index, control, hash, stored_offset: 0, plain_offset: 0 }
+    pub(crate) fn new(out: Out, index: Arc<Mutex<IndexWriter>>, control: ArtifactControl) -> Self {
+        Self { out, index, control, stored_offset: 0, plain_offset: 0 }
     }
 
     /// Ends when all senders are gone.
@@ -117,18 +122,33 @@ impl Sink {
                 }
             }
         }
-        let hashed = self.hash.finish();
-        self.control.check()?;
-        let panicked = |Panicked| PipelineError::WorkerPanicked { path: self.control.path().to_owned() };
-        let (sha256, stored_bytes) = hashed.map_err(panicked)?;
-        Ok(Written { staged: self.staged, stored_bytes, sha256 })
+        let packed_bytes = self.stored_offset;
+        match self.out {
+            Out::Plain(staged, hash) => {
+                let hashed = hash.finish();
+                self.control.check()?;
+                let panicked = |Panicked| PipelineError::WorkerPanicked { path: self.control.path().to_owned() };
+                let (sha256, stored_bytes) = hashed.map_err(panicked)?;
+                Ok(Written { staged, packed_bytes, stored_bytes, sha256 })
+            }
+            Out::Age(outlet) => {
+                self.control.check()?;
+                let Stored { staged, sha256, bytes } = outlet.finish()?;
+                Ok(Written { staged, packed_bytes, stored_bytes: bytes, sha256 })
+            }
+        }
     }
 
     fn write(&mut self, packed: Packed) -> Result<(), PipelineError> {
         let Packed { stored, plain_bytes, crc32 } = packed;
-        // The hash first: it goes on while the file is written.
-        self.hash.push(Arc::clone(&stored));
-        self.staged.write(&stored)?;
+        match &mut self.out {
+            Out::Plain(staged, hash) => {
+                // The hash first: it goes on while the file is written.
+                hash.push(Arc::clone(&stored));
+                staged.write(&stored)?;
+            }
+            Out::Age(outlet) => outlet.write(&stored)?,
+        }
         let line = FrameLine {
             stored_offset: self.stored_offset,
             stored_length: stored.len() as u64,

@@ -11,6 +11,7 @@ use holdfast_model::ids;
 use sha2::{Digest, Sha256};
 
 use super::CHUNK;
+use super::cipher::{self, Cipher, Input};
 use super::compression::Compression;
 use super::error::PipelineError;
 use super::frame::{self, BadFrame, Probe};
@@ -22,6 +23,9 @@ pub(crate) struct Source {
     pub(crate) path: Arc<Path>,
     pub(crate) compression: Compression,
     pub(crate) bytes_read: Arc<AtomicU64>,
+    pub(crate) cipher: Cipher,
+    /// Bytes of its packed form: those of the file, without what encryption adds.
+    pub(crate) packed_bytes: u64,
 }
 
 /// Finds and reads the frames of a file one after the other, reading no byte twice and none that is not theirs.
@@ -30,12 +34,13 @@ pub(crate) struct FrameCursor {
     /// Where the next frame begins.
     pub(crate) at: u64,
     end: u64,
+    input: Input,
 }
 
 impl FrameCursor {
     /// The frames from `at`, where one begins, up to `end`, where one ends.
     pub(crate) fn new(source: Source, at: u64, end: u64) -> Self {
-        Self { source, at, end }
+        Self { source, at, end, input: Input::new() }
     }
 
     /// Reads the next frame into the front of `room`, of [`frame::MAX_STORED`] bytes; gives its stored and plain length.
@@ -59,15 +64,36 @@ impl FrameCursor {
         Ok(Some((stored, plain)))
     }
 
-    fn fill(&self, room: &mut [u8], have: &mut usize, upto: usize) -> Result<(), PipelineError> {
+    /// Hash and count of all stored bytes, where they are encrypted and were all read.
+    pub(crate) fn finish(self) -> Option<Result<(ids::Sha256, u64), PipelineError>> {
+        self.input.finish(&self.source)
+    }
+
+    fn fill(&mut self, room: &mut [u8], have: &mut usize, upto: usize) -> Result<(), PipelineError> {
         let part = room.get_mut(*have..upto.max(*have)).unwrap_or_default();
-        self.source.read_at(part, self.at + *have as u64)?;
+        self.input.read_at(&self.source, part, self.at + *have as u64)?;
         *have = upto.max(*have);
         Ok(())
     }
 }
 
 impl Source {
+    /// A file of `size` bytes. One that is encrypted and has a key is looked at: how many packed bytes it holds.
+    pub(crate) fn new(
+        file: Arc<File>,
+        path: &Path,
+        compression: Compression,
+        size: u64,
+        cipher: Cipher,
+    ) -> Result<Self, PipelineError> {
+        let packed_bytes = match &cipher {
+            Cipher::None | Cipher::Locked => size,
+            Cipher::Key(_) => cipher::packed_bytes(size, cipher::header(&file, path)?.len() as u64, path)?,
+        };
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        Ok(Self { file, path: path.into(), compression, bytes_read, cipher, packed_bytes })
+    }
+
     /// Reads exactly `part`, and counts it.
     pub(crate) fn read_at(&self, part: &mut [u8], offset: u64) -> Result<(), PipelineError> {
         self.file.read_exact_at(part, offset).map_err(|error| match error.kind() {
@@ -100,17 +126,18 @@ pub(crate) fn copy(from: &[u8], to: &mut [u8]) -> usize {
 /// Decodes a brotli stream on the reader's own thread: it has no pieces that others could decode.
 pub(crate) type BrotliReader = brotli::Decompressor<StoredReader>;
 
-/// Stored bytes in order, hashed on the way.
+/// Packed bytes in order, hashed on the way.
 pub(crate) struct StoredReader {
     source: Source,
     at: u64,
     end: u64,
     hash: Sha256,
+    input: Input,
 }
 
 impl StoredReader {
     pub(crate) fn new(source: Source, end: u64) -> Self {
-        Self { source, at: 0, end, hash: Sha256::new() }
+        Self { source, at: 0, end, hash: Sha256::new(), input: Input::new() }
     }
 
     /// Hash and count of all the stored bytes.
@@ -118,7 +145,10 @@ impl StoredReader {
         if self.at < self.end {
             return Err(PipelineError::altered(&self.source.path, "the brotli stream ends before the file does"));
         }
-        Ok((ids::Sha256(self.hash.finalize().into()), self.at))
+        match self.input.finish(&self.source) {
+            Some(stored) => stored,
+            None => Ok((ids::Sha256(self.hash.finalize().into()), self.at)),
+        }
     }
 }
 
@@ -126,7 +156,7 @@ impl Read for StoredReader {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let part = bytes.get_mut(..left.min(bytes.len())).unwrap_or_default();
-        self.source.read_at(part, self.at)?;
+        self.input.read_at(&self.source, part, self.at)?;
         self.hash.update(&*part);
         self.at += part.len() as u64;
         Ok(part.len())
@@ -146,9 +176,8 @@ pub(crate) fn brotli_error(path: &Path, error: &io::Error) -> PipelineError {
 
 /// The plain bytes of a small file, decoded on the reader's own thread a frame at a time, with the frames' own checksums
 /// and no others.
-pub(crate) fn sequential(file: Arc<File>, path: &Path, compression: Compression, size: u64) -> Box<dyn Read + Send> {
-    let bytes_read = Arc::new(AtomicU64::new(0));
-    let source = Source { file, path: path.into(), compression, bytes_read };
+pub(crate) fn sequential(source: Source) -> Box<dyn Read + Send> {
+    let (size, compression) = (source.packed_bytes, source.compression);
     match compression {
         Compression::Brotli(_) => Box::new(BrotliErrors {
             path: source.path.to_path_buf(),

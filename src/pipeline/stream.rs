@@ -14,6 +14,7 @@ use holdfast_model::ids;
 use sha2::{Digest, Sha256};
 
 use super::Pipeline;
+use super::cipher::Cipher;
 use super::compression::Compression;
 use super::credits::{Buffer, ChunkBuffers};
 use super::error::PipelineError;
@@ -82,8 +83,13 @@ impl FramePump {
         Ok(true)
     }
 
-    fn finish(self) -> Option<Result<(ids::Sha256, u64), Panicked>> {
-        self.stored.map(HashStrand::finish)
+    fn finish(self) -> Result<(ids::Sha256, u64), PipelineError> {
+        let path = self.cursor.source.path.clone();
+        let panicked = |Panicked| PipelineError::WorkerPanicked { path: path.to_path_buf() };
+        match self.cursor.finish() {
+            Some(stored) => stored,
+            None => self.stored.map(HashStrand::finish).unwrap_or(Err(Panicked)).map_err(panicked),
+        }
     }
 }
 
@@ -104,7 +110,7 @@ enum State {
 
 impl ContentStream {
     pub(crate) fn new(pipeline: &Pipeline, source: &Source, expected: Expected) -> Self {
-        let end = expected.stored_bytes;
+        let end = source.packed_bytes;
         let state = match source.compression {
             Compression::Brotli(_) => State::Brotli {
                 decoder: Box::new(brotli_reader(StoredReader::new(source.clone(), end))),
@@ -114,7 +120,9 @@ impl ContentStream {
             _ => {
                 let strand = || HashStrand::new(pipeline.pool());
                 let cursor = FrameCursor::new(source.clone(), 0, end);
-                let pump = Box::new(FramePump::new(pipeline, cursor, Some(strand())));
+                // What is encrypted is hashed as it is read.
+                let stored = matches!(source.cipher, Cipher::None).then(strand);
+                let pump = Box::new(FramePump::new(pipeline, cursor, stored));
                 State::Frames { pump, content: strand(), current: None }
             }
         };
@@ -162,9 +170,7 @@ impl ContentStream {
     fn end(&mut self) -> Result<usize, PipelineError> {
         let panicked = |Panicked| PipelineError::WorkerPanicked { path: self.path.to_path_buf() };
         let (stored, content) = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Frames { pump, content, .. } => {
-                (pump.finish().unwrap_or(Err(Panicked)).map_err(panicked)?, content.finish().map_err(panicked)?)
-            }
+            State::Frames { pump, content, .. } => (pump.finish()?, content.finish().map_err(panicked)?),
             State::Brotli { mut decoder, content, content_bytes } => {
                 // Asked once more, the decoder says whether it holds bytes that come after the stream's end.
                 decoder.read(&mut [0]).map_err(|error| brotli_error(&self.path, &error))?;

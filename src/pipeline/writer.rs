@@ -17,18 +17,22 @@ use super::control::ArtifactControl;
 use super::credits::ChunkBuffers;
 use super::error::PipelineError;
 use super::index::IndexWriter;
-use super::sink::{Numbered, Packed, Sink, Ticket, Written, crc32, lock};
+use super::outlet::Outlet;
+use super::sink::{Numbered, Out, Packed, Sink, Ticket, Written, crc32, lock};
 use super::staged::Staged;
 use super::strand::{HashStrand, Panicked, Strand};
 use super::{Pipeline, frame};
+use crate::encryption::{EXTENSION, EncryptTo};
 
 /// How an artifact is written.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
     /// Its compression.
     pub compression: Compression,
     /// Bytes that stay free on the disk; `None`: [`space::reserve`].
     pub reserve: Option<u64>,
+    /// What it is encrypted to; `None` for not at all. Its file then is the given name with `.age`, whatever the compression.
+    pub encrypt_to: Option<Arc<EncryptTo>>,
 }
 
 /// An artifact on stable storage.
@@ -93,20 +97,34 @@ impl ArtifactWriter {
         name: &ArtifactName,
         options: WriteOptions,
     ) -> Result<Self, PipelineError> {
-        let compression = options.compression;
+        let WriteOptions { compression, reserve, encrypt_to } = options;
         let unnamed = |error| PipelineError::io("name", &dir.join(name.as_str()))(io::Error::other(error));
-        let file = compression.file_name(name).map_err(unnamed)?;
+        let encrypt_to = encrypt_to.as_deref();
+        let file = match encrypt_to {
+            Some(_) => format!("{name}.{EXTENSION}").parse().map_err(unnamed)?,
+            None => compression.file_name(name).map_err(unnamed)?,
+        };
         let index_file = super::index::file_name(&file).map_err(unnamed)?;
-        let reserve = match options.reserve {
+        let reserve = match reserve {
             Some(bytes) => bytes,
             None => space::reserve(dir).map_err(PipelineError::io("find the room in", dir))?,
         };
         let staged = Staged::create(dir, &file, reserve)?;
-        let index = IndexWriter::create(Staged::create(dir, &index_file, reserve)?, index_file, &file, compression)?;
+        let index = IndexWriter::create(
+            Staged::create(dir, &index_file, reserve)?,
+            index_file,
+            &file,
+            compression,
+            encrypt_to,
+        )?;
         let index = Arc::new(Mutex::new(index));
         let control = ArtifactControl::new(staged.target().to_owned(), pipeline.credits.clone());
         let (to_sink, from_workers) = mpsc::channel();
-        let sink = Sink::new(staged, Arc::clone(&index), control.clone(), HashStrand::new(&pipeline.pool));
+        let out = match encrypt_to {
+            Some(_) => Out::Age(Outlet::new(staged, encrypt_to)?),
+            None => Out::Plain(staged, HashStrand::new(&pipeline.pool)),
+        };
+        let sink = Sink::new(out, Arc::clone(&index), control.clone());
         let sink = std::thread::Builder::new()
             .name("artifact-sink".to_owned())
             .spawn(move || sink.run(&from_workers))
@@ -169,7 +187,7 @@ impl ArtifactWriter {
         let (content_sha256, content_bytes) = content.unwrap_or(Err(Panicked)).map_err(|Panicked| self.panicked())?;
         let mut staged = written.staged;
         staged.sync()?;
-        let mut index = lock(&self.index).take(written.stored_bytes, content_bytes)?;
+        let mut index = lock(&self.index).take(written.packed_bytes, content_bytes)?;
         index.staged.sync()?;
         // Revoked up to here: no names. From here on: both names, and a revocation comes too late.
         self.control.begin_commit()?;

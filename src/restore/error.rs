@@ -145,10 +145,21 @@ impl RestoreError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
+            RestoreError::Storage(StorageError::Encryption(error)) => !error.is_about_keys(),
             RestoreError::Storage(error) => !error.retryable(),
             RestoreError::Pipeline(error) => error.is_damage(),
             RestoreError::Files(FilesError::Damaged { .. } | FilesError::Refused { .. }) => true,
             RestoreError::Files(error) => through(error).is_some_and(PipelineError::is_damage),
+            _ => false,
+        }
+    }
+
+    /// Whether another key is what is needed.
+    #[must_use]
+    pub fn is_about_keys(&self) -> bool {
+        match self {
+            RestoreError::Storage(StorageError::Encryption(error)) => error.is_about_keys(),
+            RestoreError::Pipeline(PipelineError::Locked { .. }) => true,
             _ => false,
         }
     }

@@ -13,5 +13,5 @@ mod write_behind;
 
 pub use error::{RestoreError, is_damage};
 pub use into_folder::{IntoFolder, Prepared, Request, Restored, put_in_place};
-pub use source::{Entries, Form, RunSource};
+pub use source::{Entries, Form, Key, RunSource};
 pub use streams::copy;

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use holdfast_log::home::Home;
 use holdfast_model::ids::{ParticipantName, RunId, Timestamp};
-use holdfast_model::run::{ArtifactStoredV1, Retained, Run, RunStatus};
+use holdfast_model::run::{ArtifactStoredV1, Encryption, Retained, Run, RunStatus};
 
 use super::error::RestoreError;
 use super::streams;
+use crate::encryption::{FileKeys, Keyring};
 use crate::files::Entry;
 use crate::participant::FilesDefinition;
 use crate::pipeline::index::IndexLine;
 use crate::pipeline::{ArtifactReader, FrameTable, IndexReader, Pipeline};
-use crate::storage::{ManifestArtifact, ReadLease, Storage};
+use crate::storage::{ManifestArtifact, ReadLease, Storage, StorageError, key_refused};
 
 /// What an artifact's content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +34,16 @@ pub struct RunSource {
     lease: ReadLease,
     pipeline: Pipeline,
     artifacts: Vec<ArtifactStoredV1>,
+    encryption: Encryption,
+    keys: Option<FileKeys>,
     /// Participants whose artifacts are trees.
     trees: BTreeSet<ParticipantName>,
     taken: Timestamp,
 }
 
 impl RunSource {
-    /// Opens the good artifacts of a run, or of one participant of it.
+    /// Opens the good artifacts of a run, or of one participant of it. Where the run is encrypted the keys of all of them are unwrapped
+    /// here, so that a key that does not fit is found before anything is read or touched.
     ///
     /// # Errors
     /// [`RestoreError`] where the run is open or deleted, not completed (unless `accept_incomplete`), has no good
@@ -49,6 +53,7 @@ impl RunSource {
         run: &Run,
         participant: Option<&ParticipantName>,
         accept_incomplete: bool,
+        key: &Key,
     ) -> Result<Self, RestoreError> {
         let run_id = run.id().ok_or(RestoreError::NotRestorable { run_id: unknown(), status: "unknown" })?;
         if run.retained() != Retained::Kept {
@@ -69,6 +74,7 @@ impl RunSource {
         }
         let lease = Storage::at(home.backups()).lease(run_id)?;
         lease.check_manifest(run.sums_sha256())?;
+        let keys = unlock(&lease, run, &artifacts, key)?;
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
             run_id,
@@ -76,6 +82,8 @@ impl RunSource {
             lease,
             pipeline: Pipeline::new(workers, workers + 4)?,
             artifacts,
+            encryption: run.encryption().clone(),
+            keys,
             trees: trees(run),
             taken: run.started_at().unwrap_or_else(|| run.requested_at()),
         })
@@ -143,7 +151,7 @@ impl RunSource {
     /// # Errors
     /// [`RestoreError`] where the file is not there or its size is not as recorded.
     pub fn reader(&self, artifact: &ArtifactStoredV1) -> Result<ArtifactReader, RestoreError> {
-        Ok(self.lease.artifact(&self.pipeline, &recorded(artifact)?)?)
+        Ok(self.lease.artifact(&self.pipeline, &self.recorded(artifact)?, self.keys.as_ref())?)
     }
 
     /// An artifact's index, after it was read again and found as recorded.
@@ -151,7 +159,8 @@ impl RunSource {
     /// # Errors
     /// [`RestoreError`] where there is none or it is not as recorded.
     pub fn index(&self, artifact: &ArtifactStoredV1) -> Result<IndexReader, RestoreError> {
-        self.lease.index(&recorded(artifact)?)?.ok_or_else(|| RestoreError::NoIndex(artifact.logical_name.clone()))
+        let index = self.lease.index(&self.recorded(artifact)?, self.keys.as_ref())?;
+        index.ok_or_else(|| RestoreError::NoIndex(artifact.logical_name.clone()))
     }
 
     /// What is in an artifact, in the order it was written: of a stream, the one file that it is shown as.
@@ -172,15 +181,68 @@ impl RunSource {
     pub fn frames(&self, artifact: &ArtifactStoredV1) -> Result<Arc<FrameTable>, RestoreError> {
         Ok(Arc::new(self.index(artifact)?.frames()?))
     }
+
+    /// The keys of its files, where it is encrypted.
+    #[must_use]
+    pub fn keys(&self) -> Option<&FileKeys> {
+        self.keys.as_ref()
+    }
+
+    fn recorded(&self, artifact: &ArtifactStoredV1) -> Result<ManifestArtifact, RestoreError> {
+        crate::engine::recorded(artifact, &self.encryption).map_err(RestoreError::Unknown)
+    }
+}
+
+/// What opens a run that is encrypted. One that is not needs none.
+#[derive(Debug, Clone)]
+pub enum Key {
+    /// Nothing: only stored bytes are looked at.
+    Without,
+    /// Private keys, of which one opens it.
+    Ring(Keyring),
+    /// The keys of its files, as somebody else has unwrapped them.
+    Files(FileKeys),
+}
+
+/// The keys of the artifacts and their indexes, where the run is encrypted and its content is to be read.
+fn unlock(
+    lease: &ReadLease,
+    run: &Run,
+    artifacts: &[ArtifactStoredV1],
+    key: &Key,
+) -> Result<Option<FileKeys>, RestoreError> {
+    let encryption = run.encryption();
+    if !encryption.is_on() {
+        return Ok(None);
+    }
+    let index = |artifact: &ArtifactStoredV1| artifact.index.as_ref().map(|index| index.file.clone());
+    let files =
+        artifacts.iter().flat_map(|artifact| std::iter::once(artifact.stored.file.clone()).chain(index(artifact)));
+    let refused = |ring: &Keyring| StorageError::Encryption(key_refused(lease.run_id(), encryption.opened_by(), ring));
+    match key {
+        Key::Without => Ok(None),
+        Key::Files(keys) => {
+            let mut files = files;
+            match files.all(|file| keys.get(&file).is_some()) {
+                true => Ok(Some(keys.clone())),
+                false => Err(refused(&Keyring::default()).into()),
+            }
+        }
+        Key::Ring(ring) if ring.is_empty() => Err(refused(ring).into()),
+        Key::Ring(ring) => {
+            let mut keys = FileKeys::default();
+            for file in files {
+                let key = lease.unlock(ring, &file)?.ok_or_else(|| refused(ring))?;
+                keys.insert(file, key);
+            }
+            Ok(Some(keys))
+        }
+    }
 }
 
 /// The id shown for a run without a first event.
 fn unknown() -> RunId {
     RunId::new(holdfast_model::ids::Timestamp(0), 0)
-}
-
-fn recorded(artifact: &ArtifactStoredV1) -> Result<ManifestArtifact, RestoreError> {
-    crate::engine::recorded(artifact).map_err(RestoreError::Unknown)
 }
 
 /// The participants of a run that store trees.

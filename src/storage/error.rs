@@ -7,6 +7,7 @@ use holdfast_model::ids::{InvalidName, RunId};
 
 use super::places::Place;
 use super::verify::FileReport;
+use crate::encryption::EncryptionError;
 
 /// What a file in a run directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,9 @@ pub enum StorageError {
         /// The run.
         run_id: RunId,
     },
+    /// The manifest cannot be encrypted or opened.
+    #[error(transparent)]
+    Encryption(EncryptionError),
     /// Something is where a directory should be made.
     #[error("{} is already there: sweep it or move it away", path.display())]
     Exists {
@@ -157,6 +161,7 @@ impl StorageError {
             Self::Elsewhere { .. } => "RUN_DIRECTORY_ELSEWHERE",
             Self::Unfinished { .. } => "BACKUP_RUN_ACTIVE",
             Self::InUse { .. } => "BACKUP_RUN_IN_USE",
+            Self::Encryption(error) => error.code(),
             Self::Exists { .. } => "RUN_DIRECTORY_EXISTS",
             Self::NameTaken { .. } => "ARTIFACT_NAME_TAKEN",
             Self::NameInvalid(_) => "ARTIFACT_NAME_INVALID",

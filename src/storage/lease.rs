@@ -15,7 +15,8 @@ use super::error::{FileKind, StorageError};
 use super::manifest::{self, Manifest, ManifestArtifact};
 use super::places::is_same;
 use super::{MANIFEST, SUMS, sums};
-use crate::pipeline::{ArtifactReader, IndexReader, Pipeline, PipelineError};
+use crate::encryption::{EncryptionError, FileKey, FileKeys, Keyring};
+use crate::pipeline::{ArtifactReader, Cipher, IndexReader, Pipeline, PipelineError, header};
 
 /// A published run that stays while this is held.
 #[derive(Debug)]
@@ -70,27 +71,58 @@ impl ReadLease {
         Ok(manifest)
     }
 
-    /// Opens an artifact of this run's manifest for reading. Only its size is looked at yet.
+    /// Opens an artifact of this run's manifest for reading. Only its size is looked at yet, and its header where it is encrypted and
+    /// `keys` has its key; without that, only its stored bytes can be checked.
     ///
     /// # Errors
     /// [`PipelineError`].
-    pub fn artifact(&self, pipeline: &Pipeline, artifact: &ManifestArtifact) -> Result<ArtifactReader, PipelineError> {
+    pub fn artifact(
+        &self,
+        pipeline: &Pipeline,
+        artifact: &ManifestArtifact,
+        keys: Option<&FileKeys>,
+    ) -> Result<ArtifactReader, PipelineError> {
         let path = self.path.join(artifact.path.as_str());
         let file = self.open(&artifact.path, |reason| PipelineError::altered(&path, reason))?;
-        ArtifactReader::open(pipeline, file, &path, artifact.compression, artifact.expected())
+        let expected = artifact.expected().ok_or_else(|| PipelineError::Locked { path: path.clone() })?;
+        let cipher = artifact.cipher(&artifact.path, keys);
+        ArtifactReader::open(pipeline, file, &path, artifact.compression, expected, cipher)
     }
 
     /// Opens an artifact's index, if it has one, and checks its hash.
     ///
     /// # Errors
     /// [`PipelineError`].
-    pub fn index(&self, artifact: &ManifestArtifact) -> Result<Option<IndexReader>, PipelineError> {
+    pub fn index(
+        &self,
+        artifact: &ManifestArtifact,
+        keys: Option<&FileKeys>,
+    ) -> Result<Option<IndexReader>, PipelineError> {
         let Some(index) = &artifact.index else { return Ok(None) };
         let path = self.path.join(index.path.as_str());
         let altered =
             |reason: &str| PipelineError::IndexAltered { path: path.clone(), line: 0, reason: reason.to_owned() };
         let file = self.open(&index.path, altered)?;
-        IndexReader::open(file, &path, artifact.compression, Some((index.size_bytes, index.sha256))).map(Some)
+        let cipher = artifact.cipher(&index.path, keys);
+        if matches!(cipher, Cipher::Locked) {
+            return Err(PipelineError::Locked { path });
+        }
+        IndexReader::open(file, &path, artifact.compression, Some((index.size_bytes, index.sha256)), cipher).map(Some)
+    }
+
+    /// The key of a file of this run, by the private keys at hand; `None` where none of them opens it.
+    ///
+    /// # Errors
+    /// [`StorageError::Encryption`] where it is not encrypted, or damaged; [`StorageError::Missing`], [`StorageError::Io`].
+    pub(crate) fn unlock(&self, keyring: &Keyring, file: &ArtifactName) -> Result<Option<FileKey>, StorageError> {
+        let path = self.path.join(file.as_str());
+        let altered = |reason: String| EncryptionError::Altered { path: path.clone(), reason };
+        let opened = self.open_as(file.as_str(), FileKind::Artifact)?;
+        let header = header(&opened, &path).map_err(|error| match error {
+            PipelineError::Altered { reason, .. } => StorageError::Encryption(altered(reason)),
+            error => StorageError::Encryption(altered(error.to_string())),
+        })?;
+        keyring.unlock(&header, &path).map_err(StorageError::Encryption)
     }
 
     /// Opens a file that was recorded. That it is not there, or no file, is damage like any other.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId, Sha256};
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,9 @@ use uuid::Uuid;
 
 use super::error::StorageError;
 use super::field_path::field_path;
-use super::{MANIFEST, SUMS};
-use crate::pipeline::{Compression, Expected, StoredArtifact, index};
+use super::{MANIFEST, SUMS, seal};
+use crate::encryption::FileKeys;
+use crate::pipeline::{Cipher, Compression, Expected, StoredArtifact, index};
 
 /// Longest manifest read, in bytes.
 pub(crate) const MAX_BYTES: u64 = 16 << 20;
@@ -63,6 +65,9 @@ pub struct Manifest {
     pub stored_bytes: u64,
     /// What became of each participant.
     pub participants: Vec<ManifestParticipant>,
+    /// All of the manifest, encrypted, where the run is: see [`seal`](super::seal).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 /// The moment a run's artifacts are of.
@@ -119,6 +124,8 @@ pub enum Encryption {
     /// Not at all.
     #[default]
     None,
+    /// By age, version 1.
+    Age,
 }
 
 /// One artifact.
@@ -132,14 +139,19 @@ pub struct ManifestArtifact {
     pub size_bytes: u64,
     /// SHA-256 of the file.
     pub sha256: Sha256,
-    /// Bytes the participant wrote.
-    pub content_bytes: u64,
-    /// SHA-256 of them.
-    pub content_sha256: Sha256,
+    /// Bytes the participant wrote; `None` where that is in the encrypted part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_bytes: Option<u64>,
+    /// SHA-256 of them; `None` where that is in the encrypted part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_sha256: Option<Sha256>,
     /// How they are compressed.
     pub compression: Compression,
     /// How they are encrypted.
     pub encryption: Encryption,
+    /// What opens it where it is encrypted: public keys, of which the private half of one does; or `passphrase`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opened_by: Vec<String>,
     /// Its index, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<ManifestIndex>,
@@ -165,10 +177,11 @@ impl ManifestArtifact {
             path: stored.file.clone(),
             size_bytes: stored.stored_bytes,
             sha256: stored.sha256,
-            content_bytes: stored.content_bytes,
-            content_sha256: stored.content_sha256,
+            content_bytes: Some(stored.content_bytes),
+            content_sha256: Some(stored.content_sha256),
             compression: stored.compression,
             encryption: Encryption::None,
+            opened_by: Vec::new(),
             index: Some(ManifestIndex {
                 path: stored.index.file.clone(),
                 size_bytes: stored.index.stored_bytes,
@@ -177,14 +190,23 @@ impl ManifestArtifact {
         }
     }
 
-    /// What a reader of it must find.
+    /// What a reader of it must find; `None` where only the encrypted part of the manifest says that.
     #[must_use]
-    pub fn expected(&self) -> Expected {
-        Expected {
+    pub fn expected(&self) -> Option<Expected> {
+        Some(Expected {
             stored_bytes: self.size_bytes,
             sha256: self.sha256,
-            content_bytes: self.content_bytes,
-            content_sha256: self.content_sha256,
+            content_bytes: self.content_bytes?,
+            content_sha256: self.content_sha256?,
+        })
+    }
+
+    /// How its stored bytes are read: by the key there is for one of its files.
+    pub(crate) fn cipher(&self, file: &ArtifactName, keys: Option<&FileKeys>) -> Cipher {
+        match (self.encryption, keys.and_then(|keys| keys.get(file))) {
+            (Encryption::None, _) => Cipher::None,
+            (Encryption::Age, None) => Cipher::Locked,
+            (Encryption::Age, Some(key)) => Cipher::Key(Arc::new(key.clone())),
         }
     }
 }
@@ -229,7 +251,7 @@ impl Manifest {
     }
 
     /// What the types do not say.
-    fn check(&self, path: &Path) -> Result<(), StorageError> {
+    pub(super) fn check(&self, path: &Path) -> Result<(), StorageError> {
         let mut names = BTreeSet::from([MANIFEST.to_ascii_lowercase(), SUMS.to_ascii_lowercase()]);
         let mut unique = |name: &ArtifactName, field: &str| match names.insert(name.as_str().to_ascii_lowercase()) {
             true => Ok(()),
@@ -238,9 +260,22 @@ impl Manifest {
         for (p, participant) in self.participants.iter().enumerate() {
             for (a, artifact) in participant.artifacts.iter().enumerate() {
                 let field = format!("participants[{p}].artifacts[{a}]");
-                if artifact.compression.file_name(&artifact.logical_name).as_ref() != Ok(&artifact.path) {
-                    let reason = "it is not the file that the artifact's name and compression make";
+                let fits = match artifact.encryption {
+                    Encryption::None => {
+                        artifact.compression.file_name(&artifact.logical_name).as_ref() == Ok(&artifact.path)
+                    }
+                    Encryption::Age => seal::is_neutral(&artifact.path),
+                };
+                if !fits {
+                    let reason = "it is not the file that the artifact's name, compression and encryption make";
                     return Err(invalid(path, &format!("{field}.path"), reason));
+                }
+                if artifact.encryption == Encryption::None && self.sealed.is_some() {
+                    let reason = "it is not encrypted, in a run that is";
+                    return Err(invalid(path, &format!("{field}.encryption"), reason));
+                }
+                if artifact.expected().is_none() && self.sealed.is_none() {
+                    return Err(invalid(path, &format!("{field}.content_sha256"), "it is missing"));
                 }
                 unique(&artifact.path, &format!("{field}.path"))?;
                 let Some(index) = &artifact.index else { continue };

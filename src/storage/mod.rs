@@ -11,6 +11,7 @@
 //! <run id>/manifest.json            what the run is, and each artifact's sizes and hashes
 //! <run id>/SHA256SUMS               of all files above and below it; `sha256sum -c` reads it
 //! <run id>/<name>.<compression>     an artifact, and its `.index`
+//! <run id>/a<number>.age            the same of an encrypted run, where nothing has a name that tells something
 //! ```
 //!
 //! What holds:
@@ -31,6 +32,7 @@ mod lease;
 mod manifest;
 mod places;
 mod run_dir;
+mod seal;
 mod sums;
 mod verify;
 
@@ -42,6 +44,7 @@ pub use lease::ReadLease;
 pub use manifest::{Consistency, Encryption, Manifest, ManifestArtifact, ManifestIndex, ManifestParticipant, Warnings};
 pub use places::{Destination, Place, Storage};
 pub use run_dir::{RunDir, Sealed};
+pub(crate) use seal::refused as key_refused;
 pub(crate) use sums::parse as parse_sums;
 pub(crate) use verify::listed_files;
 pub use verify::{FileReport, RunReport};

@@ -14,15 +14,23 @@ use super::manifest::Manifest;
 use super::places::{remove, sync_dir};
 use super::sums::Sums;
 use super::verify::{FileReport, check_file, listed_files};
-use super::{MANIFEST, SUMS};
+use super::{MANIFEST, SUMS, seal};
+use crate::encryption::{EXTENSION, EncryptTo};
 use crate::pipeline::{Compression, hash_file, index};
 
 /// A run's directory before publish, or a safety snapshot's. Shared by the run's participants.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    /// Names in use, in lower case.
-    taken: Mutex<BTreeSet<String>>,
+    taken: Mutex<Taken>,
+}
+
+/// Names in use, in lower case.
+#[derive(Debug, Default)]
+struct Taken {
+    files: BTreeSet<String>,
+    /// What artifacts are called whose files have neutral names, by their files.
+    hidden: BTreeMap<String, String>,
 }
 
 /// What a sealed directory holds.
@@ -37,13 +45,13 @@ pub struct Sealed {
 impl RunDir {
     pub(crate) fn create(path: PathBuf) -> Result<Self, StorageError> {
         durable::make_dir(&path, 0o700).map_err(StorageError::io("make", &path))?;
-        Ok(Self { path, taken: Mutex::new(own_names()) })
+        Ok(Self { path, taken: Mutex::new(Taken { files: own_names(), ..Taken::default() }) })
     }
 
     pub(crate) fn open(path: PathBuf) -> Result<Self, StorageError> {
-        let mut taken = own_names();
-        taken.extend(names(&path)?.iter().map(|name| name.to_ascii_lowercase()));
-        Ok(Self { path, taken: Mutex::new(taken) })
+        let mut files = own_names();
+        files.extend(names(&path)?.iter().map(|name| name.to_ascii_lowercase()));
+        Ok(Self { path, taken: Mutex::new(Taken { files, ..Taken::default() }) })
     }
 
     /// The directory.
@@ -61,12 +69,42 @@ impl RunDir {
         let index = index::file_name(&file)?;
         let mut taken = self.taken();
         for wanted in [&file, &index] {
-            if taken.contains(&wanted.as_str().to_ascii_lowercase()) {
+            if taken.files.contains(&wanted.as_str().to_ascii_lowercase()) {
                 return Err(StorageError::NameTaken { name: wanted.to_string() });
             }
         }
-        taken.extend([&file, &index].map(|name| name.as_str().to_ascii_lowercase()));
+        taken.files.extend([&file, &index].map(|name| name.as_str().to_ascii_lowercase()));
         Ok(file)
+    }
+
+    /// Takes the names of an encrypted artifact's file and index, which tell nothing of it. Gives the name that the file has with `.age`
+    /// behind it.
+    ///
+    /// # Errors
+    /// [`StorageError::NameTaken`] where another artifact is called the same; [`StorageError::NameInvalid`].
+    pub fn reserve_hidden(&self, name: &ArtifactName) -> Result<ArtifactName, StorageError> {
+        let mut taken = self.taken();
+        let own = name.as_str().to_ascii_lowercase();
+        if taken.hidden.values().any(|other| *other == own) {
+            return Err(StorageError::NameTaken { name: name.to_string() });
+        }
+        let mut number = 1;
+        let (stem, file) = loop {
+            let stem = seal::neutral(number);
+            let file = format!("{stem}.{EXTENSION}");
+            if !taken.files.contains(&file) {
+                break (stem, file);
+            }
+            number += 1;
+        };
+        taken.files.extend([file.clone(), format!("{file}.index")]);
+        taken.hidden.insert(file, own);
+        Ok(stem.parse()?)
+    }
+
+    /// What an artifact is called that an earlier process has written.
+    pub fn called(&self, file: &ArtifactName, name: &ArtifactName) {
+        self.taken().hidden.insert(file.as_str().to_ascii_lowercase(), name.as_str().to_ascii_lowercase());
     }
 
     /// Removes what a participant left: its artifacts' files, their indexes, and what never got a name. Their names are
@@ -79,7 +117,9 @@ impl RunDir {
         gone.extend(files.iter().map(|file| format!("{file}.index")));
         self.remove_where(|name| gone.contains(name) || unnamed(name).is_some_and(|target| gone.contains(target)))?;
         let freed: BTreeSet<String> = gone.iter().map(|name| name.to_ascii_lowercase()).collect();
-        self.taken().retain(|name| !freed.contains(name));
+        let mut taken = self.taken();
+        taken.files.retain(|name| !freed.contains(name));
+        taken.hidden.retain(|file, _| !freed.contains(file));
         Ok(())
     }
 
@@ -93,18 +133,23 @@ impl RunDir {
         kept.extend(files.iter().map(|file| format!("{file}.index")));
         self.remove_where(|name| !kept.contains(name))?;
         let mut taken = self.taken();
-        *taken = own_names();
-        taken.extend(kept.iter().map(|name| name.to_ascii_lowercase()));
+        taken.files = own_names();
+        taken.files.extend(kept.iter().map(|name| name.to_ascii_lowercase()));
+        let Taken { files, hidden } = &mut *taken;
+        hidden.retain(|file, _| files.contains(file));
         Ok(())
     }
 
-    /// Writes the manifest as a whole, over the one before it.
+    /// Writes the manifest as a whole, over the one before it. Of an encrypted run, only what anybody may see stands in it plainly.
     ///
     /// # Errors
     /// [`StorageError::ManifestInvalid`] where it would be too long; [`StorageError::Io`].
-    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), StorageError> {
+    pub fn write_manifest(&self, manifest: &Manifest, encrypt_to: Option<&EncryptTo>) -> Result<(), StorageError> {
         let path = self.path.join(MANIFEST);
-        let text = manifest.to_text(&path)?;
+        let text = match encrypt_to {
+            Some(encrypt_to) => manifest.hidden(encrypt_to, &path)?.to_text(&path)?,
+            None => manifest.to_text(&path)?,
+        };
         durable::write_atomic(&path, &text, 0o600).map_err(StorageError::io("write", &path))
     }
 
@@ -113,7 +158,12 @@ impl RunDir {
     ///
     /// # Errors
     /// [`StorageError::NotAsWritten`] with those that are not; [`StorageError::Io`].
-    pub fn seal(&self, manifest: &Manifest, progress: &mut dyn FnMut(u64)) -> Result<Sealed, StorageError> {
+    pub fn seal(
+        &self,
+        manifest: &Manifest,
+        encrypt_to: Option<&EncryptTo>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Sealed, StorageError> {
         let directory = open_dir(&self.path).map_err(StorageError::io("open", &self.path))?;
         let mut sums = BTreeMap::new();
         let mut wrong = Vec::new();
@@ -126,7 +176,7 @@ impl RunDir {
         if !wrong.is_empty() {
             return Err(StorageError::NotAsWritten { path: self.path.clone(), files: wrong });
         }
-        self.write_manifest(manifest)?;
+        self.write_manifest(manifest, encrypt_to)?;
         let text = open_as(&directory, &self.path, MANIFEST, FileKind::Manifest)?;
         sums.insert(MANIFEST.parse()?, self.hash(&text)?);
         let sums = Sums(sums);
@@ -149,7 +199,7 @@ impl RunDir {
         sync_dir(&self.path)
     }
 
-    fn taken(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
         // Each change under the lock is whole.
         self.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -18,6 +18,7 @@ mod command_phases;
 mod damage;
 mod deadline;
 mod embedding;
+mod encryption;
 mod full_disk;
 mod in_place;
 mod postgresql;

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod encryption;
 mod event_log;
 mod files;
 mod kill;

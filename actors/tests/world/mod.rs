@@ -22,8 +22,8 @@ use holdfast_model::restore::{
     RestoreRequestedV3, RestoredParticipantV1, Safety, SafetySnapshot, Step,
 };
 use holdfast_model::run::{
-    ArtifactStoredV1, Barrier, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1, ParticipantStatus, Run,
-    RunCommand, RunParticipant, RunRequestedV3, RunType, StoredFileV1, Target, Trigger,
+    ArtifactStoredV1, Barrier, Encryption, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1, ParticipantStatus,
+    Run, RunCommand, RunParticipant, RunRequestedV4, RunType, StoredFileV1, Target, Trigger,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -184,7 +184,7 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
         format_version: 0,
     };
     let run = NewRun {
-        request: RunRequestedV3 {
+        request: RunRequestedV4 {
             run_id: run_id(counter),
             run_type: RunType::Full,
             trigger: Trigger::Manual,
@@ -198,6 +198,7 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
             consistency: holdfast_model::run::Consistency::Concurrent,
             freeze_budget_ms: 10_000,
             timeout_ms: 0,
+            encryption: Encryption::default(),
         },
         participants: participants.iter().map(participant).collect(),
     };

@@ -146,7 +146,7 @@ macro_rules! events {
 events! {
     /// A fact of a run.
     RunEvent {
-        1 "RunRequested" Requested: 1 r::RunRequestedV1, 2 r::RunRequestedV2, 3 r::RunRequestedV3;
+        1 "RunRequested" Requested: 1 r::RunRequestedV1, 2 r::RunRequestedV2, 3 r::RunRequestedV3, 4 r::RunRequestedV4;
         2 "ParticipantPlanned" ParticipantPlanned: 1 r::ParticipantPlannedV1, 2 r::ParticipantPlannedV2, 3 r::ParticipantPlannedV3;
         3 "DefinitionPart" DefinitionPart: 1 r::DefinitionPartV1;
         4 "RunStarted" Started: 1 r::RunStartedV1;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::{ParticipantName, RunId};
-use holdfast_model::run::{Consistency, Outcome, Run, RunParticipant, RunType, RunView, Trigger};
+use holdfast_model::run::{Consistency, Encryption, Outcome, Run, RunParticipant, RunType, RunView, Trigger};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::get_backup_run::not_found;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
+use crate::encryption::{self, EncryptionError};
 use crate::engine::{Backup, FilesDefinition, RunHandle};
 use crate::files::{FilesSpec, RawPath};
 use crate::pipeline::Compression;
@@ -51,6 +52,11 @@ pub struct StartFullBackup {
         regex(pattern = r"^(lz4|none|zstd:([1-9]|1[0-9]|2[0-2])|gzip:[1-9]|brotli:([0-9]|1[01]))$")
     )]
     pub compression: Option<Compression>,
+    /// Public keys that its artifacts are encrypted to; as configured where none is given. This machine only: who could choose them could
+    /// make backups that nobody here can open.
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub encrypt_to: Vec<String>,
     /// Files and folders in place of participants; absolute paths, byte for byte. This and what follows is for this machine only.
     #[schemars(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -85,6 +91,7 @@ impl Default for StartFullBackup {
             job: String::new(),
             strict: false,
             compression: None,
+            encrypt_to: Vec::new(),
             paths: Vec::new(),
             name: None,
             exclude: Vec::new(),
@@ -132,6 +139,7 @@ impl Command for StartFullBackup {
         if let (true, Some(field)) = (self.paths.is_empty(), self.ad_hoc().next()) {
             return Err(ApiError::field(field, "must come with `paths`"));
         }
+        self.encryption().map_err(|error| ApiError::field("encrypt_to", error))?;
         let spec = FilesSpec { paths: Vec::new(), exclude: self.exclude.clone(), one_file_system: false };
         spec.check_patterns().map_err(|error| ApiError::field("exclude", error))
     }
@@ -151,6 +159,10 @@ impl Command for StartFullBackup {
                 field,
                 "must be left out: it is taken on the Unix socket under the home only, where `holdfast backup PATH…` asks for it",
             ));
+        }
+        if !self.encrypt_to.is_empty() && !call.caller.door.is_local() {
+            let rule = "must be left out: it is taken on the Unix socket under the home only";
+            return Err(ApiError::field("encrypt_to", rule));
         }
         let handle = self.begin(call).await?;
         call.accepted(&[("run_id", handle.run_id.to_string())]).await?;
@@ -225,7 +237,16 @@ impl StartFullBackup {
             && request.strict == self.strict
             && self.consistency.is_none_or(|consistency| consistency == request.consistency)
             && self.timeout_s.is_none_or(|timeout| timeout.saturating_mul(1000) == request.timeout_ms)
+            && self.encryption().ok().flatten().is_none_or(|encryption| encryption == request.encryption)
             && self.compression.is_none_or(|compression| compression.to_string() == request.compression)
+    }
+
+    /// What its artifacts are encrypted to; `None` as configured.
+    fn encryption(&self) -> Result<Option<Encryption>, EncryptionError> {
+        match &*self.encrypt_to {
+            [] => Ok(None),
+            keys => encryption::recipients(keys.iter().map(String::as_str)).map(Some),
+        }
     }
 
     /// The names of those fields that were said and are for this machine only.
@@ -276,6 +297,11 @@ impl StartFullBackup {
         let backup = match self.timeout_s {
             Some(timeout) => backup.timeout((timeout > 0).then(|| Duration::from_secs(timeout))),
             None => backup,
+        };
+        let backup = match self.encryption() {
+            Ok(Some(encryption)) => backup.encryption(encryption),
+            // Refused before it comes here.
+            Ok(None) | Err(_) => backup,
         };
         match self.compression {
             Some(compression) => backup.compression(compression),

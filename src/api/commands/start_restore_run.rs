@@ -19,10 +19,12 @@ use super::get_restore_runs::restore;
 use super::start_full_backup::MAX_TIMEOUT_S;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
+use crate::encryption::FileKeys;
 use crate::engine::{Asked, FilesDefinition, InPlacePlan, NotBegun, NotPlanned, PlannedParticipant};
 use crate::files::RawPath;
 use crate::participant::{Descriptor, SpaceNeeded};
-use crate::restore::{RestoreError, RunSource};
+use crate::restore::{Key, RestoreError, RunSource};
+use crate::storage::StorageError;
 
 /// Restores participants of a run into where they came from, and answers with the restore: after its end, or at once where `wait` is
 /// false.
@@ -82,6 +84,11 @@ pub struct StartRestoreRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub overwrite: Option<bool>,
+    /// The keys of the run's files, as whoever has the private key has unwrapped them; without them the server's own identity file is
+    /// used. Never recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub file_keys: Option<FileKeys>,
 }
 
 fn yes() -> bool {
@@ -139,6 +146,10 @@ impl Command for StartRestoreRun {
             let rule = "must be left out: it is taken over the Unix socket of the home only";
             return Err(ApiError::field("target", rule));
         }
+        if self.file_keys.is_some() && !call.caller.door.is_local() {
+            let rule = "must be left out: keys are taken over the Unix socket of the home only";
+            return Err(ApiError::field("file_keys", rule));
+        }
         let run = call.engine.run(self.run_id).await?;
         let wanted = self.wanted(&run)?;
         if let Some(target) = self.target.clone() {
@@ -167,6 +178,7 @@ impl StartRestoreRun {
     ) -> Result<Reply<RestoreView>, ApiError> {
         // Kept from deletion until the restore holds it itself.
         let source = Arc::new(self.open(call, run.clone(), None).await?);
+        let keys = source.keys().cloned();
         let plan = call.engine.plan_in_place(&run, source.clone(), wanted, self.delete).await;
         let plan = plan.map_err(|error| not_planned(error, &run))?;
         if self.dry_run {
@@ -175,7 +187,7 @@ impl StartRestoreRun {
         }
         self.guard(call).await?;
         let asked = Asked { force: self.force, safety: self.safety, timeout: self.timeout_s.map(Duration::from_secs) };
-        let mut handle = call.engine.restore_in_place(self.run_id, plan, asked).await?;
+        let mut handle = call.engine.restore_in_place(self.run_id, plan, asked, keys).await?;
         self.answer(call, handle.restore_id, &mut handle.released).await
     }
 
@@ -206,7 +218,10 @@ impl StartRestoreRun {
             if plan.participants.len() > 1 && !one_moment {
                 notes.push("the run has no barrier: what is restored may be of different moments".to_owned());
             }
-            notes.push("no key is needed: the run is not encrypted".to_owned());
+            notes.push(match run.encryption().is_on() {
+                true => "the run is encrypted, and the key that is given opens it".to_owned(),
+                false => "no key is needed: the run is not encrypted".to_owned(),
+            });
             notes.iter().for_each(|note| row.participant.notes.add(note));
             row
         };
@@ -309,8 +324,17 @@ impl StartRestoreRun {
     ) -> Result<RunSource, ApiError> {
         let (home, incomplete) = (call.engine.home().clone(), self.accept_incomplete);
         let participant = participant.cloned();
-        let opened =
-            tokio::task::spawn_blocking(move || RunSource::open(&home, &run, participant.as_ref(), incomplete));
+        let (engine, file_keys) = (call.engine.clone(), self.file_keys.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let key = match file_keys {
+                Some(keys) => Key::Files(keys),
+                None if run.encryption().is_on() => {
+                    Key::Ring(engine.keyring().map_err(|error| RestoreError::from(StorageError::Encryption(error)))?)
+                }
+                None => Key::Without,
+            };
+            RunSource::open(&home, &run, participant.as_ref(), incomplete, &key)
+        });
         let opened = opened.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
         opened.map_err(|error| self.not_restorable(&error))
     }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use holdfast_model::ids::RestoreId;
 use holdfast_model::restore::Safety;
 
-use super::{Limit, RunArg, limit, run_arg};
+use super::{KeyArgs, Limit, RunArg, limit, run_arg};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -68,6 +68,8 @@ pub(in crate::cli) struct RestoreArgs {
     /// Take the good participants of a run that is not completed
     #[arg(long)]
     pub(in crate::cli) accept_incomplete: bool,
+    #[command(flatten)]
+    pub(in crate::cli) key: KeyArgs,
 }
 
 /// What there is to do about restores that were made.

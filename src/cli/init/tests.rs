@@ -14,7 +14,8 @@ use super::questions::ask;
 use super::text::{Chosen, Participant, Takes, configuration, for_shell};
 use crate::config::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
 use crate::config::{
-    Config, PipelineConfig, RestoresConfig, RunsConfig, ServerConfig, ServerLimits, Source, SpaceConfig,
+    Config, EncryptionConfig, PipelineConfig, RestoresConfig, RunsConfig, ServerConfig, ServerLimits, Source,
+    SpaceConfig,
 };
 use crate::pipeline::Compression;
 
@@ -44,6 +45,7 @@ fn every_key_is_in_the_template() {
     assert_eq!(keys(&table["runs"]), known(&[&RunsConfig::KEYS]));
     assert_eq!(keys(&table["restores"]), known(&[&RestoresConfig::KEYS]));
     assert_eq!(keys(&table["space"]), known(&[&SpaceConfig::KEYS]));
+    assert_eq!(keys(&table["encryption"]), known(&[&EncryptionConfig::KEYS]));
     assert_eq!(keys(&table["server"]), known(&[&ServerConfig::KEYS]));
     assert_eq!(keys(&table["server"]["limits"]), known(&[&ServerLimits::KEYS]));
     let participants = table["participant"].as_array().unwrap();

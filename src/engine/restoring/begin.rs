@@ -23,6 +23,7 @@ use super::super::{EngineError, Holdfast, RestoreClaim, ViewError};
 use super::gate::Now;
 use super::plan::PlannedParticipant;
 use super::{InPlacePlan, Restorer};
+use crate::encryption::FileKeys;
 
 /// What was said of a restore in place beside what is restored.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +37,8 @@ pub(crate) struct Asked {
 }
 
 impl Holdfast {
-    /// Begins a restore in place. It goes on by itself, also where nobody watches it.
+    /// Begins a restore in place. It goes on by itself, also where nobody watches it. `keys` open the run's files where it is
+    /// encrypted; they are kept until the restore has ended, and the identity is not needed any more.
     ///
     /// # Errors
     /// [`EngineError::Restoring`] where another one is at work, [`EngineError::BackupAtWork`] where a backup is; [`EngineError::Claim`]
@@ -46,6 +48,7 @@ impl Holdfast {
         run_id: RunId,
         plan: InPlacePlan,
         asked: Asked,
+        keys: Option<FileKeys>,
     ) -> Result<RestoreHandle, EngineError> {
         let restore_id = RestoreId(self.shared.world.clock.new_id());
         let names: Vec<_> = plan.participants.iter().map(|one| one.named.name.clone()).collect();
@@ -68,7 +71,7 @@ impl Holdfast {
             request,
             participants: plan.participants.into_iter().map(planned).collect(),
         });
-        self.admitted(restore_id, names, command).await
+        self.admitted(restore_id, names, command, keys).await
     }
 
     /// Rolls a restore back once more that ended `rollback_failed`.
@@ -81,7 +84,8 @@ impl Holdfast {
         if let Some(later) = self.restored_since(restore_id, &names).await? {
             return Err(EngineError::RestoredSince { restore_id, later });
         }
-        self.admitted(restore_id, names, RestoreCommand::Retry).await
+        // What was before is not encrypted.
+        self.admitted(restore_id, names, RestoreCommand::Retry, None).await
     }
 
     /// A later restore that left its mark on one of these participants: what was before this one is not what was before that.
@@ -130,6 +134,7 @@ impl Holdfast {
         restore_id: RestoreId,
         participants: Vec<ParticipantName>,
         command: RestoreCommand,
+        keys: Option<FileKeys>,
     ) -> Result<RestoreHandle, EngineError> {
         let restoring = &self.shared.restoring;
         let _gate = restoring.admit_restore(&participants)?.lock().await;
@@ -139,6 +144,9 @@ impl Holdfast {
         }
         // It says to others that the restore is alive; what is to be done about it after this process stands in the log.
         let claim = RestoreClaim::take(self.home(), restore_id).map_err(EngineError::Claim)?;
+        if let Some(keys) = &keys {
+            claim.keep_keys(keys).map_err(EngineError::Claim)?;
+        }
         self.shared.restorer.claims(restore_id, claim);
         let mut handle = match self.for_restore(restore_id, command).await {
             Ok(handle) => handle,

@@ -37,9 +37,10 @@ use super::registry::Registry;
 use super::restores::RestoreClaim;
 use super::settle;
 use super::{Holdfast, SystemClock};
+use crate::encryption::Keyring;
 use crate::participant::{Lease, RestorePhase, Staging};
 use crate::pipeline::ArtifactReader;
-use crate::restore::{RestoreError, RunSource, copy};
+use crate::restore::{Key, RestoreError, RunSource, copy};
 
 /// Restores in place. Clones share it.
 #[derive(Clone)]
@@ -174,7 +175,20 @@ impl Restorer {
             return Ok(source.clone());
         }
         let (home, log, run_id) = (self.home.clone(), self.log.clone(), request.source_run);
-        let source = Arc::new(blocking(move || open(&home, &*log, run_id)).await?);
+        let claim = self.held().claims.get(&restore_id).cloned();
+        let source = blocking(move || {
+            // What its first process has unwrapped: nothing after that needs the identity.
+            let keys = claim.map_or(Ok(None), |claim| claim.keys());
+            let keys = keys.map_err(|error| {
+                Failure::new(
+                    FailureKind::Fatal,
+                    "KEY_FILE_UNREADABLE",
+                    format!("the keys of restore {restore_id}: {error}"),
+                )
+            })?;
+            open(&home, &*log, run_id, &keys.map_or_else(|| Key::Ring(Keyring::default()), Key::Files))
+        });
+        let source = Arc::new(source.await?);
         self.held().sources.insert(restore_id, source.clone());
         Ok(source)
     }
@@ -333,10 +347,10 @@ fn artifacts<'a>(source: &'a RunSource, module: &'a Restoring) -> impl Iterator<
 }
 
 /// That it may be taken though it did not complete was decided when it was asked for.
-fn open(home: &Home, log: &dyn EventLog, run_id: RunId) -> Result<RunSource, Failure> {
+fn open(home: &Home, log: &dyn EventLog, run_id: RunId, key: &Key) -> Result<RunSource, Failure> {
     let replayed = replay::<Run>(log, &StreamId::run(run_id));
     let (run, _) = replayed.map_err(|error| Failure::new(FailureKind::Fatal, "LOG_UNREADABLE", error.to_string()))?;
-    RunSource::open(home, &run, None, true).map_err(|error| restore_failure(&error))
+    RunSource::open(home, &run, None, true, key).map_err(|error| restore_failure(&error))
 }
 
 fn unknown() -> Failure {

@@ -14,7 +14,7 @@ use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ParticipantName, RunId};
 use holdfast_model::participant::{ParticipantCommand, Work};
 use holdfast_model::restore::{Did, Restore, Restoring, SafetySnapshot};
-use holdfast_model::run::ArtifactStoredV1;
+use holdfast_model::run::{ArtifactStoredV1, Encryption};
 
 use super::super::drive::collect;
 use super::super::settle::for_participant;
@@ -38,8 +38,8 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn reader(&self, artifact: &ArtifactStoredV1) -> Result<ArtifactReader, RestoreError> {
-        let recorded = manifest::artifact(artifact).map_err(RestoreError::Unknown)?;
-        Ok(self.lease.artifact(&self.pipeline, &recorded)?)
+        let recorded = manifest::artifact(artifact, &Encryption::None).map_err(RestoreError::Unknown)?;
+        Ok(self.lease.artifact(&self.pipeline, &recorded, None)?)
     }
 }
 
@@ -86,7 +86,7 @@ impl Restorer {
         let manifest = self.manifest(restore, &kept, at.seconds(), consistency)?;
         // Everything is read again before it counts.
         let sealing =
-            blocking(move || directory.seal(&manifest, &mut |_| {}).map_err(|error| backups::failure(&error)));
+            blocking(move || directory.seal(&manifest, None, &mut |_| {}).map_err(|error| backups::failure(&error)));
         let sums_sha256 = sealing.await?.sums_sha256;
         Ok(Did::Kept(SafetySnapshot { at, sums_sha256, artifacts }))
     }
@@ -135,6 +135,8 @@ impl Restorer {
             directory: directory.clone(),
             pipeline: self.drivers.pipeline(),
             compression,
+            // It is for this machine only, and must be readable without anybody's key.
+            encrypt_to: None,
             min_free: self.drivers.min_free(),
             report: Arc::new(Report::new(Arc::new(SystemClock), Box::new(|_| {}))),
             stop: job.stop.clone(),
@@ -198,7 +200,11 @@ impl Restorer {
                 finished_at: now().seconds(),
                 error: String::new(),
                 warnings: Warnings { count: 0, first: Vec::new() },
-                artifacts: artifacts.iter().map(manifest::artifact).collect::<Result<_, _>>().map_err(invalid)?,
+                artifacts: artifacts
+                    .iter()
+                    .map(|one| manifest::artifact(one, &Encryption::None))
+                    .collect::<Result<_, _>>()
+                    .map_err(invalid)?,
             })
         };
         let all = || kept.iter().flat_map(|(_, artifacts)| artifacts);
@@ -221,6 +227,7 @@ impl Restorer {
             size_bytes: all().fold(0, |sum, artifact| artifact.content_bytes.saturating_add(sum)),
             stored_bytes: all().fold(0, |sum, artifact| artifact.stored.size_bytes.saturating_add(sum)),
             participants: kept.iter().map(participant).collect::<Result<_, Failure>>()?,
+            sealed: None,
         })
     }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use holdfast_model::ids::Sha256;
 
 use super::{FrameLine, FrameTable, Header, MAX_LINE, Trailer, VERSION};
+use crate::pipeline::cipher::Cipher;
 use crate::pipeline::compression::Compression;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::reader::hash_file;
-use crate::pipeline::source::sequential;
+use crate::pipeline::source::{Source, sequential};
 
 /// A line between the first and the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,17 +44,19 @@ impl IndexReader {
     ///
     /// # Errors
     /// [`PipelineError::IndexTruncated`] and [`PipelineError::IndexAltered`]; else [`PipelineError::Io`].
-    pub fn open(
+    pub(crate) fn open(
         file: File,
         path: &Path,
         compression: Compression,
         expected: Option<(u64, Sha256)>,
+        cipher: Cipher,
     ) -> Result<Self, PipelineError> {
         let size = file.metadata().map_err(PipelineError::io("look at", path))?.len();
         if let Some((bytes, sha256)) = expected {
             check_whole(&file, path, size, bytes, sha256)?;
         }
-        let lines = BufReader::with_capacity(64 << 10, sequential(Arc::new(file), path, compression, size));
+        let source = Source::new(Arc::new(file), path, compression, size, cipher)?;
+        let lines = BufReader::with_capacity(64 << 10, sequential(source));
         let mut reader = Self {
             path: path.to_owned(),
             lines,
@@ -67,6 +70,15 @@ impl IndexReader {
         };
         reader.read_header(compression)?;
         Ok(reader)
+    }
+
+    /// Takes size and SHA-256 of an index's file again, which needs no key.
+    ///
+    /// # Errors
+    /// As [`IndexReader::open`].
+    pub(crate) fn check_stored(file: &File, path: &Path, (bytes, sha256): (u64, Sha256)) -> Result<(), PipelineError> {
+        let size = file.metadata().map_err(PipelineError::io("look at", path))?.len();
+        check_whole(file, path, size, bytes, sha256)
     }
 
     /// Number of the line read last, from 1.

@@ -1,13 +1,16 @@
 //! Writing an index, a block of lines at a time.
 
+use std::path::PathBuf;
+
 use holdfast_model::ids::{self, ArtifactName};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::{FrameLine, Header, MAX_LINE, OWN, Trailer, VERSION};
+use crate::encryption::EncryptTo;
 use crate::pipeline::compression::Compression;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::frame;
+use crate::pipeline::outlet::{Outlet, Stored};
 use crate::pipeline::staged::Staged;
 
 /// Lines are compressed and written once there are so many bytes of them.
@@ -18,14 +21,13 @@ const BLOCK: usize = 256 << 10;
 /// An index is about a thousandth of its artifact, so it is compressed by whoever adds to it, not by the pool.
 pub(crate) struct IndexWriter {
     /// Away once taken.
-    staged: Option<Staged>,
+    outlet: Option<Outlet>,
+    path: PathBuf,
     file: ArtifactName,
     compression: Compression,
     brotli: Option<frame::brotli::Encoder>,
     lines: Vec<u8>,
     stored: Vec<u8>,
-    hash: Sha256,
-    stored_bytes: u64,
     frames: u64,
     entries: u64,
 }
@@ -45,20 +47,20 @@ impl IndexWriter {
         file: ArtifactName,
         artifact: &ArtifactName,
         compression: Compression,
+        encrypt_to: Option<&EncryptTo>,
     ) -> Result<Self, PipelineError> {
         let brotli = match compression {
             Compression::Brotli(quality) => Some(frame::brotli::Encoder::new(quality)),
             _ => None,
         };
         let mut index = Self {
-            staged: Some(staged),
+            path: staged.target().to_owned(),
+            outlet: Some(Outlet::new(staged, encrypt_to)?),
             file,
             compression,
             brotli,
             lines: Vec::new(),
             stored: Vec::new(),
-            hash: Sha256::new(),
-            stored_bytes: 0,
             frames: 0,
             entries: 0,
         };
@@ -99,14 +101,9 @@ impl IndexWriter {
             let end = brotli.finish();
             self.append(&end)?;
         }
-        let staged = self.staged.take().ok_or_else(|| self.refused("it was taken already"))?;
-        Ok(WrittenIndex {
-            staged,
-            file: self.file.clone(),
-            stored_bytes: self.stored_bytes,
-            sha256: ids::Sha256(std::mem::take(&mut self.hash).finalize().into()),
-            frames,
-        })
+        let outlet = self.outlet.take().ok_or_else(|| self.refused("it was taken already"))?;
+        let Stored { staged, sha256, bytes } = outlet.finish()?;
+        Ok(WrittenIndex { staged, file: self.file.clone(), stored_bytes: bytes, sha256, frames })
     }
 
     fn json(&mut self, line: &impl Serialize) -> Result<(), PipelineError> {
@@ -141,15 +138,14 @@ impl IndexWriter {
     }
 
     fn append(&mut self, stored: &[u8]) -> Result<(), PipelineError> {
-        let Some(staged) = &mut self.staged else { return Err(self.refused("it was taken already")) };
-        staged.write(stored)?;
-        self.hash.update(stored);
-        self.stored_bytes += stored.len() as u64;
-        Ok(())
+        match &mut self.outlet {
+            Some(outlet) => outlet.write(stored),
+            None => Err(self.refused("it was taken already")),
+        }
     }
 
-    fn path(&self) -> std::path::PathBuf {
-        self.staged.as_ref().map_or_else(|| self.file.as_str().into(), |staged| staged.target().to_owned())
+    fn path(&self) -> PathBuf {
+        self.path.clone()
     }
 
     fn refused(&self, reason: &str) -> PipelineError {

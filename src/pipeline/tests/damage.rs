@@ -141,7 +141,7 @@ fn a_truncated_index_is_noticed_wherever_it_is_cut() {
             assert_eq!(error.code(), "INDEX_TRUNCATED", "{compression} cut to {cut}");
             // Without the manifest the index itself shows it.
             let path = damaged.dir.path().join(damaged.stored.index.file.as_str());
-            let bare = IndexReader::open(File::open(&path).unwrap(), &path, compression, None);
+            let bare = IndexReader::open(File::open(&path).unwrap(), &path, compression, None, Cipher::None);
             let error = bare.and_then(|mut lines| lines.try_for_each(|line| line.map(|_| ()))).unwrap_err();
             assert!(error.code().starts_with("INDEX_"), "{compression} cut to {cut}: {error}");
         }
@@ -188,7 +188,7 @@ fn an_index_that_says_wrong_things_is_refused_with_its_file_and_line() {
     ];
     for (text, line) in wrong {
         std::fs::write(&path, if text.is_empty() { String::new() } else { format!("{text}\n") }).unwrap();
-        let opened = IndexReader::open(File::open(&path).unwrap(), &path, Compression::None, None);
+        let opened = IndexReader::open(File::open(&path).unwrap(), &path, Compression::None, None, Cipher::None);
         let error = opened.and_then(|mut lines| lines.try_for_each(|line| line.map(|_| ()))).unwrap_err();
         assert!(error.to_string().contains("a.index"), "{error}");
         match error {
@@ -205,6 +205,7 @@ fn a_line_without_end_takes_no_memory_without_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.index");
     std::fs::write(&path, vec![b'x'; 8 << 20]).unwrap();
-    let error = IndexReader::open(File::open(&path).unwrap(), &path, Compression::None, None).err().unwrap();
+    let error =
+        IndexReader::open(File::open(&path).unwrap(), &path, Compression::None, None, Cipher::None).err().unwrap();
     assert!(error.to_string().contains("longer than any"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod deadlock;
+mod encrypted;
 mod ranges;
 mod round_trip;
 mod writing;
@@ -59,7 +60,7 @@ pub(super) fn pipeline() -> Pipeline {
 }
 
 pub(super) fn writer(pipeline: &Pipeline, dir: &Path, name: &str, compression: Compression) -> ArtifactWriter {
-    let options = WriteOptions { compression, reserve: Some(0) };
+    let options = WriteOptions { compression, reserve: Some(0), encrypt_to: None };
     ArtifactWriter::create(pipeline, dir, &name.parse().unwrap(), options).unwrap()
 }
 
@@ -84,13 +85,20 @@ pub(super) fn expected(stored: &StoredArtifact) -> Expected {
 
 pub(super) fn open(pipeline: &Pipeline, dir: &Path, stored: &StoredArtifact) -> Result<ArtifactReader, PipelineError> {
     let path = dir.join(stored.file.as_str());
-    ArtifactReader::open(pipeline, File::open(&path).unwrap(), &path, stored.compression, expected(stored))
+    ArtifactReader::open(
+        pipeline,
+        File::open(&path).unwrap(),
+        &path,
+        stored.compression,
+        expected(stored),
+        Cipher::None,
+    )
 }
 
 pub(super) fn open_index(dir: &Path, stored: &StoredArtifact) -> Result<IndexReader, PipelineError> {
     let path = dir.join(stored.index.file.as_str());
     let whole = Some((stored.index.stored_bytes, stored.index.sha256));
-    IndexReader::open(File::open(&path).unwrap(), &path, stored.compression, whole)
+    IndexReader::open(File::open(&path).unwrap(), &path, stored.compression, whole, Cipher::None)
 }
 
 pub(super) fn read_all(stream: &mut dyn Read) -> Result<Vec<u8>, PipelineError> {

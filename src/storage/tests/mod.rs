@@ -34,7 +34,7 @@ impl World {
     pub(super) fn write(&self, run_dir: &RunDir, name: &str, content: &[u8]) -> ManifestArtifact {
         let name: ArtifactName = name.parse().unwrap();
         let file = run_dir.reserve(&name, Compression::Lz4).unwrap();
-        let options = WriteOptions { compression: Compression::Lz4, reserve: Some(0) };
+        let options = WriteOptions { compression: Compression::Lz4, reserve: Some(0), encrypt_to: None };
         let mut writer = ArtifactWriter::create(&self.pipeline, run_dir.path(), &name, options).unwrap();
         writer.write_all(content).unwrap();
         writer.entry("{\"path\":\"all of it\"}").unwrap();
@@ -52,7 +52,7 @@ impl World {
         ];
         let manifest = manifest(run(RUN), artifacts);
         let mut read = 0;
-        let sealed = run_dir.seal(&manifest, &mut |bytes| read += bytes).unwrap();
+        let sealed = run_dir.seal(&manifest, None, &mut |bytes| read += bytes).unwrap();
         assert_eq!(sealed.files, 5);
         assert!(read > 0);
         (manifest, sealed)
@@ -110,6 +110,7 @@ pub(super) fn manifest(run_id: RunId, artifacts: Vec<ManifestArtifact>) -> Manif
         size_bytes: 0,
         stored_bytes: 0,
         participants,
+        sealed: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::Envelope;
 use crate::ids::{Position, RunId, Timestamp};
-use crate::run::RunRequestedV3;
+use crate::run::RunRequestedV4;
 
 /// How long a key is remembered, in seconds.
 const KEPT_S: u64 = 24 * 3600;
@@ -29,7 +29,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn note(&mut self, envelope: &Envelope, request: &RunRequestedV3) {
+    pub(super) fn note(&mut self, envelope: &Envelope, request: &RunRequestedV4) {
         if request.idempotency_key.is_empty() {
             return;
         }

@@ -7,8 +7,8 @@ use crate::ids::{StreamId, Timestamp, Version};
 use crate::participant::{WorkCompletedV1, WorkStartedV1};
 use crate::restore::{RestoreCompletedV1, RestoreFailedV1, RestoreRequestedV3};
 use crate::run::{
-    ParticipantPlannedV3, RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1, RunPublishedV1,
-    RunRequestedV3, RunUnlockedV1, RunVerifiedV1, Trigger,
+    Encryption, ParticipantPlannedV3, RunClassifiedV1, RunDeleteRequestedV1, RunDeletedV1, RunEndedV1, RunLockedV1,
+    RunPublishedV1, RunRequestedV4, RunUnlockedV1, RunVerifiedV1, Trigger,
 };
 use crate::system::HomeCreatedV1;
 
@@ -59,7 +59,7 @@ impl Log {
     }
 
     fn asked(&mut self, counter: u32, run_type: RunType) -> &mut Self {
-        let request = RunRequestedV3 {
+        let request = RunRequestedV4 {
             run_id: id(counter),
             run_type,
             trigger: Trigger::Manual,
@@ -73,6 +73,7 @@ impl Log {
             consistency: crate::run::Consistency::Concurrent,
             freeze_budget_ms: 10_000,
             timeout_ms: 0,
+            encryption: Encryption::default(),
         };
         self.run(counter, RunEvent::Requested(request))
     }

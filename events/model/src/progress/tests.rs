@@ -4,9 +4,9 @@ use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind, Warnings};
 use crate::ids::{RunId, Sha256};
 use crate::run::{
-    ArtifactStoredV1, Outcome, ParticipantCompletedV1, ParticipantFailedV2, ParticipantPlannedV3,
+    ArtifactStoredV1, Encryption, Outcome, ParticipantCompletedV1, ParticipantFailedV2, ParticipantPlannedV3,
     ParticipantProgressedV1, ParticipantResetV1, ParticipantStartedV1, RunClassifiedV1, RunPublishRequestedV1,
-    RunPublishedV1, RunRequestedV3, RunResumedV1, RunStartedV1, StoredFileV1, Target,
+    RunPublishedV1, RunRequestedV4, RunResumedV1, RunStartedV1, StoredFileV1, Target,
 };
 
 const SECOND: i64 = 1_000_000;
@@ -24,7 +24,7 @@ pub(super) struct Film {
 impl Film {
     pub(super) fn new() -> Self {
         let mut film = Self { run: Run::default(), now: Timestamp(0) };
-        film.show(&RunEvent::Requested(RunRequestedV3 {
+        film.show(&RunEvent::Requested(RunRequestedV4 {
             run_id: RunId::new(Timestamp(0), 1),
             run_type: RunType::Scoped,
             trigger: Trigger::Cron,
@@ -38,6 +38,7 @@ impl Film {
             consistency: crate::run::Consistency::Concurrent,
             freeze_budget_ms: 10_000,
             timeout_ms: 0,
+            encryption: Encryption::default(),
         }));
         for participant in ["a", "b"] {
             film.show(&RunEvent::ParticipantPlanned(ParticipantPlannedV3 {

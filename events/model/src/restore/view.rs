@@ -187,6 +187,7 @@ fn kept(artifact: &ArtifactStoredV1, directory: &str) -> ArtifactView {
         content_sha256: artifact.content_sha256,
         compression: artifact.compression.clone(),
         encryption: "none".into(),
+        opened_by: Vec::new(),
         integrity_ok: true,
         integrity_error: String::new(),
         validation_ok: true,

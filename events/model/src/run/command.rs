@@ -1,7 +1,7 @@
 //! What may be wished of a run, and why a wish is refused.
 
 use super::{
-    ArtifactStoredV1, Held, NotFrozen, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV3, RunVerifiedV1,
+    ArtifactStoredV1, Held, NotFrozen, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV4, RunVerifiedV1,
 };
 use crate::failure::Failure;
 use crate::ids::{ParticipantName, Sha256, Timestamp};
@@ -42,7 +42,7 @@ pub struct Try {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
     /// All but the participants.
-    pub request: RunRequestedV3,
+    pub request: RunRequestedV4,
     /// The participants, in the order they work in.
     pub participants: Vec<NewParticipant>,
 }

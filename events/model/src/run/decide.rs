@@ -107,6 +107,9 @@ fn request(new: NewRun) -> Decision {
     if new.participants.len() > MAX_PARTICIPANTS {
         return invalid(format!("a run has at most {MAX_PARTICIPANTS} participants"));
     }
+    if let Some(reason) = new.request.encryption.invalid() {
+        return invalid(reason);
+    }
     if new.request.compression.len() > MAX_KIND {
         return invalid(format!("the name of the compression is longer than {MAX_KIND} bytes"));
     }

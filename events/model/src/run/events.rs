@@ -8,7 +8,7 @@ mod barrier;
 use serde::{Deserialize, Serialize};
 
 pub use self::barrier::{BarrierAbortedV1, BarrierCompletedV1, BarrierRequestedV1, ParticipantFrozenV1};
-use super::words::{Consistency, Outcome, RunType, Target, Trigger};
+use super::words::{Consistency, Encryption, Outcome, RunType, Target, Trigger};
 use crate::failure::{Failure, Warnings};
 use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256};
 
@@ -125,6 +125,62 @@ impl From<RunRequestedV2> for RunRequestedV3 {
             consistency: Consistency::Concurrent,
             freeze_budget_ms: 0,
             timeout_ms: 0,
+        }
+    }
+}
+
+/// [`RunRequestedV3`], with how its artifacts are encrypted. Its participants follow as [`ParticipantPlannedV3`] in the same
+/// commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRequestedV4 {
+    /// The run.
+    pub run_id: RunId,
+    /// All participants or some.
+    pub run_type: RunType,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// How artifacts are compressed, as `lz4` or `zstd:3`.
+    pub compression: String,
+    /// Whether a warning fails its participant.
+    pub strict: bool,
+    /// How many processes may work on it, one after the other.
+    pub max_attempts: u32,
+    /// How many seconds after an interruption it is still resumed.
+    pub resume_within_s: u64,
+    /// How many participants work at the same time.
+    pub max_parallel: u32,
+    /// The job it belongs to; empty for none. At most [`super::MAX_JOB`] bytes.
+    pub job: String,
+    /// What whoever asked calls this wish, so that asking again does not make another run; empty for nothing. At most
+    /// [`super::MAX_KEY`] bytes.
+    pub idempotency_key: String,
+    /// Of which moment its artifacts are.
+    pub consistency: Consistency,
+    /// How long participants stand still at most, from the first that is frozen to the last that is thawed, in milliseconds.
+    pub freeze_budget_ms: u64,
+    /// How long an attempt may take, in milliseconds; 0 for as long as it likes.
+    pub timeout_ms: u64,
+    /// How its artifacts are encrypted: all of them alike, in every attempt.
+    pub encryption: Encryption,
+}
+
+impl From<RunRequestedV3> for RunRequestedV4 {
+    fn from(v3: RunRequestedV3) -> Self {
+        Self {
+            run_id: v3.run_id,
+            run_type: v3.run_type,
+            trigger: v3.trigger,
+            compression: v3.compression,
+            strict: v3.strict,
+            max_attempts: v3.max_attempts,
+            resume_within_s: v3.resume_within_s,
+            max_parallel: v3.max_parallel,
+            job: v3.job,
+            idempotency_key: v3.idempotency_key,
+            consistency: v3.consistency,
+            freeze_budget_ms: v3.freeze_budget_ms,
+            timeout_ms: v3.timeout_ms,
+            encryption: Encryption::None,
         }
     }
 }

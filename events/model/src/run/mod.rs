@@ -27,7 +27,7 @@ pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
 pub use events::*;
 pub use view::{ArtifactView, ConsistencyView, ParticipantView, RunStatus, RunView};
-pub use words::{Consistency, Outcome, RunType, Target, Trigger};
+pub use words::{Consistency, Encryption, MAX_RECIPIENT, MAX_RECIPIENTS, Outcome, RunType, Target, Trigger};
 
 use crate::failure::{Failure, Warnings};
 use crate::ids::{ParticipantName, RunId, Sha256, Timestamp};
@@ -184,7 +184,7 @@ pub struct LastVerified {
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Run {
-    request: Option<RunRequestedV3>,
+    request: Option<RunRequestedV4>,
     requested_by: String,
     requested_at: Timestamp,
     stage: Stage,
@@ -224,7 +224,7 @@ impl Run {
 
     /// What was asked for.
     #[must_use]
-    pub fn request(&self) -> Option<&RunRequestedV3> {
+    pub fn request(&self) -> Option<&RunRequestedV4> {
         self.request.as_ref()
     }
 

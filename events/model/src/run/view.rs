@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactStoredV1, Consistency, Outcome, ParticipantStatus, Run, RunParticipant, RunType, Stage, Trigger};
+use super::{
+    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantStatus, Run, RunParticipant, RunType, Stage, Trigger,
+};
 use crate::failure::Warnings;
 use crate::ids::{ArtifactName, Sha256};
 
@@ -195,8 +197,11 @@ pub struct ArtifactView {
     pub content_sha256: Sha256,
     /// How it is compressed.
     pub compression: String,
-    /// How it is encrypted.
+    /// How it is encrypted: `none` or `age`.
     pub encryption: String,
+    /// What opens it where it is encrypted: public keys, of which the private half of one does; or `passphrase`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opened_by: Vec<String>,
     /// Whether it was read again before publish and was as written.
     pub integrity_ok: bool,
     /// Why not.
@@ -218,6 +223,13 @@ impl Run {
             (Stage::Unknown | Stage::Queued, _) => RunStatus::Queued,
             _ => RunStatus::Running,
         }
+    }
+
+    /// How its artifacts are encrypted.
+    #[must_use]
+    pub fn encryption(&self) -> &Encryption {
+        static NONE: Encryption = Encryption::None;
+        self.request.as_ref().map_or(&NONE, |request| &request.encryption)
     }
 
     /// Content bytes of all good artifacts.
@@ -299,6 +311,7 @@ impl Run {
         let sealed = matches!(self.stage, Stage::Publishing | Stage::Ended);
         let validation_error = self.validation_error(file).unwrap_or_default();
         let directory = self.path();
+        let encryption = self.encryption();
         ArtifactView {
             logical_name: artifact.logical_name.to_string(),
             path: if directory.is_empty() { String::new() } else { format!("{directory}/{file}") },
@@ -307,7 +320,8 @@ impl Run {
             content_bytes: artifact.content_bytes,
             content_sha256: artifact.content_sha256,
             compression: artifact.compression.clone(),
-            encryption: "none".into(),
+            encryption: encryption.as_str().into(),
+            opened_by: encryption.opened_by(),
             integrity_ok: sealed,
             integrity_error: String::new(),
             validation_ok: sealed && validation_error.is_empty(),

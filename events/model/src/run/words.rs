@@ -111,3 +111,57 @@ impl Consistency {
         }
     }
 }
+
+/// How a run's artifacts are encrypted: the public half of it. No secret is ever part of an event.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Encryption {
+    /// Not at all.
+    #[default]
+    None,
+    /// By age, to each of these public keys (`age1…`).
+    Recipients(Vec<String>),
+    /// By age, with a passphrase.
+    Passphrase,
+}
+
+/// Most public keys that a run is encrypted to.
+pub const MAX_RECIPIENTS: usize = 16;
+/// Longest public key, in bytes.
+pub const MAX_RECIPIENT: usize = 128;
+
+impl Encryption {
+    /// The word for it: `none` or `age`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Encryption::None => "none",
+            Encryption::Recipients(_) | Encryption::Passphrase => "age",
+        }
+    }
+
+    /// Whether artifacts are encrypted.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        *self != Encryption::None
+    }
+
+    /// What opens it: public keys, of which the private half of one does; or `passphrase`.
+    #[must_use]
+    pub fn opened_by(&self) -> Vec<String> {
+        match self {
+            Encryption::None => Vec::new(),
+            Encryption::Recipients(recipients) => recipients.clone(),
+            Encryption::Passphrase => vec!["passphrase".to_owned()],
+        }
+    }
+
+    /// Why it is not one that a run may have.
+    pub(super) fn invalid(&self) -> Option<String> {
+        let Encryption::Recipients(recipients) = self else { return None };
+        if recipients.is_empty() || recipients.len() > MAX_RECIPIENTS {
+            return Some(format!("a run is encrypted to 1 to {MAX_RECIPIENTS} recipients"));
+        }
+        let too_long = recipients.iter().any(|recipient| recipient.is_empty() || recipient.len() > MAX_RECIPIENT);
+        too_long.then(|| format!("a recipient has 1 to {MAX_RECIPIENT} bytes"))
+    }
+}

@@ -4,8 +4,8 @@ use super::{Level, Told, listed, reason};
 use crate::event::RunEvent;
 use crate::figures::{counted, seconds, size};
 use crate::run::{
-    ArtifactStoredV1, Consistency, Outcome, ParticipantPlannedV3, ParticipantProgressedV1, RunRequestedV3, RunStatus,
-    RunType, Target,
+    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantPlannedV3, ParticipantProgressedV1, RunRequestedV4,
+    RunStatus, RunType, Target,
 };
 
 pub(super) fn told(event: &RunEvent, by: &str) -> Told {
@@ -136,16 +136,21 @@ fn micros(micros: u64) -> String {
     seconds(micros.max(1) as f64 / 1e6)
 }
 
-fn requested(request: &RunRequestedV3, by: &str) -> String {
+fn requested(request: &RunRequestedV4, by: &str) -> String {
     let what = match request.run_type {
         RunType::Full => "of everything",
         RunType::Scoped => "of some participants",
     };
     let job = if request.job.is_empty() { String::new() } else { format!(", job {}", request.job) };
     let strict = if request.strict { ", a warning fails its participant" } else { "" };
+    let encrypted = match &request.encryption {
+        Encryption::None => String::new(),
+        Encryption::Recipients(recipients) => format!(", encrypted to {}", recipients.join(", ")),
+        Encryption::Passphrase => ", encrypted with a passphrase".to_owned(),
+    };
     let moment = if request.consistency == Consistency::Barrier { ", all of one moment" } else { "" };
     format!(
-        "backup {what}{moment} asked for by {by} ({}{job}), compression {}{strict}",
+        "backup {what}{moment} asked for by {by} ({}{job}), compression {}{encrypted}{strict}",
         request.trigger.as_str(),
         request.compression
     )

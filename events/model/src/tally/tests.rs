@@ -5,8 +5,8 @@ use crate::failure::{Failure, FailureKind, Warnings};
 use crate::ids::{Position, Sha256, StreamId, Version};
 use crate::participant::{WorkFailedV1, WorkStartedV1};
 use crate::run::{
-    ArtifactStoredV1, ParticipantCompletedV1, ParticipantResetV1, RunDeleteFailedV1, RunDeleteRequestedV1,
-    RunDeletedV1, RunEndedV1, RunPublishedV1, RunRequestedV3, RunResumedV1, RunStartedV1, RunType, RunVerifiedV1,
+    ArtifactStoredV1, Encryption, ParticipantCompletedV1, ParticipantResetV1, RunDeleteFailedV1, RunDeleteRequestedV1,
+    RunDeletedV1, RunEndedV1, RunPublishedV1, RunRequestedV4, RunResumedV1, RunStartedV1, RunType, RunVerifiedV1,
     StoredFileV1, Trigger,
 };
 use crate::system::EngineStartedV1;
@@ -53,7 +53,7 @@ impl Log {
     }
 
     fn begun(&mut self, counter: u32, job: &str) -> &mut Self {
-        let request = RunRequestedV3 {
+        let request = RunRequestedV4 {
             run_id: id(counter),
             run_type: RunType::Full,
             trigger: Trigger::Manual,
@@ -67,6 +67,7 @@ impl Log {
             consistency: crate::run::Consistency::Concurrent,
             freeze_budget_ms: 10_000,
             timeout_ms: 0,
+            encryption: Encryption::default(),
         };
         self.run(counter, RunEvent::Requested(request)).run(counter, RunEvent::Started(RunStartedV1 { attempt: 1 }))
     }

@@ -83,13 +83,13 @@ pub(crate) fn target() -> impl Strategy<Value = r::Target> + Clone {
     select(vec![r::Target::Completed, r::Target::Failed])
 }
 
-pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV3> + Clone {
+pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV4> + Clone {
     use r::Trigger::{Cron, Manual, PreUpdate, Shutdown};
     let kinds = (select(vec![r::RunType::Full, r::RunType::Scoped]), select(vec![Manual, Cron, PreUpdate, Shutdown]));
     (run_id(), kinds, (short(), short(), short()), any::<(bool, u32, u64, u32)>()).prop_map(
         |(run_id, (run_type, trigger), texts, (strict, max_attempts, resume_within_s, max_parallel))| {
             let (compression, job, idempotency_key) = texts;
-            r::RunRequestedV3 {
+            r::RunRequestedV4 {
                 run_id,
                 run_type,
                 trigger,
@@ -103,6 +103,7 @@ pub(crate) fn request() -> impl Strategy<Value = r::RunRequestedV3> + Clone {
                 consistency: r::Consistency::Concurrent,
                 freeze_budget_ms: 10_000,
                 timeout_ms: 0,
+                encryption: r::Encryption::Passphrase,
             }
         },
     )
@@ -539,7 +540,7 @@ pub(crate) fn largest() -> Vec<Event> {
             format_version: 0,
         })
         .into(),
-        RunEvent::Requested(r::RunRequestedV3 {
+        RunEvent::Requested(r::RunRequestedV4 {
             run_id,
             run_type: r::RunType::Scoped,
             trigger: r::Trigger::Shutdown,
@@ -553,6 +554,7 @@ pub(crate) fn largest() -> Vec<Event> {
             consistency: r::Consistency::Concurrent,
             freeze_budget_ms: 10_000,
             timeout_ms: 0,
+            encryption: r::Encryption::Recipients(vec!["r".repeat(r::MAX_RECIPIENT); r::MAX_RECIPIENTS]),
         })
         .into(),
         RunEvent::Locked(r::RunLockedV1 { reason: failure.message.clone() }).into(),

@@ -8,8 +8,8 @@ use holdfast_model::failure::{Failure, Warnings};
 use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
 use holdfast_model::progress::Progress;
 use holdfast_model::run::{
-    ArtifactStoredV1, Barrier, Consistency, Found, Held, NewParticipant, NewRun, NotFrozen, Outcome,
-    ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, Retained, Run, RunCommand, RunRequestedV3, RunType,
+    ArtifactStoredV1, Barrier, Consistency, Encryption, Found, Held, NewParticipant, NewRun, NotFrozen, Outcome,
+    ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, Retained, Run, RunCommand, RunRequestedV4, RunType,
     Stage, StoredFileV1, Trigger, Try,
 };
 use proptest::collection::vec;
@@ -30,7 +30,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
     let timeout = select(vec![0_u64, 60_000]);
     (1_usize..=3, any::<[bool; 3]>(), any::<bool>(), 0_u32..4, 0_u32..4, timeout).prop_map(
         |(participants, critical, strict, max_attempts, max_parallel, timeout_ms)| NewRun {
-            request: RunRequestedV3 {
+            request: RunRequestedV4 {
                 run_id: RunId::new(Timestamp(0), 1),
                 run_type: RunType::Full,
                 trigger: Trigger::Manual,
@@ -44,6 +44,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                 consistency: if strict && critical[0] { Consistency::Barrier } else { Consistency::Concurrent },
                 freeze_budget_ms: 10_000,
                 timeout_ms,
+                encryption: Encryption::default(),
             },
             participants: (0..participants)
                 .map(|n| NewParticipant {

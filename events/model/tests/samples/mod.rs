@@ -66,7 +66,7 @@ pub(crate) fn samples() -> Vec<Event> {
 fn run_samples() -> Vec<RunEvent> {
     let participant = name();
     vec![
-        RunEvent::Requested(r::RunRequestedV3 {
+        RunEvent::Requested(r::RunRequestedV4 {
             run_id: run_id(),
             run_type: r::RunType::Scoped,
             trigger: r::Trigger::PreUpdate,
@@ -80,6 +80,7 @@ fn run_samples() -> Vec<RunEvent> {
             consistency: r::Consistency::Concurrent,
             freeze_budget_ms: 0,
             timeout_ms: 0,
+            encryption: r::Encryption::None,
         }),
         RunEvent::ParticipantPlanned(r::ParticipantPlannedV3 {
             participant: participant.clone(),

@@ -4,7 +4,7 @@ use holdfast_model::codec::{Origin, record};
 use holdfast_model::event::{Event, RunEvent};
 use holdfast_model::ids::{RunId, Timestamp, Version};
 use holdfast_model::record::{EventType, NewRecord};
-use holdfast_model::run::{Outcome, ParticipantProgressedV1, RunEndedV1, RunRequestedV3, RunType, Trigger};
+use holdfast_model::run::{Encryption, Outcome, ParticipantProgressedV1, RunEndedV1, RunRequestedV4, RunType, Trigger};
 use uuid::Uuid;
 
 /// Events of a run.
@@ -21,7 +21,7 @@ pub(super) fn run_id(number: u64) -> RunId {
 
 /// All events of a run: its request, progress, its end.
 pub(super) fn of_run(run_id: RunId) -> anyhow::Result<Vec<NewRecord>> {
-    let requested = RunEvent::Requested(RunRequestedV3 {
+    let requested = RunEvent::Requested(RunRequestedV4 {
         run_id,
         run_type: RunType::Full,
         trigger: Trigger::Cron,
@@ -35,6 +35,7 @@ pub(super) fn of_run(run_id: RunId) -> anyhow::Result<Vec<NewRecord>> {
         consistency: holdfast_model::run::Consistency::Concurrent,
         freeze_budget_ms: 10_000,
         timeout_ms: 0,
+        encryption: Encryption::default(),
     });
     let mut events = vec![requested];
     for step in 1..RUN - 1 {

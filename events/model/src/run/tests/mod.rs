@@ -43,7 +43,7 @@ fn new_run(plan: &Plan) -> NewRun {
         format_version: 0,
     };
     NewRun {
-        request: RunRequestedV3 {
+        request: RunRequestedV4 {
             run_id: RunId::new(Timestamp(0), 1),
             run_type: RunType::Full,
             trigger: Trigger::Manual,
@@ -57,6 +57,7 @@ fn new_run(plan: &Plan) -> NewRun {
             consistency: crate::run::Consistency::Concurrent,
             freeze_budget_ms: 10_000,
             timeout_ms: 0,
+            encryption: Encryption::default(),
         },
         participants: plan.iter().map(participant).collect(),
     }
