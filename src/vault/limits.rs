@@ -9,6 +9,10 @@ pub struct VaultLimits {
     pub upload_bytes: u64,
     /// Uploads that a client may have open.
     pub uploads: usize,
+    /// Uploads that a client may begin a second for long, and at once after a rest.
+    pub begun_per_second: u32,
+    /// See [`VaultLimits::begun_per_second`].
+    pub begun_at_once: u32,
     /// Uploads of a client that bytes may come for at the same time.
     pub at_once: usize,
     /// Uploads of all clients that bytes may come for at the same time.
@@ -34,6 +38,8 @@ impl Default for VaultLimits {
         Self {
             upload_bytes: 1 << 40,
             uploads: 1024,
+            begun_per_second: 5,
+            begun_at_once: 8192,
             at_once: 8,
             at_once_in_all: 64,
             reads_at_once: 16,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -16,6 +17,8 @@ pub(super) struct Slots(Arc<Mutex<AtWork>>);
 struct AtWork {
     receiving: BTreeMap<Uuid, usize>,
     sending: BTreeMap<Uuid, usize>,
+    /// When each client will have used up nothing of what it may begin.
+    begun: BTreeMap<Uuid, Instant>,
 }
 
 /// A place at work, given back when dropped.
@@ -41,6 +44,21 @@ impl Slots {
         }
         *own += 1;
         Ok(Slot { slots: self.clone(), client, sends: false })
+    }
+
+    /// Counts an upload that is begun. Each is recorded, so how many there may be bounds how fast a client makes the log grow.
+    pub(super) fn begin(&self, client: Uuid, limits: &VaultLimits) -> Result<(), Problem> {
+        let now = Instant::now();
+        let each = Duration::from_secs(1) / limits.begun_per_second.max(1);
+        let mut at_work = self.at_work();
+        at_work.begun.retain(|_, until| *until > now);
+        let until = at_work.begun.get(&client).copied().unwrap_or(now) + each;
+        if until.saturating_duration_since(now) > each.saturating_mul(limits.begun_at_once.max(1)) {
+            let text = "uploads are begun faster than the vault takes them: wait a moment";
+            return Err(Problem::new(429, "RATE_LIMITED", text));
+        }
+        at_work.begun.insert(client, until);
+        Ok(())
     }
 
     /// A place for an answer that goes.

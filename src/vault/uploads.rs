@@ -60,6 +60,7 @@ impl Vault {
         if size_bytes > most {
             return Err(Problem::new(413, "UPLOAD_TOO_LARGE", format!("at most {most} bytes are taken")));
         }
+        self.slots.begin(visitor.server_id, &self.limits)?;
         let upload_id = SystemClock.new_id();
         let made = VaultUploadCreatedV1 {
             upload_id,
