@@ -27,6 +27,7 @@ impl Process {
         match std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())) {
             Ok(stat) => match parse(pid, &stat) {
                 Some(process) => Ok(Some(process)),
+                None if is_being_reaped(&stat) => Ok(None),
                 None => Err(io::Error::new(io::ErrorKind::InvalidData, "/proc/<pid>/stat is not as proc(5) says")),
             },
             Err(error) if gone(&error) => Ok(None),
@@ -117,11 +118,20 @@ fn gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
-/// The fields stand after the program's name, which may hold blanks and brackets itself.
-fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
+/// The fields from the third on. They stand after the program's name, which may hold blanks and brackets itself.
+fn fields(stat: &[u8]) -> Option<Vec<&str>> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
     let fields = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    Some(fields.split_ascii_whitespace().collect())
+}
+
+/// Whether it belongs to no group and no session any more: both are -1 between the end of a process and that of its entry.
+fn is_being_reaped(stat: &[u8]) -> bool {
+    fields(stat).is_some_and(|fields| fields.get(2..4).is_some_and(|ids| ids == ["-1", "-1"]))
+}
+
+fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
+    let fields = fields(stat)?;
     // The first of these is field 3.
     let field = |number: usize| fields.get(number - 3).copied();
     let id = |number| field(number)?.parse::<i32>().ok().and_then(|id| u32::try_from(id).ok());
@@ -147,6 +157,13 @@ mod tests {
         let process = Process { pid, group: 5, session: 6, started: 98765, zombie: false };
         assert_eq!(parse(pid, stat), Some(process));
         assert_eq!(parse(pid, b"7 (a) S 1 5"), None);
+    }
+
+    #[test]
+    fn one_whose_end_was_just_asked_for_is_gone() {
+        let stat = b"7 (seq) X 0 -1 -1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 0 0 98765 0 0\n";
+        assert_eq!(parse(Pid::from_raw(7).unwrap(), stat), None);
+        assert!(is_being_reaped(stat) && !is_being_reaped(b"7 (a) S 1 5 6 0 -1"));
     }
 
     #[test]

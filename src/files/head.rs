@@ -27,6 +27,25 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// One of which nothing else is said.
+    pub(super) fn of(path: RawPath, kind: Kind) -> Self {
+        Self {
+            path,
+            kind,
+            link: RawPath::default(),
+            stored: 0,
+            sparse: None,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            user: String::new(),
+            group: String::new(),
+            mtime: Mtime::default(),
+            device: Device::default(),
+            xattrs: Vec::new(),
+        }
+    }
+
     /// Size of the file as its reader sees it.
     pub(super) fn size(&self) -> u64 {
         self.sparse.unwrap_or(self.stored)

@@ -80,28 +80,14 @@ impl Later {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::entry::{Device, Kind, Mtime};
+    use crate::files::entry::Kind;
 
     fn inside(path: &str) -> Inside {
         Inside::check(&RawPath::from(path)).unwrap()
     }
 
     fn folder(path: &str) -> Head {
-        Head {
-            path: RawPath::from(path),
-            kind: Kind::Folder,
-            link: RawPath::default(),
-            stored: 0,
-            sparse: None,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            user: String::new(),
-            group: String::new(),
-            mtime: Mtime::default(),
-            device: Device::default(),
-            xattrs: Vec::new(),
-        }
+        Head::of(RawPath::from(path), Kind::Folder)
     }
 
     #[test]

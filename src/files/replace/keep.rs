@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
 
+use super::super::entry::Kind;
 use super::super::extract::ExtractOptions;
 use super::super::facts::Facts;
 use super::super::head::Head;
@@ -27,7 +28,7 @@ use super::super::rules::{self, Rules};
 use super::super::xattrs;
 use super::beside::is_of_a_restore;
 use super::error::{ReplaceError, failed};
-use super::level::{Level, New, above, blank, only_changed};
+use super::level::{Level, New, above, only_changed};
 use super::site::{is_folder, open_folder};
 
 /// How many levels keep their folders open.
@@ -119,19 +120,18 @@ impl Walk<'_> {
         }
         let [live, restored] = facts;
         let head = match new {
-            New::No => Head { mtime: restored.mtime, ..blank() },
+            New::No => Head { mtime: restored.mtime, ..Head::of(RawPath::default(), Kind::Folder) },
             New::Kept | New::Tried => {
                 let xattrs = xattrs::read(from.as_fd(), &mut self.scratch, |reason| {
                     self.keep.report.warn(self.keep.path, reason);
                 });
                 Head {
-                    path: RawPath::new(self.path.get(1..).unwrap_or_default()),
                     mode: live.mode,
                     uid: live.uid,
                     gid: live.gid,
                     mtime: live.mtime,
                     xattrs,
-                    ..blank()
+                    ..Head::of(RawPath::new(self.path.get(1..).unwrap_or_default()), Kind::Folder)
                 }
             }
         };

@@ -5,11 +5,10 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
-use super::super::entry::{Device, Kind, Mtime};
+use super::super::entry::Mtime;
 use super::super::facts::{Facts, FileId};
 use super::super::head::Head;
 use super::super::names::Names;
-use super::super::raw_path::RawPath;
 use super::site::open_folder;
 
 /// A folder of both trees that the walk is in.
@@ -52,23 +51,5 @@ pub(super) fn only_changed(mtime: Mtime) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() },
-    }
-}
-
-pub(super) fn blank() -> Head {
-    Head {
-        path: RawPath::default(),
-        kind: Kind::Folder,
-        link: RawPath::default(),
-        stored: 0,
-        sparse: None,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        user: String::new(),
-        group: String::new(),
-        mtime: Mtime::default(),
-        device: Device::default(),
-        xattrs: Vec::new(),
     }
 }

@@ -24,21 +24,7 @@ fn stream(members: &[(Head, &[u8])]) -> Vec<u8> {
 }
 
 fn head(path: &str, kind: Kind, link: &str) -> Head {
-    Head {
-        path: RawPath::from(path),
-        kind,
-        link: RawPath::from(link),
-        stored: 0,
-        sparse: None,
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        user: String::new(),
-        group: String::new(),
-        mtime: Mtime::default(),
-        device: Device::default(),
-        xattrs: Vec::new(),
-    }
+    Head { link: RawPath::from(link), mode: 0o755, ..Head::of(RawPath::from(path), kind) }
 }
 
 fn file(path: &str, content: &[u8]) -> Head {

@@ -157,21 +157,7 @@ fn a_scan_foretells_the_write() {
 #[test]
 fn a_file_over_8_gib_is_announced_right() {
     use crate::files::head::Head;
-    let head = Head {
-        path: RawPath::from("big"),
-        kind: Kind::File,
-        link: RawPath::default(),
-        stored: 9 << 30,
-        sparse: None,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        user: String::new(),
-        group: String::new(),
-        mtime: Mtime::default(),
-        device: Device::default(),
-        xattrs: Vec::new(),
-    };
+    let head = Head { stored: 9 << 30, mode: 0o644, ..Head::of(RawPath::from("big"), Kind::File) };
     let mut bytes = Vec::new();
     crate::files::header::encode(&head, &mut bytes);
     let mut reader = Cursor::new(&bytes);
