@@ -107,6 +107,7 @@ pub mod engine;
 pub mod files;
 pub mod participant;
 pub mod pipeline;
+pub mod remote;
 pub mod restore;
 pub mod server;
 pub mod storage;

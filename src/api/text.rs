@@ -266,7 +266,6 @@ mod tests {
             "sftp://me@host",
             "S3://bucket",
             "sftp://me:secret@host",
-            "s3://bucket?key=secret",
             "s3://bucket#x",
             "s3://a b",
             "s3://ä",

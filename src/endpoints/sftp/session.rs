@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKey, load_secret_key};
+use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
 use russh::{MethodKind, Preferred};
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::{Config, RawSftpSession};
@@ -59,8 +59,10 @@ pub(super) enum HostError {
 impl Handler for Host {
     type Error = HostError;
 
-    async fn check_server_key(&mut self, key: &PublicKey) -> Result<bool, HostError> {
-        self.known.check(key).map(|()| true).map_err(HostError::Untrusted)
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, HostError> {
+        // Of a certificate who signed it is not asked: its key is known by itself, or not at all.
+        let key = shown.public_key();
+        self.known.check(&key).map(|()| true).map_err(HostError::Untrusted)
     }
 }
 

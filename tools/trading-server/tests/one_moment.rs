@@ -144,6 +144,7 @@ fn restore(run: &RunView, wait: bool) -> StartRestoreRun {
         reason: Reason::default(),
         target: None,
         overwrite: None,
+        file_keys: None,
     }
 }
 
