@@ -22,6 +22,15 @@ use proptest::sample::select;
 use proptest::strategy::Union;
 use uuid::Uuid;
 
+/// Wraps what a strategy gives into its event.
+macro_rules! event {
+    ($set:ident::$variant:ident, $strategy:expr, $make:expr) => {
+        $strategy.prop_map(|values| Event::from($set::$variant($make(values)))).boxed()
+    };
+}
+
+mod copies;
+
 pub(crate) fn participant() -> impl Strategy<Value = ParticipantName> + Clone {
     "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"))
 }
@@ -143,16 +152,10 @@ pub(crate) fn verified() -> impl Strategy<Value = r::RunVerifiedV1> + Clone {
     })
 }
 
-/// Wraps what a strategy gives into its event.
-macro_rules! event {
-    ($set:ident::$variant:ident, $strategy:expr, $make:expr) => {
-        $strategy.prop_map(|values| Event::from($set::$variant($make(values)))).boxed()
-    };
-}
-
 /// One strategy for each row of [`Event::TABLE`], in its order.
 pub(crate) fn every_kind() -> Vec<BoxedStrategy<Event>> {
-    [run_kinds(), other_kinds(), endpoint_kinds(), vault_kinds(), control_kinds()].concat()
+    let of_endpoints = [endpoint_kinds(), copies::endpoint_kinds()].concat();
+    [run_kinds(), copies::run_kinds(), other_kinds(), of_endpoints, vault_kinds(), control_kinds()].concat()
 }
 
 fn run_kinds() -> Vec<BoxedStrategy<Event>> {
