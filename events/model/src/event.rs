@@ -229,8 +229,8 @@ events! {
     }
     /// A fact of an endpoint.
     EndpointEvent {
-        401 "EndpointAdded" Added: 1 en::EndpointAddedV1;
-        402 "EndpointUpdated" Updated: 1 en::EndpointUpdatedV1;
+        401 "EndpointAdded" Added: 1 en::EndpointAddedV1, 2 en::EndpointAddedV2;
+        402 "EndpointUpdated" Updated: 1 en::EndpointUpdatedV1, 2 en::EndpointUpdatedV2;
         403 "EndpointDeleted" Deleted: 1 en::EndpointDeletedV1;
     }
     /// A fact about who may come to a vault.
