@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_log::EventLog;
-use holdfast_model::endpoint::EndpointConfigV1;
+use holdfast_model::endpoint::EndpointConfigV2;
 use holdfast_model::failure::{Failure, Warnings};
 use holdfast_model::ids::{EndpointName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
 use holdfast_model::participant::{ChildV1, Work};
@@ -215,7 +215,7 @@ pub struct UploadJob {
     /// The run, which has ended well.
     pub run: Arc<Run>,
     /// The endpoint as it is configured.
-    pub endpoint: EndpointConfigV1,
+    pub endpoint: EndpointConfigV2,
 }
 
 /// Far sides.

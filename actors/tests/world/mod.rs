@@ -15,7 +15,7 @@ use holdfast_actors::root::{ForRun, RequestRun, Root, RunHandle, Shutdown};
 use holdfast_actors::uploads::ForEndpoint;
 use holdfast_log::{Append, AppendError, AppendFuture, EventLog, MemoryLog, ReadError, ReadLog};
 use holdfast_model::codec::Origin;
-use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV1};
+use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2};
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{EndpointName, Position, RestoreId, RunId, Sha256, StreamId, Timestamp, Version};
 use holdfast_model::record::Record;
@@ -98,7 +98,7 @@ impl TestWorld {
     pub(crate) fn copy_to(&self, endpoints: &[&str]) -> Arc<Run> {
         self.with_root(async |root| {
             for name in endpoints {
-                let config = EndpointConfigV1 { retry_delay_s: 0, ..EndpointConfigV1::new(name.parse().unwrap()) };
+                let config = EndpointConfigV2 { retry_delay_s: 0, ..EndpointConfigV2::new(name.parse().unwrap()) };
                 let command = EndpointCommand::Add(config);
                 let message = ForEndpoint { endpoint: name.parse().unwrap(), command, origin: origin() };
                 root.send(message).await.unwrap().unwrap();

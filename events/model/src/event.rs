@@ -238,8 +238,8 @@ events! {
     }
     /// A fact of an endpoint.
     EndpointEvent {
-        401 "EndpointAdded" Added: 1 en::EndpointAddedV1;
-        402 "EndpointUpdated" Updated: 1 en::EndpointUpdatedV1;
+        401 "EndpointAdded" Added: 1 en::EndpointAddedV1, 2 en::EndpointAddedV2;
+        402 "EndpointUpdated" Updated: 1 en::EndpointUpdatedV1, 2 en::EndpointUpdatedV2;
         403 "EndpointDeleted" Deleted: 1 en::EndpointDeletedV1;
         404 "EndpointTryFailed" TryFailed: 1 en::EndpointTryFailedV1;
         405 "EndpointUnavailable" Unavailable: 1 en::EndpointUnavailableV1;

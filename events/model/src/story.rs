@@ -10,6 +10,7 @@ mod vault;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Envelope;
+use crate::endpoint::{EndpointAddedV2, EndpointUpdatedV2};
 use crate::event::{
     AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RunEvent, SystemEvent,
 };
@@ -211,13 +212,19 @@ fn system(event: &SystemEvent) -> Told {
 
 fn endpoint(event: &EndpointEvent, name: &str, by: &str) -> Told {
     let text = match event {
-        EndpointEvent::Added(added) => {
-            let used = if added.config.enable { "" } else { ", not in use" };
-            format!("endpoint {name} was added by {by}{used}")
+        EndpointEvent::Added(EndpointAddedV2 { config }) => {
+            let used = if config.enable { "" } else { ", not in use" };
+            match config.declared {
+                true => format!("endpoint {name} was declared in the configuration file{used}"),
+                false => format!("endpoint {name} was added by {by}{used}"),
+            }
         }
-        EndpointEvent::Updated(updated) => {
-            let used = if updated.config.enable { "" } else { "; it is not in use" };
-            format!("endpoint {name} was changed by {by}{used}")
+        EndpointEvent::Updated(EndpointUpdatedV2 { config }) => {
+            let used = if config.enable { "" } else { "; it is not in use" };
+            match config.declared {
+                true => format!("endpoint {name} was changed in the configuration file{used}"),
+                false => format!("endpoint {name} was changed by {by}{used}"),
+            }
         }
         EndpointEvent::Deleted(_) => format!("endpoint {name} was taken out of the configuration by {by}"),
         EndpointEvent::TryFailed(failed) => {

@@ -332,7 +332,8 @@ fn copy_samples() -> Vec<Event> {
 }
 
 fn endpoint_samples() -> Vec<Event> {
-    let config = en::EndpointConfigV1 {
+    // What the first version did not say is as it reads from that.
+    let config = en::EndpointConfigV2 {
         name: "offsite".parse().expect("a name"),
         host: "backup.example:22".into(),
         url: "sftp://backup.example/srv".into(),
@@ -345,11 +346,12 @@ fn endpoint_samples() -> Vec<Event> {
         retry_delay_s: 10,
         retention: "30d".into(),
         secret: Some(uuid(5)),
+        ..en::EndpointConfigV2::new("offsite".parse().expect("a name"))
     };
-    let updated = en::EndpointConfigV1 { enable: false, secret: None, ..config.clone() };
+    let updated = en::EndpointConfigV2 { enable: false, secret: None, ..config.clone() };
     vec![
-        EndpointEvent::Added(en::EndpointAddedV1 { config }).into(),
-        EndpointEvent::Updated(en::EndpointUpdatedV1 { config: updated }).into(),
+        EndpointEvent::Added(en::EndpointAddedV2 { config }).into(),
+        EndpointEvent::Updated(en::EndpointUpdatedV2 { config: updated }).into(),
         EndpointEvent::Deleted(en::EndpointDeletedV1 {}).into(),
     ]
 }
