@@ -35,6 +35,8 @@ pub enum AlertCode {
     RunDamaged,
     /// A run could not be deleted.
     RunDeleteFailed,
+    /// A run could not be brought back from an endpoint.
+    RunImportFailed,
     /// A participant failed so often in a row that runs try it only once.
     ParticipantQuarantined,
     /// A participant is tried as others are again.
@@ -182,6 +184,10 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
             let text = format!("the run could not be deleted, and is kept: {}", failed.failure);
             Some((AlertCode::RunDeleteFailed, Severity::Warning, text))
         }
+        RunEvent::ImportFailed(failed) if failed.failure.kind != FailureKind::Cancelled => {
+            let text = format!("the run could not be brought back from its endpoint: {}", failed.failure);
+            Some((AlertCode::RunImportFailed, Severity::Warning, text))
+        }
         RunEvent::Requested(_)
         | RunEvent::ParticipantPlanned(_)
         | RunEvent::DefinitionPart(_)
@@ -208,7 +214,13 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
         | RunEvent::BarrierRequested(_)
         | RunEvent::ParticipantFrozen(_)
         | RunEvent::BarrierCompleted(_)
-        | RunEvent::BarrierAborted(_) => None,
+        | RunEvent::BarrierAborted(_)
+        | RunEvent::ImportRequested(_)
+        | RunEvent::Imported(_)
+        | RunEvent::ParticipantImported(_)
+        | RunEvent::ImportPublishRequested(_)
+        | RunEvent::ImportCompleted(_)
+        | RunEvent::ImportFailed(_) => None,
     }
 }
 

@@ -178,6 +178,12 @@ events! {
         30 "BarrierCompleted" BarrierCompleted: 1 r::BarrierCompletedV1;
         31 "BarrierAborted" BarrierAborted: 1 r::BarrierAbortedV1;
         32 "RunTimedOut" TimedOut: 1 r::RunTimedOutV1;
+        40 "RunImportRequested" ImportRequested: 1 r::RunImportRequestedV1;
+        41 "RunImported" Imported: 1 r::RunImportedV1;
+        42 "ParticipantImported" ParticipantImported: 1 r::ParticipantImportedV1;
+        43 "RunImportPublishRequested" ImportPublishRequested: 1 r::RunImportPublishRequestedV1;
+        44 "RunImportCompleted" ImportCompleted: 1 r::RunImportCompletedV1;
+        45 "RunImportFailed" ImportFailed: 1 r::RunImportFailedV1;
     }
     /// A fact of a participant's supervision.
     ParticipantEvent {

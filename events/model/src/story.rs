@@ -110,11 +110,15 @@ fn participant_of(event: &RunEvent) -> Option<&crate::ids::ParticipantName> {
         RunEvent::ParticipantCancelled(event) => &event.participant,
         RunEvent::ParticipantSkipped(event) => &event.participant,
         RunEvent::ParticipantFrozen(event) => &event.participant,
+        RunEvent::ParticipantImported(event) => &event.participant,
         _ => return None,
     })
 }
 
 fn endpoint_name(envelope: &Envelope) -> String {
+    if let Event::RunEvent(RunEvent::ImportRequested(wish)) = &envelope.data {
+        return wish.endpoint.to_string();
+    }
     envelope.stream.endpoint_name().map(|name| name.to_string()).unwrap_or_default()
 }
 

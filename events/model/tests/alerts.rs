@@ -13,7 +13,7 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 17] = [
+const TOLD: [&str; 18] = [
     "GuessesSummed",
     "LogRepaired",
     "ParticipantQuarantined",
@@ -23,6 +23,7 @@ const TOLD: [&str; 17] = [
     "RestoreRolledBack",
     "RunDeleteFailed",
     "RunEnded",
+    "RunImportFailed",
     "RunInterrupted",
     "RunPublished",
     "RunResumed",
@@ -33,7 +34,7 @@ const TOLD: [&str; 17] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 74] = [
+const NOT_TOLD: [&str; 79] = [
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
@@ -57,6 +58,7 @@ const NOT_TOLD: [&str; 74] = [
     "ParticipantDue",
     "ParticipantFailed",
     "ParticipantFrozen",
+    "ParticipantImported",
     "ParticipantPlanned",
     "ParticipantProgressed",
     "ParticipantReset",
@@ -87,6 +89,10 @@ const NOT_TOLD: [&str; 74] = [
     "RunClassified",
     "RunDeleteRequested",
     "RunDeleted",
+    "RunImportCompleted",
+    "RunImportPublishRequested",
+    "RunImportRequested",
+    "RunImported",
     "RunLocked",
     "RunPublishRequested",
     "RunRequested",

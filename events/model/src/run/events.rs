@@ -4,10 +4,15 @@
 //! the table of [`crate::event`] and a `From` of the one before. Enumerations inside grow only at their end.
 
 mod barrier;
+mod import;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::barrier::{BarrierAbortedV1, BarrierCompletedV1, BarrierRequestedV1, ParticipantFrozenV1};
+pub use self::import::{
+    ParticipantImportedV1, RunImportCompletedV1, RunImportFailedV1, RunImportPublishRequestedV1, RunImportRequestedV1,
+    RunImportedV1,
+};
 use super::words::{Consistency, Encryption, Outcome, RunType, Target, Trigger};
 use crate::failure::{Failure, Warnings};
 use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256};

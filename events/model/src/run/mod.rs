@@ -16,6 +16,7 @@ mod command;
 mod deadline;
 mod decide;
 mod events;
+mod import;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub(crate) use apply::share;
 pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
 pub use events::*;
+pub use import::{ImportedFrom, MAX_IMPORTED_COUNTER};
 pub use view::{ArtifactView, ConsistencyView, ParticipantView, RunStatus, RunView};
 pub use words::{Consistency, Encryption, MAX_RECIPIENT, MAX_RECIPIENTS, Outcome, RunType, Target, Trigger};
 
@@ -80,7 +82,10 @@ pub enum Stage {
 }
 
 /// How far a participant of a run has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+///
+/// What an import brings is recorded with it: it grows only at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ParticipantStatus {
     /// Not begun.
     #[default]
@@ -206,6 +211,9 @@ pub struct Run {
     check: Check,
     was_good: bool,
     lock: Option<String>,
+    importing: Option<Box<import::Importing>>,
+    imported: Option<ImportedFrom>,
+    masked: bool,
 }
 
 /// How long it takes to read everything again, which is measured for the estimates of later runs.

@@ -3,6 +3,7 @@
 mod barrier;
 mod deadline;
 mod ends;
+mod imports;
 mod locks;
 mod recovery;
 mod retries;
