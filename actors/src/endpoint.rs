@@ -218,10 +218,10 @@ impl Handler<Carry> for EndpointActor {
                 Ok(_) => EndpointCommand::Succeeded,
                 Err(failure) => EndpointCommand::TryFailed { run_id, failure: failure.clone() },
             };
+            // Whoever sees the run go on, or another one have its turn, sees how the endpoint does.
+            let _ = me.send(Command::<Endpoint> { command: of_endpoint, origin: origin.clone() }).await;
             let command = RunCommand::UploadEnded { endpoint, try_number, result };
-            let _ = actor.send(Command::<Run> { command, origin: origin.clone() }).await;
-            // Before another one has its turn it is known how this one did.
-            let _ = me.send(Command::<Endpoint> { command: of_endpoint, origin }).await;
+            let _ = actor.send(Command::<Run> { command, origin }).await;
             me.do_send(Over(run_id));
         };
         data_plane.spawn(carried.instrument(span));

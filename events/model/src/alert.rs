@@ -42,6 +42,8 @@ pub enum AlertCode {
     EndpointUnavailable,
     /// It takes uploads again.
     EndpointRecovered,
+    /// A run could not be brought back from an endpoint.
+    RunImportFailed,
     /// A participant failed so often in a row that runs try it only once.
     ParticipantQuarantined,
     /// A participant is tried as others are again.
@@ -206,8 +208,12 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
         | RunEvent::UploadFailed(_)
         | RunEvent::UploadInterrupted(_)
         | RunEvent::LocalCopyRemovalRequested(_)
-        | RunEvent::RemoteCopyDeleted(_)
-        | RunEvent::Requested(_)
+        | RunEvent::RemoteCopyDeleted(_) => None,
+        RunEvent::ImportFailed(failed) if failed.failure.kind != FailureKind::Cancelled => {
+            let text = format!("the run could not be brought back from its endpoint: {}", failed.failure);
+            Some((AlertCode::RunImportFailed, Severity::Warning, text))
+        }
+        RunEvent::Requested(_)
         | RunEvent::ParticipantPlanned(_)
         | RunEvent::DefinitionPart(_)
         | RunEvent::Started(_)
@@ -233,7 +239,13 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
         | RunEvent::BarrierRequested(_)
         | RunEvent::ParticipantFrozen(_)
         | RunEvent::BarrierCompleted(_)
-        | RunEvent::BarrierAborted(_) => None,
+        | RunEvent::BarrierAborted(_)
+        | RunEvent::ImportRequested(_)
+        | RunEvent::Imported(_)
+        | RunEvent::ParticipantImported(_)
+        | RunEvent::ImportPublishRequested(_)
+        | RunEvent::ImportCompleted(_)
+        | RunEvent::ImportFailed(_) => None,
     }
 }
 

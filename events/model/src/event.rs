@@ -185,6 +185,12 @@ events! {
         37 "UploadCompleted" UploadCompleted: 1 r::UploadCompletedV1;
         38 "UploadFailed" UploadFailed: 1 r::UploadFailedV1;
         39 "UploadInterrupted" UploadInterrupted: 1 r::UploadInterruptedV1;
+        40 "RunImportRequested" ImportRequested: 1 r::RunImportRequestedV1;
+        41 "RunImported" Imported: 1 r::RunImportedV1;
+        42 "ParticipantImported" ParticipantImported: 1 r::ParticipantImportedV1;
+        43 "RunImportPublishRequested" ImportPublishRequested: 1 r::RunImportPublishRequestedV1;
+        44 "RunImportCompleted" ImportCompleted: 1 r::RunImportCompletedV1;
+        45 "RunImportFailed" ImportFailed: 1 r::RunImportFailedV1;
         51 "LocalCopyRemovalRequested" LocalCopyRemovalRequested: 1 r::LocalCopyRemovalRequestedV1;
         52 "RemoteCopyDeleted" RemoteCopyDeleted: 1 r::RemoteCopyDeletedV1;
     }

@@ -4,12 +4,16 @@
 //! own stream when it is shown.
 
 mod half;
+mod imports;
 mod keys;
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
+use uuid::Uuid;
+
 pub use self::half::HalfRestored;
+use self::imports::Imports;
 use self::keys::Keys;
 
 use crate::aggregate::Aggregate;
@@ -52,6 +56,10 @@ pub struct RunEntry {
     pub kept_remotely: bool,
     /// Its copies on endpoints.
     pub copies: CopyCounts,
+    /// Whether it is known from elsewhere alone: its place in the log is that of its import.
+    pub imported: bool,
+    /// Whether another installation made it.
+    pub foreign: bool,
 }
 
 /// How many copies of a run there are, and how many there should be.
@@ -91,6 +99,8 @@ pub struct History {
     half_restored: HalfRestored,
     participants: BTreeMap<ParticipantName, Participant>,
     highest_counter: u32,
+    server_id: Option<Uuid>,
+    imports: Imports,
     stopped: bool,
     folded_to: Position,
 }
@@ -122,10 +132,13 @@ impl History {
                         deleting: false,
                         kept_remotely: false,
                         copies: CopyCounts::default(),
+                        imported: false,
+                        foreign: false,
                     },
                 );
             }
             Event::RunEvent(event) => {
+                self.apply_import(event, envelope);
                 let entry = envelope.stream.run_id().and_then(|id| self.places.get(&id).copied());
                 if let Some(entry) = entry.and_then(|place| self.runs.get_mut(&place)) {
                     let open = entry.ended.is_none();
@@ -142,6 +155,7 @@ impl History {
                 self.apply_restore(event, envelope);
             }
             Event::MaintenanceEvent(event) => self.half_restored.seen_to(event),
+            Event::SystemEvent(SystemEvent::HomeCreated(created)) => self.server_id = Some(created.server_id),
             Event::SystemEvent(SystemEvent::EngineStopped(_)) => self.stopped = true,
             Event::SystemEvent(SystemEvent::EngineStarted(_)) => self.stopped = false,
             Event::ParticipantEvent(event) => {
@@ -292,12 +306,13 @@ impl History {
         self.runs.get(self.places.get(&id)?)
     }
 
-    /// The newest good run that is kept, and the newer ones that were passed over for it, the newest first. A run of some participants,
+    /// The newest good run made here that is kept, and the newer ones that were passed over for it, the newest first. A run of some participants,
     /// or of what was named for it alone, is passed over for one of all that is configured: it does not stand for what the other holds.
     /// Where every completed run was found damaged it is the newest of them: [`RunEntry::is_good`] tells.
     #[must_use]
     pub fn latest(&self) -> (Option<&RunEntry>, Vec<&RunEntry>) {
-        let kept = || self.newest_first().filter(|entry| !entry.deleted);
+        let made_here = self.made_here();
+        let kept = || made_here.iter().copied().filter(|entry| !entry.deleted);
         let good = || kept().filter(|entry| entry.is_good());
         let completed = |entry: &&RunEntry| entry.outcome == Some(Outcome::Completed);
         let latest = good().find(|entry| !entry.scoped && !entry.ad_hoc).or_else(|| good().next());
@@ -330,6 +345,12 @@ impl RunEntry {
                 if verified.ok {
                     self.verified_at = Some(envelope.time);
                 }
+            }
+            // What came was read whole.
+            RunEvent::ImportCompleted(_) => {
+                self.damaged = false;
+                self.deleted = false;
+                self.verified_at = Some(envelope.time);
             }
             RunEvent::Locked(_) => self.locked = true,
             RunEvent::Unlocked(_) => self.locked = false,

@@ -112,6 +112,7 @@ fn participant_of(event: &RunEvent) -> Option<&crate::ids::ParticipantName> {
         RunEvent::ParticipantCancelled(event) => &event.participant,
         RunEvent::ParticipantSkipped(event) => &event.participant,
         RunEvent::ParticipantFrozen(event) => &event.participant,
+        RunEvent::ParticipantImported(event) => &event.participant,
         _ => return None,
     })
 }
@@ -130,6 +131,7 @@ pub(crate) fn endpoint_of(envelope: &Envelope) -> Option<EndpointName> {
             RunEvent::UploadFailed(event) => event.endpoint.clone(),
             RunEvent::UploadInterrupted(event) => event.endpoint.clone(),
             RunEvent::RemoteCopyDeleted(event) => event.endpoint.clone(),
+            RunEvent::ImportRequested(event) => event.endpoint.clone(),
             _ => return None,
         }),
         _ => envelope.stream.endpoint_name(),

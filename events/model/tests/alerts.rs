@@ -13,7 +13,7 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 20] = [
+const TOLD: [&str; 21] = [
     "EndpointRecovered",
     "EndpointUnavailable",
     "UploadFailed",
@@ -26,6 +26,7 @@ const TOLD: [&str; 20] = [
     "RestoreRolledBack",
     "RunDeleteFailed",
     "RunEnded",
+    "RunImportFailed",
     "RunInterrupted",
     "RunPublished",
     "RunResumed",
@@ -36,7 +37,7 @@ const TOLD: [&str; 20] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 86] = [
+const NOT_TOLD: [&str; 91] = [
     "EndpointTryFailed",
     "LocalCopyRemovalRequested",
     "RemoteCopyDeleted",
@@ -72,6 +73,7 @@ const NOT_TOLD: [&str; 86] = [
     "ParticipantDue",
     "ParticipantFailed",
     "ParticipantFrozen",
+    "ParticipantImported",
     "ParticipantPlanned",
     "ParticipantProgressed",
     "ParticipantReset",
@@ -102,6 +104,10 @@ const NOT_TOLD: [&str; 86] = [
     "RunClassified",
     "RunDeleteRequested",
     "RunDeleted",
+    "RunImportCompleted",
+    "RunImportPublishRequested",
+    "RunImportRequested",
+    "RunImported",
     "RunLocked",
     "RunPublishRequested",
     "RunRequested",

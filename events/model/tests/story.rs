@@ -245,6 +245,32 @@ const LINES: &[(&str, Level, &str, &str)] = &[
         "",
         "attempt 2 took 1 h 30 min, which is the most it may: what is at work is stopped",
     ),
+    (
+        "RunImportRequested",
+        Level::Info,
+        "offsite",
+        "token:ops asked to bring the run of 019aa700-0000-7000-8000-00000000001f back from endpoint offsite, in the place of what is here",
+    ),
+    (
+        "RunImported",
+        Level::Info,
+        "",
+        "it has come whole: it had ended partial, with 2 participants; what it holds only a key tells",
+    ),
+    (
+        "ParticipantImported",
+        Level::Warning,
+        "site",
+        "site had ended failed: the disk is full: free 2 GiB below /srv (NO_SPACE)",
+    ),
+    (
+        "RunImportPublishRequested",
+        Level::Info,
+        "",
+        "what came was read again and is whole; it goes to backups/completed, in the place of what is there",
+    ),
+    ("RunImportCompleted", Level::Info, "", "it is here again"),
+    ("RunImportFailed", Level::Error, "", "it did not come back: the connection broke (REMOTE_UNAVAILABLE)"),
     ("EngineStopped", Level::Info, "", "process 4711 was stopped in good order while runs were open"),
     (
         "RunCopiesPlanned",

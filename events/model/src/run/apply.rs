@@ -25,6 +25,9 @@ impl Aggregate for Run {
         if !matches!(event, RunEvent::Locked(_) | RunEvent::Unlocked(_)) {
             self.updated_at = now;
         }
+        if self.apply_import(event, moment) {
+            return;
+        }
         match event {
             RunEvent::Requested(request) => {
                 if self.stage != Stage::Unknown {
@@ -214,6 +217,13 @@ impl Aggregate for Run {
             | RunEvent::UploadInterrupted(_)
             | RunEvent::LocalCopyRemovalRequested(_)
             | RunEvent::RemoteCopyDeleted(_) => {}
+            // Folded above.
+            RunEvent::ImportRequested(_)
+            | RunEvent::Imported(_)
+            | RunEvent::ParticipantImported(_)
+            | RunEvent::ImportPublishRequested(_)
+            | RunEvent::ImportCompleted(_)
+            | RunEvent::ImportFailed(_) => {}
         }
         self.apply_copy(event, now);
     }

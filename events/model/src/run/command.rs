@@ -1,8 +1,8 @@
 //! What may be wished of a run, and why a wish is refused.
 
 use super::{
-    ArtifactStoredV1, Copies, Held, NotFrozen, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV4,
-    RunVerifiedV1, Uploaded,
+    ArtifactStoredV1, Copies, Held, NotFrozen, ParticipantCompletedV1, ParticipantImportedV1, ParticipantProgressedV1,
+    RunImportRequestedV1, RunImportedV1, RunRequestedV4, RunVerifiedV1, Uploaded,
 };
 use crate::failure::Failure;
 use crate::ids::{EndpointName, ParticipantName, Sha256, Timestamp};
@@ -198,6 +198,26 @@ pub enum RunCommand {
     },
     /// The endpoint does not have it any more.
     CopyDeleted(EndpointName),
+    /// Bring it back from an endpoint.
+    Import(RunImportRequestedV1),
+    /// All its files have come and are as its manifest says; this is what that says of a run that is not known here.
+    ImportFacts(RunImportedV1),
+    /// What it says of one participant more.
+    ImportParticipant {
+        /// The participant.
+        participant: ParticipantImportedV1,
+        /// Its artifacts.
+        artifacts: Vec<ArtifactStoredV1>,
+    },
+    /// All that is to be known of it is recorded.
+    ImportWhole {
+        /// SHA-256 of `SHA256SUMS`, as it came.
+        sums_sha256: Sha256,
+    },
+    /// The directory that came is in its place.
+    ImportPublished,
+    /// It did not come back.
+    ImportFailed(Failure),
 }
 
 /// Why a wish about a run was refused.
@@ -230,6 +250,20 @@ pub enum Refusal {
     /// There is nothing to copy.
     #[error("only a completed or partial run whose directory is here can be uploaded")]
     NotUploadable,
+    /// It is being taken away.
+    #[error("the run is being deleted: try again once it is gone")]
+    BeingDeleted,
+    /// It is being brought back.
+    #[error("the run is being imported: wait for its end")]
+    Importing,
+    /// It is here, and nothing was said of replacing it.
+    #[error("the run is here: say that it may be overwritten, to put the one of the endpoint in its place")]
+    IsHere,
+    /// What lies at the endpoint is not the run of this id that is known here.
+    #[error(
+        "what lies at the endpoint is not the run of this id that is known here: the hashes of its files are others"
+    )]
+    AnotherRun,
     /// The answer came to a question that is no longer asked.
     #[error("the run is not at a point where this can follow")]
     OutOfOrder,
@@ -249,9 +283,12 @@ impl Refusal {
             Refusal::Exists => "BACKUP_RUN_EXISTS",
             Refusal::Invalid(_) => "INVALID_DATA",
             Refusal::NotActive => "BACKUP_RUN_NOT_ACTIVE",
-            Refusal::Active | Refusal::Uploading => "BACKUP_RUN_ACTIVE",
+            Refusal::Active | Refusal::Uploading | Refusal::BeingDeleted => "BACKUP_RUN_ACTIVE",
             Refusal::NotUploadable => "BACKUP_RUN_NOT_UPLOADABLE",
             Refusal::Locked(_) => "BACKUP_RUN_LOCKED",
+            Refusal::Importing => "BACKUP_RUN_IMPORTING",
+            Refusal::IsHere => "BACKUP_RUN_EXISTS",
+            Refusal::AnotherRun => "IMPORT_ANOTHER_RUN",
             Refusal::OutOfOrder => "OUT_OF_ORDER",
         }
     }

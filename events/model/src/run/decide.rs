@@ -19,6 +19,9 @@ use crate::supervision::{self, MAX_TRIES};
 type Decision = Result<Vec<RunEvent>, Refusal>;
 
 pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
+    if let Some(decision) = run.decide_import(&command) {
+        return decision;
+    }
     match (command, run.stage) {
         (RunCommand::Request(new), Stage::Unknown) => request(new),
         (RunCommand::Request(_), _) => Err(Refusal::Exists),
@@ -472,6 +475,6 @@ fn ended(outcome: Outcome, error_summary: String) -> RunEvent {
 }
 
 /// The files an artifact has in the run directory.
-fn files(artifact: &ArtifactStoredV1) -> impl Iterator<Item = &str> {
+pub(super) fn files(artifact: &ArtifactStoredV1) -> impl Iterator<Item = &str> {
     [Some(&artifact.stored), artifact.index.as_ref()].into_iter().flatten().map(|stored| stored.file.as_str())
 }

@@ -5,6 +5,7 @@
 
 mod barrier;
 mod copies;
+mod import;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,10 @@ pub use self::barrier::{BarrierAbortedV1, BarrierCompletedV1, BarrierRequestedV1
 pub use self::copies::{
     CopiesPlannedV1, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, UploadCompletedV1, UploadFailedV1,
     UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1, UploadsRequestedV1,
+};
+pub use self::import::{
+    ParticipantImportedV1, RunImportCompletedV1, RunImportFailedV1, RunImportPublishRequestedV1, RunImportRequestedV1,
+    RunImportedV1,
 };
 use super::words::{Consistency, Encryption, Outcome, RunType, Target, Trigger};
 use crate::failure::{Failure, Warnings};

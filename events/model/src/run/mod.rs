@@ -17,6 +17,7 @@ mod copies;
 mod deadline;
 mod decide;
 mod events;
+mod import;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
 pub use copies::{CopyStatus, MAX_COPIES, RemoteStatus, RunCopy, Uploaded};
 pub use events::*;
+pub use import::{ImportedFrom, MAX_IMPORTED_COUNTER};
 pub use view::{ArtifactView, ConsistencyView, CopyView, ParticipantView, RunStatus, RunView};
 pub use words::{
     Consistency, Copies, Encryption, MAX_RECIPIENT, MAX_RECIPIENTS, Outcome, RequireEndpoints, RunType, Target,
@@ -85,7 +87,10 @@ pub enum Stage {
 }
 
 /// How far a participant of a run has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+///
+/// What an import brings is recorded with it: it grows only at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ParticipantStatus {
     /// Not begun.
     #[default]
@@ -214,6 +219,9 @@ pub struct Run {
     planned_copies: Copies,
     copies: Vec<RunCopy>,
     kept_remotely: bool,
+    importing: Option<Box<import::Importing>>,
+    imported: Option<ImportedFrom>,
+    masked: bool,
 }
 
 /// How long it takes to read everything again, which is measured for the estimates of later runs.

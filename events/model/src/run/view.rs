@@ -137,6 +137,22 @@ pub struct RunView {
     pub requested_by: String,
     /// Whether its directory has been deleted. One that was taken away because copies are kept on endpoints is not deleted: it has no `path`.
     pub deleted: bool,
+    /// Where it came back from last, where it was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported_from: Option<ImportedFromView>,
+}
+
+/// Where a run came back from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImportedFromView {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The installation that made the run.
+    pub server_id: String,
+    /// When it came.
+    pub imported_at: i64,
+    /// Whether its names, texts and contents are in the encrypted part of its manifest alone: they are neutral, empty and 0 here.
+    pub masked: bool,
 }
 
 /// Whether the artifacts of a run are of one moment.
@@ -314,6 +330,12 @@ impl Run {
             stored_bytes: self.stored_bytes(),
             requested_by: self.requested_by.clone(),
             deleted: self.retained != super::Retained::Kept && !self.kept_remotely,
+            imported_from: self.imported.as_ref().map(|from| ImportedFromView {
+                endpoint: from.endpoint.to_string(),
+                server_id: from.server_id.to_string(),
+                imported_at: from.at.seconds(),
+                masked: self.masked,
+            }),
         })
     }
 

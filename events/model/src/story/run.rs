@@ -167,6 +167,32 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
         RunEvent::RemoteCopyDeleted(deleted) => {
             (Level::Info, format!("{} does not have it any more", deleted.endpoint))
         }
+        RunEvent::ImportRequested(wish) => {
+            let instead = if wish.overwrite { ", in the place of what is here" } else { "" };
+            let (endpoint, server_id) = (&wish.endpoint, wish.server_id);
+            (Level::Info, format!("{by} asked to bring the run of {server_id} back from endpoint {endpoint}{instead}"))
+        }
+        RunEvent::Imported(facts) => {
+            let (outcome, participants) = (word(facts.outcome), counted(facts.participants.into(), "participant"));
+            let masked = if facts.masked { "; what it holds only a key tells" } else { "" };
+            (Level::Info, format!("it has come whole: it had ended {outcome}, with {participants}{masked}"))
+        }
+        RunEvent::ParticipantImported(one) => {
+            let (level, how) = match &one.failure {
+                Some(failure) => (Level::Warning, format!("{}: {failure}", one.status.as_str())),
+                None => (Level::Info, one.status.as_str().to_owned()),
+            };
+            (level, format!("{} had ended {how}", one.participant))
+        }
+        RunEvent::ImportPublishRequested(publish) => {
+            let instead = if publish.replaces { ", in the place of what is there" } else { "" };
+            (
+                Level::Info,
+                format!("what came was read again and is whole; it goes to {}{instead}", place(publish.target)),
+            )
+        }
+        RunEvent::ImportCompleted(_) => (Level::Info, "it is here again".to_owned()),
+        RunEvent::ImportFailed(failed) => (Level::Error, format!("it did not come back: {}", failed.failure)),
     }
 }
 

@@ -10,7 +10,8 @@ use holdfast_model::progress::Progress;
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Consistency, Copies, Encryption, Found, Held, NewParticipant, NewRun, NotFrozen,
     Outcome, ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, RequireEndpoints, Retained, Run,
-    RunCommand, RunRequestedV4, RunType, Stage, StoredFileV1, Trigger, Try, UploadCheck, Uploaded,
+    RunCommand, RunImportRequestedV1, RunRequestedV4, RunType, Stage, StoredFileV1, Trigger, Try, UploadCheck,
+    Uploaded,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -185,6 +186,15 @@ fn command() -> impl Strategy<Value = RunCommand> {
         6 => Just(RunCommand::Delete),
         2 => Just(RunCommand::Deleted),
         1 => careless().prop_map(RunCommand::DeleteFailed),
+        4 => any::<bool>().prop_map(|overwrite| RunCommand::Import(RunImportRequestedV1 {
+            run_id: RunId::new(Timestamp(0), 1),
+            endpoint: "offsite".parse().expect("a name"),
+            server_id: uuid::Uuid::nil(),
+            overwrite,
+        })),
+        4 => Just(RunCommand::ImportWhole { sums_sha256: Sha256::default() }),
+        4 => Just(RunCommand::ImportPublished),
+        1 => careless().prop_map(RunCommand::ImportFailed),
     ]
 }
 

@@ -178,6 +178,51 @@ fn run_samples() -> Vec<RunEvent> {
         RunEvent::DeleteFailed(r::RunDeleteFailedV1 {
             failure: Failure::new(FailureKind::Retryable, "STORAGE_IO", "the folder is a mount point"),
         }),
+        RunEvent::ImportRequested(r::RunImportRequestedV1 {
+            run_id: run_id(),
+            endpoint: "offsite".parse().expect("a name"),
+            server_id: uuid(31),
+            overwrite: true,
+        }),
+        RunEvent::Imported(r::RunImportedV1 {
+            run_id: run_id(),
+            server_id: uuid(31),
+            run_type: r::RunType::Full,
+            trigger: r::Trigger::Cron,
+            outcome: r::Outcome::Partial,
+            attempt: 2,
+            started_at: Timestamp(1_795_298_400_000_000),
+            finished_at: Timestamp(1_795_298_460_000_000),
+            error_summary: "db: connection refused".into(),
+            requested_by: "token:ops".into(),
+            job: "nightly".into(),
+            compression: "zstd:3".into(),
+            consistency: r::Consistency::Barrier,
+            barrier_at: Some(Timestamp(1_795_298_401_000_000)),
+            held_us: 8_200,
+            encryption: r::Encryption::Passphrase,
+            masked: true,
+            participants: 2,
+            sums_sha256: digest(7),
+        }),
+        RunEvent::ParticipantImported(r::ParticipantImportedV1 {
+            participant: name(),
+            kind: "files".into(),
+            critical: true,
+            status: r::ParticipantStatus::Failed,
+            started_at: Some(Timestamp(1_795_298_400_000_000)),
+            finished_at: None,
+            failure: Some(failure()),
+            warnings: warnings(&["/srv/a: permission denied"]),
+        }),
+        RunEvent::ImportPublishRequested(r::RunImportPublishRequestedV1 {
+            target: r::Target::Completed,
+            replaces: true,
+        }),
+        RunEvent::ImportCompleted(r::RunImportCompletedV1 {}),
+        RunEvent::ImportFailed(r::RunImportFailedV1 {
+            failure: Failure::new(FailureKind::Retryable, "REMOTE_UNAVAILABLE", "the connection broke"),
+        }),
     ]
 }
 

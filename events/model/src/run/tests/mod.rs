@@ -4,6 +4,7 @@ mod barrier;
 mod copies;
 mod deadline;
 mod ends;
+mod imports;
 mod locks;
 mod recovery;
 mod retries;

@@ -63,6 +63,12 @@ pub(super) fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             failure
         }),
         event!(RunEvent::UploadInterrupted, name(), |endpoint| r::UploadInterruptedV1 { endpoint }),
+    ]
+}
+
+/// The rest of these.
+pub(super) fn later_run_kinds() -> Vec<BoxedStrategy<Event>> {
+    vec![
         event!(RunEvent::LocalCopyRemovalRequested, Just(()), |()| r::LocalCopyRemovalRequestedV1 {}),
         event!(RunEvent::RemoteCopyDeleted, name(), |endpoint| r::RemoteCopyDeletedV1 { endpoint }),
     ]
