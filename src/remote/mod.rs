@@ -53,8 +53,17 @@ pub trait Remote: Send + Sync {
     /// Makes a run not exist any more, then takes its files away. Good, too, where there is none.
     fn delete(&self, run_id: RunId) -> Answer<'_, ()>;
 
-    /// Takes away what uploads that never ended have left. Answers how much there was.
+    /// Takes away what uploads that never ended have left, and are too old to go on. Answers how much there was.
     fn sweep(&self) -> Answer<'_, u64>;
+
+    /// Makes the list of the runs anew from the runs themselves. Answers how many there are.
+    fn rebuild(&self) -> Answer<'_, u64>;
+
+    /// Whether the far side itself compares each file with its SHA-256 before it says that it is there.
+    fn compares_hashes(&self) -> bool;
+
+    /// How many streams may go at once.
+    fn streams(&self) -> usize;
 }
 
 /// What is there of a run.
