@@ -16,13 +16,15 @@
 //! | `webdav://` | `MOVE` | the server's business | the same |
 //! | `s3://` | one `PUT`, or the completion of a multipart upload | the server's business | multipart uploads |
 //!
+//! A [vault](crate::vault) is none of them: it keeps runs of its own accord, see [`remote`](crate::remote).
+//!
 //! [`open()`] makes a store from an [`Address`] and puts the [layers](layer) around it: deadline of each attempt, attempts with back-off,
 //! bandwidth, concurrency. [`probe()`] tries one out.
 
 pub mod address;
 mod error;
 pub mod file;
-mod http;
+pub(crate) mod http;
 pub mod layer;
 mod name;
 mod open;
