@@ -28,7 +28,9 @@ pub enum AddressError {
     )]
     NotUrl(String),
     /// There is no such kind.
-    #[error("{0}:// is no kind of endpoint that is known: use vault://, file://, s3://, webdav://, webdavs:// or sftp://")]
+    #[error(
+        "{0}:// is no kind of endpoint that is known: use vault://, file://, s3://, webdav://, webdavs:// or sftp://"
+    )]
     Kind(String),
     /// It holds a login or a password.
     #[error("the address holds a login or a password: take it out and give it as `login` and `password`")]

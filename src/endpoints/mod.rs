@@ -31,7 +31,7 @@ mod open;
 pub mod probe;
 pub mod s3;
 pub mod sftp;
-mod source;
+pub(crate) mod source;
 mod tree;
 pub mod webdav;
 
@@ -135,7 +135,7 @@ impl Range {
     pub const ALL: Range = Range { from: 0, length: None };
 
     /// As HTTP writes it (RFC 9110, section 14.1.2); `None` where all bytes are meant, or none.
-    fn header(self) -> Option<String> {
+    pub(crate) fn header(self) -> Option<String> {
         match (self.from, self.length) {
             (0, None) | (_, Some(0)) => None,
             (from, None) => Some(format!("bytes={from}-")),

@@ -17,11 +17,27 @@
 //! - **Installations never mingle**: no name leads out of the server id it was opened for.
 //! - **Nothing from there is trusted**: names are typed, sizes bounded, and every byte that comes back is checked against a hash.
 
+//!
+//! [`open()`] makes one from an address. [`upload()`], [`fetch()`] and [`verify()`] bring whole runs there and back.
+
+mod fetch;
+mod lists;
+mod open;
+mod progress;
+mod source;
+pub mod store;
+mod upload;
+pub mod vault;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holdfast_model::ids::{ArtifactName, RunId, Sha256};
 
+pub use self::fetch::{fetch, verify};
+pub use self::open::{open, probe};
+pub use self::progress::UploadProgress;
+pub use self::upload::{Uploaded, Verify, upload};
 use crate::endpoints::{Answer, ByteStream, Meter, Range, Source};
 
 /// The place of one installation's runs at one endpoint.

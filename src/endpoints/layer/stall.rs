@@ -42,19 +42,19 @@ pub(crate) fn late(limit: Duration, doing: String) -> StoreError {
 }
 
 /// An attempt that ends once its meter does not move for so long, unless that is excused.
-pub(crate) async fn moving<T>(
+pub(crate) async fn moving<T, E: From<StoreError>>(
     limit: Duration,
     meter: &Meter,
     doing: impl FnOnce() -> String,
-    attempt: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
+    attempt: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let mut attempt = pin!(attempt);
     loop {
         let seen = meter.beats();
         match timeout(limit, &mut attempt).await {
             Ok(result) => return result,
             Err(_) if meter.beats() != seen || meter.is_excused() => {}
-            Err(_) => return Err(late(limit, doing())),
+            Err(_) => return Err(late(limit, doing()).into()),
         }
     }
 }
