@@ -16,6 +16,7 @@ use holdfast_model::run::Refusal;
 use super::secrets::SecretsError;
 use super::view::ViewError;
 use crate::encryption::EncryptionError;
+use crate::endpoints::StoreError;
 use crate::pipeline::PipelineError;
 use crate::storage::StorageError;
 
@@ -149,6 +150,15 @@ pub enum EngineError {
     /// A key of the configuration cannot be used.
     #[error(transparent)]
     Encryption(EncryptionError),
+    /// No endpoint is called so.
+    #[error("no endpoint is called {}: see `holdfast endpoints list`", .0.join(", "))]
+    UnknownEndpoint(Vec<String>),
+    /// Copies were asked for, and there is no endpoint in use.
+    #[error("there is no endpoint in use: add one with `holdfast endpoints add`")]
+    NoEndpoints,
+    /// A far side did not do what it was asked.
+    #[error(transparent)]
+    Remote(StoreError),
     /// The configuration has commands, and nothing was said that could start them.
     #[error(
         "the configuration has commands: say by Builder::launcher what starts them (this program, where its main begins \
@@ -194,6 +204,9 @@ impl EngineError {
             EngineError::UnknownParticipant { .. } => "UNKNOWN_PARTICIPANT",
             EngineError::CannotStandStill(_) => "BARRIER_NOT_SUPPORTED",
             EngineError::Encryption(error) => error.code(),
+            EngineError::UnknownEndpoint(_) => "RET_NOT_FOUND",
+            EngineError::NoEndpoints => "NO_ENDPOINTS",
+            EngineError::Remote(error) => error.code(),
             EngineError::NoLauncher => "NO_LAUNCHER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",

@@ -35,6 +35,7 @@ mod settle;
 mod start;
 mod stopping;
 mod subscribe;
+mod uploads;
 mod verify;
 mod view;
 
@@ -128,6 +129,7 @@ struct Shared {
     keys: tokio::sync::Mutex<()>,
     restoring: restoring::Gate,
     restorer: restoring::Restorer,
+    uploader: uploads::Uploader,
     verifying: verify::Verifying,
     running: Mutex<Option<Running>>,
 }
@@ -217,6 +219,7 @@ impl Holdfast {
             return Err(EngineError::NotRolledBack { participant, restore_id });
         }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let copies = self.copies_of(backup.copies, run_type).await?;
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let encryption = backup.encryption.unwrap_or_else(|| config.encryption.encryption());
         let run = NewRun {
@@ -237,6 +240,7 @@ impl Holdfast {
                 encryption,
             },
             participants,
+            copies,
         };
         let request = RequestRun { run, origin: self.origin.clone() };
         let handle = self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??;

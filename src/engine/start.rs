@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::running::{Parts, Running};
 use super::{
     EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, drive, folded_runs, keys,
-    ledger, plan, projections, restoring, settle, verify,
+    ledger, plan, projections, restoring, settle, uploads, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -74,12 +74,14 @@ impl Holdfast {
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
         let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
+        let uploader = uploads::Uploader::new(&opened.home, &owner);
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),
             backups: Arc::new(directories),
             participants: Arc::new(drivers.clone()),
             restores: Arc::new(restorer.clone()),
+            uploads: Arc::new(uploader.clone()),
             reserve: Arc::new(LogReserve(ballast)),
             data_plane: data_plane.clone(),
             actor_restarts: Arc::default(),
@@ -127,6 +129,7 @@ impl Holdfast {
             keys: tokio::sync::Mutex::default(),
             restoring: restoring::Gate::with(left),
             restorer,
+            uploader,
             verifying: verify::Verifying::default(),
             running: Mutex::new(Some(running)),
         };

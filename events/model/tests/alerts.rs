@@ -13,7 +13,10 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 17] = [
+const TOLD: [&str; 20] = [
+    "EndpointRecovered",
+    "EndpointUnavailable",
+    "UploadFailed",
     "GuessesSummed",
     "LogRepaired",
     "ParticipantQuarantined",
@@ -33,7 +36,19 @@ const TOLD: [&str; 17] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 74] = [
+const NOT_TOLD: [&str; 86] = [
+    "EndpointTryFailed",
+    "LocalCopyRemovalRequested",
+    "RemoteCopyDeleted",
+    "RemoteDeleteFailed",
+    "RemoteDeleteRequested",
+    "RemoteRunDeleted",
+    "RunCopiesPlanned",
+    "UploadCompleted",
+    "UploadInterrupted",
+    "UploadStarted",
+    "UploadTryFailed",
+    "UploadsRequested",
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",

@@ -202,9 +202,20 @@ impl Aggregate for Run {
             RunEvent::Deleted(_) => self.retained = Retained::Deleted,
             RunEvent::DeleteFailed(failed) => {
                 self.retained = Retained::Kept;
+                self.kept_remotely = false;
                 self.delete_failure = Some(failed.failure.clone());
             }
+            RunEvent::CopiesPlanned(_)
+            | RunEvent::UploadsRequested(_)
+            | RunEvent::UploadStarted(_)
+            | RunEvent::UploadTryFailed(_)
+            | RunEvent::UploadCompleted(_)
+            | RunEvent::UploadFailed(_)
+            | RunEvent::UploadInterrupted(_)
+            | RunEvent::LocalCopyRemovalRequested(_)
+            | RunEvent::RemoteCopyDeleted(_) => {}
         }
+        self.apply_copy(event, now);
     }
 
     fn effects(&self, events: &[RunEvent]) -> Vec<RunEffect> {
@@ -237,6 +248,7 @@ impl Aggregate for Run {
                 RunEvent::Published(_) | RunEvent::Ended(_) => effects.push(RunEffect::Ended),
                 _ => {}
             }
+            self.copy_effects(event, &mut effects);
         }
         effects
     }
