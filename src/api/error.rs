@@ -84,6 +84,8 @@ codes! {
     DuplicateExtId "DUPLICATE_EXT_ID" 409;
     /// An endpoint of this name is there already.
     Duplicate "RET_ERR_DUPLICATE" 409;
+    /// The configuration file declares the endpoint: it is changed there.
+    EndpointDeclared "ENDPOINT_DECLARED" 409;
     /// A backup is at work, and queueing is off.
     BackupAlreadyRunning "BACKUP_ALREADY_RUNNING" 409;
     /// The idempotency key belongs to a request that asked for something else.

@@ -6,7 +6,7 @@ use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
 use holdfast_log::{AppendError, OpenError};
 use holdfast_model::access::AccessRefusal;
-use holdfast_model::endpoint::EndpointRefusal;
+use holdfast_model::endpoint::{EndpointRefusal, PlaintextRefused};
 use holdfast_model::failure::Failure;
 use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId};
 use holdfast_model::participant::ParticipantRefusal;
@@ -50,6 +50,9 @@ pub enum EngineError {
     /// The file of secrets cannot be used.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// An endpoint would be given unencrypted runs.
+    #[error(transparent)]
+    Plaintext(PlaintextRefused),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
@@ -187,6 +190,7 @@ impl EngineError {
             EngineError::Pipeline(error) => error.code(),
             EngineError::Storage(error) => error.code(),
             EngineError::Secrets(error) => error.code(),
+            EngineError::Plaintext(_) => "ENDPOINT_PLAINTEXT",
             EngineError::Random(_) => "NO_RANDOM_NUMBERS",
             EngineError::Restoring { .. }
             | EngineError::RestoringFolder { .. }

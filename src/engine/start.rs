@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::running::{Parts, Running};
 use super::{
-    EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, drive, folded_runs, keys,
-    ledger, plan, projections, restoring, settle, uploads, verify,
+    EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, declared, drive,
+    folded_runs, keys, ledger, plan, projections, restoring, settle, uploads, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -57,6 +57,9 @@ impl Holdfast {
         let opened = tokio::task::spawn_blocking(move || ledger::open(&root, &opening)).await;
         let opened = opened.map_err(|error| EngineError::Thread(error.to_string()))??;
 
+        if start.resume {
+            declared::check(&opened.projections.endpoints, &start.config)?;
+        }
         let clock = Arc::new(SystemClock);
         let ballast = Ballast::new(opened.home.ballast(), Ballast::SIZE);
         let workers = match start.config.pipeline.workers {
@@ -137,6 +140,10 @@ impl Holdfast {
         let engine = Self { shared: Arc::new(shared), origin: start.origin };
         if let Some(restore_id) = half {
             engine.keep_maintenance(restore_id).await?;
+        }
+        if let Err(error) = engine.declare_endpoints().await {
+            engine.stop().await;
+            return Err(error);
         }
         engine.settle_late();
         if sweeps {
