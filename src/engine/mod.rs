@@ -11,8 +11,10 @@ mod clock;
 mod control_plane;
 mod drive;
 mod error;
+mod far_side;
 mod figures;
 mod folded_runs;
+mod imports;
 mod keys;
 mod ledger;
 mod log_row;
@@ -62,6 +64,7 @@ pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
 pub(crate) use self::figures::{Figures, ParticipantFigures};
+pub use self::imports::{ImportPhase, ImportProgress, ImportRequest, RemoteError};
 pub use self::log_row::LogRow;
 pub(crate) use self::manifest::artifact as recorded;
 pub use self::participants::{DeadlinesRow, ParticipantRow};
@@ -129,6 +132,7 @@ struct Shared {
     restoring: restoring::Gate,
     restorer: restoring::Restorer,
     verifying: verify::Verifying,
+    importing: imports::Importing,
     running: Mutex<Option<Running>>,
 }
 

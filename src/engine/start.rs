@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::running::{Parts, Running};
 use super::{
-    EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, drive, folded_runs, keys,
-    ledger, plan, projections, restoring, settle, verify,
+    EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, drive, folded_runs, imports,
+    keys, ledger, plan, projections, restoring, settle, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -117,7 +117,7 @@ impl Holdfast {
             world,
             board,
             registry,
-            last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
+            last_counter: AtomicU32::new(opened.projections.history.highest_counter().max(settled.highest_counter)),
             passphrase,
             settled,
             append_latency: log.append_latency().clone(),
@@ -128,6 +128,7 @@ impl Holdfast {
             restoring: restoring::Gate::with(left),
             restorer,
             verifying: verify::Verifying::default(),
+            importing: imports::Importing::default(),
             running: Mutex::new(Some(running)),
         };
         let sweeps = start.resume;
