@@ -10,8 +10,8 @@ use holdfast_model::run::Refusal;
 use uuid::Uuid;
 
 use super::{EngineError, Holdfast, RemoteError, endpoint_password};
-use crate::endpoints::{Address, Credentials, Limits, Meter};
-use crate::remote::{self, Remote, RemotePage};
+use crate::endpoints::{Address, Credentials, Limits};
+use crate::remote::{self, Remote, RemotePage, UploadProgress};
 
 impl Holdfast {
     /// The runs of an installation at an endpoint, a page of them, the newest first. Without a `server_id` it is this installation.
@@ -47,7 +47,7 @@ impl Holdfast {
         {
             return Err(EngineError::from(RootError::Command(CommandError::Refused(Refusal::AnotherRun))).into());
         }
-        remote::verify(&*remote, run_id, &Meter::default()).await?;
+        remote::verify(&*remote, run_id, &UploadProgress::default()).await?;
         Ok((head.row.files.into(), head.row.stored_bytes))
     }
 

@@ -119,7 +119,7 @@ impl Holdfast {
             storage.begin_import(run_id).map_err(|error| of_storage(&error))
         });
         let into = into.await.map_err(of_engine)??;
-        let fetched = remote::fetch(remote, run_id, &into, under_way.meter()).await;
+        let fetched = remote::fetch(remote, run_id, &into, under_way.fetched()).await;
         fetched.map(drop).map_err(|error| {
             let kind = if error.kind().retryable() { FailureKind::Retryable } else { FailureKind::Fatal };
             Failure::new(kind, error.code(), error.to_string())

@@ -8,7 +8,7 @@ use holdfast_model::ids::{EndpointName, RunId};
 use tokio::sync::watch;
 
 use super::RemoteError;
-use crate::endpoints::Meter;
+use crate::remote::UploadProgress;
 
 /// How long one that is told to stop may take to say so in the log: until then it reads what came.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
@@ -57,7 +57,7 @@ struct Now {
     endpoint: EndpointName,
     phase: Mutex<ImportPhase>,
     total: AtomicU64,
-    fetched: Meter,
+    fetched: UploadProgress,
     checked: Checks,
 }
 
@@ -86,7 +86,7 @@ impl Importing {
             endpoint: endpoint.clone(),
             phase: Mutex::new(ImportPhase::Asking),
             total: AtomicU64::new(0),
-            fetched: Meter::default(),
+            fetched: UploadProgress::default(),
             checked: Checks::default(),
         });
         let mut busy = None;
@@ -148,7 +148,7 @@ impl UnderWay {
     }
 
     /// What counts the bytes that come.
-    pub(super) fn meter(&self) -> &Meter {
+    pub(super) fn fetched(&self) -> &UploadProgress {
         &self.now.fetched
     }
 
