@@ -120,6 +120,8 @@ codes! {
     RemoteBackupDeleteFailed "REMOTE_BACKUP_DELETE_FAILED" 409;
     /// The endpoint's run could not be imported.
     RemoteBackupImportFailed "REMOTE_BACKUP_IMPORT_FAILED" 409;
+    /// The endpoint's run is not as it was published, or could not be read.
+    RemoteBackupValidationFailed "REMOTE_BACKUP_VALIDATION_FAILED" 409;
     /// A token of this name is there already.
     TokenExists "TOKEN_EXISTS" 409;
     /// There is no more room for what is to be kept of this kind.

@@ -28,6 +28,8 @@ pub static TABLE: &[Entry] = &[
     entry::<GetRemoteBackupRuns>(),
     entry::<DeleteRemoteBackupRun>(),
     entry::<ImportRemoteBackupRun>(),
+    entry::<GetImportProgress>(),
+    entry::<ValidateRemoteBackupRun>(),
     entry::<StartRestoreRun>(),
     entry::<BeginRestore>(),
     entry::<EndRestore>(),

@@ -12,8 +12,10 @@ mod control_plane;
 mod declared;
 mod drive;
 mod error;
+mod far_side;
 mod figures;
 mod folded_runs;
+mod imports;
 mod keys;
 mod ledger;
 mod log_row;
@@ -64,6 +66,7 @@ pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
 pub(crate) use self::figures::{Figures, ParticipantFigures};
+pub use self::imports::{ImportPhase, ImportProgress, ImportRequest, RemoteError};
 pub use self::log_row::LogRow;
 pub(crate) use self::manifest::artifact as recorded;
 pub use self::participants::{DeadlinesRow, ParticipantRow};
@@ -132,6 +135,7 @@ struct Shared {
     restorer: restoring::Restorer,
     uploader: uploads::Uploader,
     verifying: verify::Verifying,
+    importing: imports::Importing,
     running: Mutex<Option<Running>>,
 }
 

@@ -17,7 +17,7 @@ use holdfast_model::run::{Found, Retained, RunCommand};
 use super::registry::Registry;
 use super::restoring::{self, Restorer};
 use super::secrets::Secrets;
-use super::{EngineError, Projections, Start, SystemClock, owed_thaw, restores};
+use super::{EngineError, Projections, Start, SystemClock, imports, owed_thaw, restores};
 use crate::command::{self, Launcher};
 
 /// Ends what a dead process had started for a participant and left running: nothing is begun beside it. What cannot be ended is that
@@ -58,6 +58,8 @@ pub(super) struct Settled {
     pub(super) left: Vec<(RestoreId, Vec<ParticipantName>)>,
     /// A restore that could not be rolled back.
     pub(super) half: Option<RestoreId>,
+    /// The highest counter of the runs whose import was gone on with.
+    pub(super) highest_counter: u32,
 }
 
 /// Takes away the passwords that no endpoint names, and says which endpoints have lost theirs. A file that cannot be used keeps nobody
@@ -119,15 +121,17 @@ pub(super) async fn settle(
             Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
         }
     }
+    let imports = imports::settle(root, home, log, history, &start.origin).await?;
     let in_place = restoring::settle(root, log, modules, history, &start.origin).await?;
     let mut told = restores::settle(root, home, log, history, &start.origin).await;
     told.splice(0..0, thawed);
     told.extend(left);
+    told.extend(imports.told);
     told.extend(in_place.told);
-    let (left, half) = (in_place.left, in_place.half);
+    let (left, half, highest_counter) = (in_place.left, in_place.half, imports.highest_counter);
     told.extend(sweep_secrets(home, projections).await);
     if !start.resume {
-        return Ok(Settled { resumed: Vec::new(), told, unended, left, half });
+        return Ok(Settled { resumed: Vec::new(), told, unended, left, half, highest_counter });
     }
     let open = history.open().map(|entry| entry.run_id).collect();
     let resumed = root
@@ -136,5 +140,5 @@ pub(super) async fn settle(
         .map_err(|_| EngineError::Stopped)??;
     let uploading = history.uploading().map(|entry| entry.run_id).collect();
     root.send(ResumeUploads { runs: uploading }).await.map_err(|_| EngineError::Stopped)??;
-    Ok(Settled { resumed, told, unended, left, half })
+    Ok(Settled { resumed, told, unended, left, half, highest_counter })
 }

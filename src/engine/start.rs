@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::running::{Parts, Running};
 use super::{
     EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, declared, drive,
-    folded_runs, keys, ledger, plan, projections, restoring, settle, uploads, verify,
+    folded_runs, imports, keys, ledger, plan, projections, restoring, settle, uploads, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -122,7 +122,7 @@ impl Holdfast {
             world,
             board,
             registry,
-            last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
+            last_counter: AtomicU32::new(opened.projections.history.highest_counter().max(settled.highest_counter)),
             passphrase,
             settled,
             append_latency: log.append_latency().clone(),
@@ -134,6 +134,7 @@ impl Holdfast {
             restorer,
             uploader,
             verifying: verify::Verifying::default(),
+            importing: imports::Importing::default(),
             running: Mutex::new(Some(running)),
         };
         let sweeps = start.resume;

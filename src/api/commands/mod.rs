@@ -7,6 +7,7 @@ mod cancel_backup_run;
 mod change_restore_run;
 mod delete_backup_config;
 mod delete_backup_run;
+mod delete_remote_backup_run;
 mod endpoint_row;
 mod get_backup_config;
 mod get_backup_participants;
@@ -16,6 +17,7 @@ mod get_backup_run_log;
 mod get_backup_runs;
 mod get_restore_runs;
 mod hello;
+mod import_remote_backup_run;
 mod lock_backup_run;
 mod paging;
 mod ping;
@@ -39,6 +41,7 @@ pub use self::cancel_backup_run::CancelBackupRun;
 pub use self::change_restore_run::{CancelRestoreRun, RetryRestoreRun};
 pub use self::delete_backup_config::{DeleteBackupConfig, EndpointDeleted};
 pub use self::delete_backup_run::{DeleteBackupRun, RunDeleted};
+pub use self::delete_remote_backup_run::{DeleteRemoteBackupRun, RemoteRunDeleted};
 pub use self::endpoint_row::EndpointRow;
 pub use self::get_backup_config::{EndpointRows, GetBackupConfig};
 pub use self::get_backup_participants::{GetBackupParticipants, ParticipantRows};
@@ -48,11 +51,12 @@ pub use self::get_backup_run_log::{GetBackupRunLog, LogRows};
 pub use self::get_backup_runs::{GetBackupRuns, RunRows};
 pub use self::get_restore_runs::{GetRestoreRun, GetRestoreRuns, RestoreRows};
 pub use self::hello::{Hello, Welcome};
+pub use self::import_remote_backup_run::{GetImportProgress, ImportRemoteBackupRun, ImportShown};
 pub use self::lock_backup_run::{LockBackupRun, UnlockBackupRun};
 pub use self::ping::{Ping, Pong};
 pub use self::record_validation::RecordValidation;
 pub use self::remote_backup_runs::{
-    DeleteRemoteBackupRun, GetRemoteBackupRuns, ImportRemoteBackupRun, RemoteRunDeleted, RemoteRuns,
+    GetRemoteBackupRuns, RemoteRunRow, RemoteRunValidated, RemoteRuns, ValidateRemoteBackupRun,
 };
 pub use self::reset_backup_participant::{ParticipantReset, ResetBackupParticipant};
 pub use self::set_maintenance::{MaintenanceSet, SetMaintenance};

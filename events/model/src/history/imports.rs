@@ -68,7 +68,8 @@ impl History {
 
     /// The runs of this installation, the newest first. Its numbers only go up: by them those find their place among the others that came
     /// back from an endpoint, in whatever order.
-    pub(super) fn made_here(&self) -> Vec<&RunEntry> {
+    #[must_use]
+    pub fn made_here(&self) -> Vec<&RunEntry> {
         let mut runs: Vec<_> = self.newest_first().filter(|entry| !entry.foreign).collect();
         if runs.iter().any(|entry| entry.imported) {
             runs.sort_by_key(|entry| std::cmp::Reverse(entry.run_id.counter()));
