@@ -16,7 +16,6 @@ use holdfast_model::run::Refusal;
 use super::secrets::SecretsError;
 use super::view::ViewError;
 use crate::encryption::EncryptionError;
-use crate::endpoints::StoreError;
 use crate::pipeline::PipelineError;
 use crate::storage::StorageError;
 
@@ -159,9 +158,6 @@ pub enum EngineError {
     /// Copies were asked for, and there is no endpoint in use.
     #[error("there is no endpoint in use: add one with `holdfast endpoints add`")]
     NoEndpoints,
-    /// A far side did not do what it was asked.
-    #[error(transparent)]
-    Remote(StoreError),
     /// The configuration has commands, and nothing was said that could start them.
     #[error(
         "the configuration has commands: say by Builder::launcher what starts them (this program, where its main begins \
@@ -210,7 +206,6 @@ impl EngineError {
             EngineError::Encryption(error) => error.code(),
             EngineError::UnknownEndpoint(_) => "RET_NOT_FOUND",
             EngineError::NoEndpoints => "NO_ENDPOINTS",
-            EngineError::Remote(error) => error.code(),
             EngineError::NoLauncher => "NO_LAUNCHER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",

@@ -12,14 +12,14 @@ use holdfast_actors::ports::{PortFuture, UploadJob, Uploads};
 use holdfast_actors::root::RunHandle;
 use holdfast_log::home::Home;
 use holdfast_log::owner::Owner;
-use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2};
+use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2, UploadCheck as Asked, plaintext_refused};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{EndpointName, RunId};
 use holdfast_model::run::{Copies, Run, RunCommand, RunType, UploadCheck, Uploaded};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{EngineError, Holdfast};
+use super::{EngineError, Holdfast, RemoteError};
 use crate::endpoints::layer::retry::Attempts;
 use crate::endpoints::{Address, Credentials, ErrorKind, Limits, StoreError};
 use crate::remote::{self, Remote, UploadProgress, Verify};
@@ -97,29 +97,37 @@ impl Uploader {
         let password = password.map_err(|panic| wrong(panic.to_string()))?;
         let password =
             password.map_err(|error| StoreError::new(ErrorKind::Credentials, doing.clone(), error.to_string()))?;
-        let credentials = Credentials { login: config.login.clone(), password: password.unwrap_or_default() };
+        let credentials = Credentials { login: config.login.clone(), password };
         remote::open(&address, credentials, &limits, server_id.unwrap_or(self.server_id))
     }
 
     async fn send(self, job: UploadJob, work: Arc<AtWork>) -> Result<Uploaded, Failure> {
         let UploadJob { run, endpoint } = job;
-        let run_id = run.id().ok_or_else(|| Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", "there is no such run"))?;
-        if let Some(reason) = super::plaintext_refused(&endpoint, run.encryption()) {
+        let run_id =
+            run.id().ok_or_else(|| Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", "there is no such run"))?;
+        if let Some(reason) = plaintext_refused(&endpoint, run.encryption()) {
             return Err(Failure::new(FailureKind::Fatal, "ENCRYPTION_REQUIRED", reason.to_string()));
         }
         let storage = Storage::at(self.home.backups());
-        let leased = tokio::task::spawn_blocking(move || storage.lease(run_id)).await;
-        let lease = match leased {
-            Ok(Ok(lease)) => lease,
-            Ok(Err(error)) => return Err(Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", error.to_string())),
-            Err(panic) => return Err(Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", panic.to_string())),
-        };
+        let unusable = |reason: String| Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", reason);
+        let leased = tokio::task::spawn_blocking(move || {
+            let lease = storage.lease(run_id).map_err(|error| error.to_string())?;
+            // What is listed here is what was published, or nothing of it leaves.
+            let sums = lease.sums_sha256().map_err(|error| error.to_string())?;
+            let same = run.sums_sha256() == Some(sums);
+            same.then_some(lease).ok_or_else(|| {
+                format!("SHA256SUMS of run {run_id} is not as it was published: `holdfast verify {run_id}`")
+            })
+        });
+        let lease = leased.await.map_err(|panic| unusable(panic.to_string()))?.map_err(unusable)?;
         // A try is made once here: the run counts tries, and says when the next one is.
         let once = Attempts { total: 1, delay: Duration::ZERO };
         let remote = self.open(&endpoint, None, Some(once)).await.map_err(|error| failure(&error))?;
-        let verify = if endpoint.verify == holdfast_model::endpoint::Verify::Readback { Verify::Readback } else { Verify::Size };
-        let sums = run.sums_sha256();
-        let sent = remote::upload(&*remote, lease.path(), run_id, sums, verify, &work.progress).await;
+        let verify = match endpoint.verify {
+            Asked::Size => Verify::Size,
+            Asked::Readback => Verify::Readback,
+        };
+        let sent = remote::upload(&*remote, lease.path(), run_id, verify, &work.progress).await;
         drop(lease);
         let sent = sent.map_err(|error| failure(&error))?;
         let check = match (verify, remote.compares_hashes()) {
@@ -127,7 +135,7 @@ impl Uploader {
             (Verify::Readback, false) => UploadCheck::Readback,
             (Verify::Size, false) => UploadCheck::Size,
         };
-        Ok(Uploaded { stored_bytes: sent.stored_bytes, sent_bytes: sent.sent_bytes, check })
+        Ok(Uploaded { stored_bytes: sent.row.stored_bytes, sent_bytes: sent.sent_bytes, check })
     }
 }
 
@@ -191,8 +199,8 @@ impl Holdfast {
             .await?;
         let asked = match asked {
             Some(copies) => copies,
-            None if !config.runs.endpoints.is_empty() => Copies {
-                endpoints: config.runs.endpoints.clone(),
+            None if config.runs.endpoints.is_some() => Copies {
+                endpoints: config.runs.endpoints.clone().unwrap_or_default(),
                 require: config.runs.require_endpoints,
                 keep_local: config.runs.keep_local,
             },
@@ -202,9 +210,8 @@ impl Holdfast {
                 };
                 let mut takers: Vec<_> = known.iter().filter(|(_, config)| takes(config)).collect();
                 // Who takes one seldom is not due each time.
-                takers.retain(|(last, config)| {
-                    last.is_none_or(|last| now.seconds_since(last) >= config.timeinterval_s)
-                });
+                takers
+                    .retain(|(last, config)| last.is_none_or(|last| now.seconds_since(last) >= config.timeinterval_s));
                 takers.sort_by_key(|(_, config)| (config.priority, config.name.clone()));
                 return Ok(Copies {
                     endpoints: takers.into_iter().map(|(_, config)| config.name.clone()).collect(),
@@ -213,7 +220,8 @@ impl Holdfast {
                 });
             }
         };
-        let missing: Vec<_> = asked.endpoints.iter().filter(|name| !known.iter().any(|(_, one)| one.name == **name)).collect();
+        let missing: Vec<_> =
+            asked.endpoints.iter().filter(|name| !known.iter().any(|(_, one)| one.name == **name)).collect();
         if !missing.is_empty() {
             return Err(EngineError::UnknownEndpoint(missing.into_iter().map(ToString::to_string).collect()));
         }
@@ -232,7 +240,8 @@ impl Holdfast {
                 configs.map(|config| (config.name.clone(), config.enable)).collect::<BTreeMap<_, _>>()
             })
             .await?;
-        let missing: Vec<_> = endpoints.iter().filter(|name| !known.contains_key(name)).map(ToString::to_string).collect();
+        let missing: Vec<_> =
+            endpoints.iter().filter(|name| !known.contains_key(name)).map(ToString::to_string).collect();
         if !missing.is_empty() {
             return Err(EngineError::UnknownEndpoint(missing));
         }
@@ -260,24 +269,14 @@ impl Holdfast {
         self.shared.uploader.counts()
     }
 
-    /// The place of an installation's runs at an endpoint: of this one, where no other is named.
-    pub(crate) async fn remote(
-        &self,
-        endpoint: &EndpointName,
-        server_id: Option<Uuid>,
-    ) -> Result<Result<Arc<dyn Remote>, StoreError>, EngineError> {
-        let config = self.endpoint(endpoint).await?;
-        Ok(self.shared.uploader.open(&config, server_id, None).await)
-    }
-
     /// Deletes this installation's run at an endpoint. The run here stays.
     ///
     /// # Errors
-    /// [`EngineError::Remote`] with what the far side said; where there is no such endpoint, or nothing could be recorded.
-    pub async fn delete_remote(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), EngineError> {
-        let remote = self.remote(endpoint, None).await?.map_err(EngineError::Remote)?;
+    /// [`RemoteError`] with what the far side said; where there is no such endpoint, or nothing could be recorded.
+    pub async fn delete_remote(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), RemoteError> {
+        let remote = self.remote(endpoint, None).await?;
         // Where it is not there nothing is to be deleted, and whoever asks is mistaken.
-        remote.run(run_id).await.map_err(EngineError::Remote)?;
+        remote.run(run_id).await.map_err(|error| RemoteError::of(endpoint, run_id, error))?;
         self.tell_endpoint(endpoint, EndpointCommand::DeleteRun(run_id)).await?;
         match remote.delete(run_id).await {
             Ok(()) => {
@@ -290,7 +289,7 @@ impl Holdfast {
             Err(error) => {
                 let failure = failure(&error);
                 self.tell_endpoint(endpoint, EndpointCommand::RunDeleteFailed { run_id, failure }).await?;
-                Err(EngineError::Remote(error))
+                Err(error.into())
             }
         }
     }
