@@ -14,7 +14,6 @@ mod vault;
 
 use std::path::PathBuf;
 
-use holdfast_model::endpoint::EndpointConfigV1;
 use reqwest::Url;
 
 pub use self::vault::{VaultAddress, VaultTrust};
@@ -154,15 +153,12 @@ impl Address {
         }
     }
 
-    /// The address of an endpoint: its `url`, or a vault where there is only `host`.
+    /// The address of an endpoint as it is configured: its `url`, or a vault where there is only a `host`.
     ///
     /// # Errors
     /// As [`Address::parse`].
-    pub fn of(config: &EndpointConfigV1) -> Result<Self, AddressError> {
-        match config.url.as_str() {
-            "" => Self::parse(&format!("vault://{}", config.host)),
-            url => Self::parse(url),
-        }
+    pub fn of(url: &str, host: &str) -> Result<Self, AddressError> {
+        if url.is_empty() { Self::parse(&format!("vault://{host}")) } else { Self::parse(url) }
     }
 
     /// The kind, as the URL begins.

@@ -78,8 +78,6 @@ fn fingerprint(text: &str) -> Result<Sha256, AddressError> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-    use holdfast_model::endpoint::EndpointConfigV1;
-
     use super::*;
     use crate::endpoints::Address;
 
@@ -125,10 +123,9 @@ mod tests {
 
     #[test]
     fn a_host_and_a_port_alone_mean_a_vault() {
-        let mut config = EndpointConfigV1::new("far".parse().unwrap());
-        config.host = "nas:4711".into();
-        assert_eq!(Address::of(&config).unwrap(), Address::parse("vault://nas:4711").unwrap());
-        config.url = "file:///srv".into();
-        assert_eq!(Address::of(&config).unwrap(), Address::parse("file:///srv").unwrap());
+        let vault = Address::parse("vault://nas:4711").unwrap();
+        assert_eq!(Address::of("", "nas:4711").unwrap(), vault);
+        assert_eq!(Address::of("vault://nas:4711", "other:1").unwrap(), vault);
+        assert!(Address::of("", "").is_err() && Address::of("", "nas").is_err());
     }
 }
