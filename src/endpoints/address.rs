@@ -14,6 +14,7 @@ mod vault;
 
 use std::path::PathBuf;
 
+use holdfast_model::endpoint::EndpointConfigV2;
 use reqwest::Url;
 
 pub use self::vault::{VaultAddress, VaultTrust};
@@ -157,8 +158,11 @@ impl Address {
     ///
     /// # Errors
     /// As [`Address::parse`].
-    pub fn of(url: &str, host: &str) -> Result<Self, AddressError> {
-        if url.is_empty() { Self::parse(&format!("vault://{host}")) } else { Self::parse(url) }
+    pub fn of(config: &EndpointConfigV2) -> Result<Self, AddressError> {
+        match config.url.as_str() {
+            "" => Self::parse(&format!("vault://{}", config.host)),
+            url => Self::parse(url),
+        }
     }
 
     /// The kind, as the URL begins.

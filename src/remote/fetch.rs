@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_log::durable;
 use holdfast_model::ids::{RunId, Sha256};
 use rustix::fs::OFlags;
@@ -41,17 +41,7 @@ pub async fn fetch(
     let head = remote.run(run_id).await?;
     let lists = Lists::read(run_id, head.manifest, head.sums, ErrorKind::Fatal)?;
     progress.begin(lists.bytes());
-    let coming = lists.files.iter().map(|file| async move {
-        let path = into.join(file.name.as_str());
-        let (kept, whole) = (path.clone(), file.clone());
-        let followed = progress.follow();
-        if !blocking(move || is_whole(&kept, &whole)).await? {
-            let file_here = blocking(move || create(&path)).await?;
-            take(remote, run_id, file, Some(file_here), &followed).await?;
-        }
-        followed.settle(file.size_bytes);
-        Ok::<_, StoreError>(())
-    });
+    let coming: Vec<_> = lists.files.iter().map(|file| bring(remote, run_id, file, into, progress).boxed()).collect();
     stream::iter(coming).buffer_unordered(remote.streams()).try_collect::<Vec<()>>().await?;
     let folder = into.to_owned();
     let (manifest, sums) = (lists.manifest_text, lists.sums_text);
@@ -75,14 +65,41 @@ pub async fn verify(remote: &dyn Remote, run_id: RunId, progress: &UploadProgres
     let lists = Lists::read(run_id, head.manifest, head.sums, ErrorKind::Fatal)?;
     progress.begin(lists.bytes());
     progress.add((lists.manifest_text.len() + lists.sums_text.len()) as u64);
-    let reading = lists.files.iter().map(|file| async move {
-        let followed = progress.follow();
-        take(remote, run_id, file, None, &followed).await?;
-        followed.settle(file.size_bytes);
-        Ok::<_, StoreError>(())
-    });
+    let reading: Vec<_> = lists.files.iter().map(|file| read_back(remote, run_id, file, progress).boxed()).collect();
     stream::iter(reading).buffer_unordered(remote.streams()).try_collect::<Vec<()>>().await?;
     Ok(head.row)
+}
+
+/// Brings one file, unless an earlier try has.
+async fn bring(
+    remote: &dyn Remote,
+    run_id: RunId,
+    file: &ListedFile,
+    into: &Path,
+    progress: &UploadProgress,
+) -> Result<(), StoreError> {
+    let path = into.join(file.name.as_str());
+    let (kept, whole) = (path.clone(), file.clone());
+    let followed = progress.follow();
+    if !blocking(move || is_whole(&kept, &whole)).await? {
+        let file_here = blocking(move || create(&path)).await?;
+        take(remote, run_id, file, Some(file_here), &followed).await?;
+    }
+    followed.settle(file.size_bytes);
+    Ok(())
+}
+
+/// Reads one file back, and counts it.
+async fn read_back(
+    remote: &dyn Remote,
+    run_id: RunId,
+    file: &ListedFile,
+    progress: &UploadProgress,
+) -> Result<(), StoreError> {
+    let followed = progress.follow();
+    take(remote, run_id, file, None, &followed).await?;
+    followed.settle(file.size_bytes);
+    Ok(())
 }
 
 /// Reads one file back.

@@ -78,6 +78,8 @@ fn fingerprint(text: &str) -> Result<Sha256, AddressError> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+    use holdfast_model::endpoint::EndpointConfigV2;
+
     use super::*;
     use crate::endpoints::Address;
 
@@ -123,9 +125,11 @@ mod tests {
 
     #[test]
     fn a_host_and_a_port_alone_mean_a_vault() {
-        let vault = Address::parse("vault://nas:4711").unwrap();
-        assert_eq!(Address::of("", "nas:4711").unwrap(), vault);
-        assert_eq!(Address::of("vault://nas:4711", "other:1").unwrap(), vault);
-        assert!(Address::of("", "").is_err() && Address::of("", "nas").is_err());
+        let mut config = EndpointConfigV2::new("far".parse().unwrap());
+        assert!(Address::of(&config).is_err());
+        config.host = "nas:4711".into();
+        assert_eq!(Address::of(&config).unwrap(), Address::parse("vault://nas:4711").unwrap());
+        config.url = "file:///srv".into();
+        assert_eq!(Address::of(&config).unwrap(), Address::parse("file:///srv").unwrap());
     }
 }
