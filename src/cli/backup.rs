@@ -165,6 +165,7 @@ async fn make(
         }
         summary => summary,
     };
+    uploads::attend_others(context, door, interrupts).await?;
     match summary {
         Ok(Exit::Good) if ended_badly => Ok(Some(Exit::Warnings)),
         summary => summary.map(Some),
@@ -252,7 +253,11 @@ pub(super) async fn resume(context: &Context) -> CliResult {
     let door = Door::open(context, Purpose::Work("resume"), context.lock_wait).await?;
     door.engine().iter().flat_map(|engine| engine.settled()).for_each(|line| context.output.note(line));
     let mut interrupts = Interrupts::new()?;
-    let result = resume_all(context, &door, open, &mut interrupts).await;
+    let mut result = resume_all(context, &door, open, &mut interrupts).await;
+    if !matches!(&result, Err(error) if error.exit == Exit::Cancelled) {
+        let copied = uploads::attend_others(context, &door, &mut interrupts).await;
+        result = result.and_then(|exit| copied.map(|()| exit));
+    }
     match &result {
         Err(error) if error.code == "STOPPED" => door.close().await,
         _ => door.close_after_others(context, &mut interrupts).await,
@@ -268,6 +273,7 @@ fn left_open(context: &Context) -> Result<Option<Vec<(RunId, Position)>>, CliErr
         history.open().map(|entry| (entry.run_id, Position(entry.requested.0.saturating_sub(1)))).collect();
     let keys = left_keys(view.home());
     let owed = history.deleting().next().is_some() || history.importing().next().is_some();
+    let owed = owed || history.uploading().next().is_some();
     let left = keys || owed || !open.is_empty() || !history.open_restores().is_empty();
     Ok(left.then_some(open))
 }

@@ -234,6 +234,9 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     );
     match (row.deleted, row.path.as_str()) {
         (true, _) => field("directory", "deleted".into()),
+        (false, "") if run.is_kept_remotely() => {
+            field("directory", "taken away, its copies are kept: `holdfast remote import` brings it back".into());
+        }
         (false, "") => {}
         (false, path) => field("directory", root.join(path).display().to_string()),
     }
@@ -250,6 +253,14 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     if let Some(last) = run.last_verified() {
         let result = if last.ok { "all as recorded" } else { "DAMAGED" };
         field("verified", format!("{}: {result}", time(last.at.seconds())));
+    }
+    for copy in &row.endpoints {
+        let said = match copy.status.as_str() {
+            "uploaded" => format!("{}, checked by {}", size(copy.stored_bytes), copy.check),
+            _ => printable(copy.error.as_bytes()),
+        };
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        field("copy", format!("{}, {}{said}", copy.name, copy.status));
     }
     for participant in &row.participants {
         let weight = if participant.critical { "critical" } else { "optional" };

@@ -37,6 +37,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
     let owing = |(name, one): (&ParticipantName, &Participant)| Some((name.to_string(), one.owes_thaw()?));
     let standing: Vec<_> = view.history().participants().iter().filter_map(owing).collect();
     let rollback_failed = half_restored(&view)?;
+    let uploading: Vec<_> = view.history().uploading().map(|entry| entry.run_id).collect();
     let damaged: Vec<_> = view.history().damaged().map(|entry| entry.run_id).collect();
     out.value(&json!({
         "home": context.home, "exists": true,
@@ -50,6 +51,7 @@ pub(super) async fn status(context: &Context) -> CliResult {
         "last_good_run": last,
         "quarantined": quarantined,
         "damaged_runs": damaged,
+        "uploading_runs": uploading,
         "maintenance": maintenance.enabled,
         "rollback_failed": rollback_failed.as_ref().map(|(restore, _)| restore),
         "owe_thaw": standing.iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -75,6 +77,11 @@ pub(super) async fn status(context: &Context) -> CliResult {
     if !quarantined.is_empty() {
         let names = quarantined.join(", ");
         lines.push(format!("quarantine  {names}: `holdfast participants` says why"));
+    }
+    if let Some(last) = uploading.last() {
+        let more = if uploading.len() > 1 { format!(", and {} more", uploading.len() - 1) } else { String::new() };
+        let next = if holder.is_some() { "" } else { ": `holdfast resume` goes on with it" };
+        lines.push(format!("copies      run {last}{more}: not at all of its endpoints yet{next}"));
     }
     if let Some(last) = damaged.last() {
         let more = if damaged.len() > 1 { format!(", and {} more", damaged.len() - 1) } else { String::new() };

@@ -98,6 +98,18 @@ pub(super) async fn attend(
     Ok(view)
 }
 
+/// The same for what an engine of this process goes on with of earlier runs: else it would end with this process.
+pub(super) async fn attend_others(context: &Context, door: &Door, interrupts: &mut Interrupts) -> Result<(), CliError> {
+    let Some(engine) = door.engine() else { return Ok(()) };
+    let open = engine.read(|known| known.history.uploading().map(|entry| entry.run_id).collect::<Vec<_>>());
+    for run_id in open.await.map_err(errors::engine)? {
+        context.output.note(format!("going on with the copies of run {run_id}"));
+        let view = attend(context, door, interrupts, run_id, Whose::Ours).await?;
+        tell(context.output, &view)?;
+    }
+    Ok(())
+}
+
 async fn left(door: &Door, run_id: RunId, whose: Whose) -> CliError {
     let next = match (whose, door.engine()) {
         (Whose::Ours, Some(_)) => {

@@ -14,12 +14,14 @@ use super::control_plane::ControlPlane;
 use super::drive::Drivers;
 use super::ledger;
 use super::restoring::Restorer;
+use super::uploads::Uploader;
 
 /// What ends with the engine.
 pub(super) struct Parts {
     pub(super) control_plane: ControlPlane,
     pub(super) drivers: Drivers,
     pub(super) restorer: Restorer,
+    pub(super) uploader: Uploader,
     pub(super) log: Arc<DurableLog>,
     pub(super) owner: Arc<Owner>,
     /// Who the end is recorded for; nobody where the process did not go on with runs.
@@ -73,7 +75,7 @@ impl Parts {
 
     /// The actors first: what is stopped here is to be found open by the next start, not recorded as failed.
     fn end_now(self) {
-        let Self { control_plane, drivers, restorer, log, owner, origin } = self;
+        let Self { control_plane, drivers, restorer, uploader, log, owner, origin } = self;
         // The data plane may be gone already, so its timers are not relied on.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         // While there is somebody to record it: who is not known to have been let go is let go again by the next start.
@@ -81,6 +83,8 @@ impl Parts {
             runtime.block_on(drivers.thaws_ended());
         }
         control_plane.stop();
+        // After that nobody records that they were.
+        uploader.end();
         let left_open = drivers.has_open_runs();
         match runtime {
             Ok(runtime) => {

@@ -98,8 +98,15 @@ impl Holdfast {
         let log = opened.log.clone();
         // Before anything is waited for: what was started ends as it should also where nobody waits for the start any more.
         let origin = start.resume.then(|| start.origin.clone());
-        let running =
-            Running::new(Parts { control_plane, drivers, restorer: restorer.clone(), log: opened.log, owner, origin });
+        let running = Running::new(Parts {
+            control_plane,
+            drivers,
+            restorer: restorer.clone(),
+            uploader: uploader.clone(),
+            log: opened.log,
+            owner,
+            origin,
+        });
         let settled =
             settle::settle(&root, &opened.home, &log, (&registry, &restorer), &opened.projections, &start, &launcher)
                 .await;

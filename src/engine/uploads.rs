@@ -68,6 +68,11 @@ impl Uploader {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends what is under way. It is open in the log, and the next start goes on with it.
+    pub(super) fn end(&self) {
+        self.at_work().values().for_each(|work| work.stop.notify_one());
+    }
+
     /// How far each upload is that is under way.
     pub(super) fn counts(&self) -> Vec<UploadCounts> {
         let at_work = self.at_work();

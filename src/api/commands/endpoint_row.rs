@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use holdfast_model::endpoint::{Endpoint, EndpointConfigV2, UploadCheck};
+use holdfast_model::ids::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +55,11 @@ pub struct EndpointRow {
     pub retention: String,
     /// When a run was copied there last; 0 for never.
     pub last_upload: i64,
-    /// Whether it can be reached: `unknown` until something was copied there.
+    /// How it does: `unknown` until something was tried there, `healthy`, `degraded` after a failed try, `unavailable` where it failed so
+    /// often in a row that it is left alone for a while.
     pub health: String,
+    /// Why the last try there failed, where none succeeded since.
+    pub last_error: String,
     /// Where its configuration stands: `api` for here, `file` for the configuration file.
     pub source: String,
     /// Whether the configuration file declares it: then it is changed there alone.
@@ -107,8 +111,15 @@ impl From<Verify> for UploadCheck {
 
 impl EndpointRow {
     /// The row of an endpoint that is there.
-    pub(super) fn of(endpoint: &Endpoint) -> Option<Self> {
-        endpoint.config().map(Self::of_config)
+    pub(super) fn of(endpoint: &Endpoint, last_upload: Option<Timestamp>) -> Option<Self> {
+        let health = endpoint.health();
+        let known = health.failures() > 0 || last_upload.is_some();
+        Some(Self {
+            last_upload: last_upload.map_or(0, |at| at.seconds()),
+            health: if known { health.as_str() } else { "unknown" }.into(),
+            last_error: health.last_failure().map(ToString::to_string).unwrap_or_default(),
+            ..endpoint.config().map(Self::of_config)?
+        })
     }
 
     fn of_config(config: &EndpointConfigV2) -> Self {
@@ -127,6 +138,7 @@ impl EndpointRow {
             retention: config.retention.clone(),
             last_upload: 0,
             health: "unknown".into(),
+            last_error: String::new(),
             source: if config.declared { "file" } else { "api" }.into(),
             declared: config.declared,
             password_from: password_from(config).into(),

@@ -25,7 +25,13 @@ impl Command for GetBackupConfig {
     type Answer = EndpointRows;
 
     async fn run(self, call: &Call) -> Result<Reply<EndpointRows>, ApiError> {
-        let rows = call.engine.read(|known| known.endpoints.values().filter_map(EndpointRow::of).collect()).await?;
+        let rows = call
+            .engine
+            .read(|known| {
+                let all = known.endpoints.iter();
+                all.filter_map(|(name, one)| EndpointRow::of(one, known.last_uploads.get(name).copied())).collect()
+            })
+            .await?;
         Ok(EndpointRows { rows }.into())
     }
 }

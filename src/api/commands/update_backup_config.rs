@@ -170,6 +170,6 @@ impl UpdateBackupConfig {
 
 /// The row of an endpoint that was just recorded.
 pub(super) fn there(endpoint: &Endpoint) -> Result<Reply<EndpointRow>, ApiError> {
-    let row = EndpointRow::of(endpoint);
+    let row = EndpointRow::of(endpoint, None);
     row.map(Reply::from).ok_or_else(|| ApiError::new(ErrorCode::NotFound, "the endpoint was deleted meanwhile"))
 }

@@ -268,7 +268,9 @@ impl Run {
         result: Result<Uploaded, Failure>,
     ) -> Result<Vec<RunEvent>, Refusal> {
         let copy = self.open_copy(endpoint, CopyStatus::Uploading)?;
-        if copy.tries != try_number {
+        // One that was stopped is not waited for any more: whoever had it stopped has said what becomes of it.
+        let stopped = matches!(&result, Err(failure) if failure.kind == FailureKind::Cancelled);
+        if copy.tries != try_number || stopped {
             return Err(Refusal::OutOfOrder);
         }
         let endpoint = endpoint.clone();
