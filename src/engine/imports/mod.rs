@@ -121,7 +121,8 @@ impl Holdfast {
         let into = into.await.map_err(of_engine)??;
         let fetched = remote::fetch(remote, run_id, &into, under_way.fetched()).await;
         fetched.map(drop).map_err(|error| {
-            let kind = if error.kind().retryable() { FailureKind::Retryable } else { FailureKind::Fatal };
+            let error = RemoteError::of_files(&wish.endpoint, run_id, error);
+            let kind = if error.retryable() { FailureKind::Retryable } else { FailureKind::Fatal };
             Failure::new(kind, error.code(), error.to_string())
         })
     }
