@@ -18,6 +18,7 @@ use holdfast_model::run::{Refusal, Run, RunCommand, RunImportRequestedV1, Target
 use uuid::Uuid;
 
 pub use self::error::RemoteError;
+pub(crate) use self::facts::participants;
 pub(super) use self::settle::settle;
 pub use self::under_way::{ImportPhase, ImportProgress};
 pub(super) use self::under_way::{Importing, UnderWay};
