@@ -84,6 +84,10 @@ codes! {
     DuplicateExtId "DUPLICATE_EXT_ID" 409;
     /// An endpoint of this name is there already.
     Duplicate "RET_ERR_DUPLICATE" 409;
+    /// The configuration file declares the endpoint: it is changed there.
+    EndpointDeclared "ENDPOINT_DECLARED" 409;
+    /// The run did not complete, or its directory is not here: there is nothing to copy.
+    BackupRunNotUploadable "BACKUP_RUN_NOT_UPLOADABLE" 409;
     /// A backup is at work, and queueing is off.
     BackupAlreadyRunning "BACKUP_ALREADY_RUNNING" 409;
     /// The idempotency key belongs to a request that asked for something else.

@@ -17,7 +17,9 @@ impl From<EngineError> for ApiError {
             "RESTORE_RUN_EXISTS" => ErrorCode::RestoreAlreadyRunning,
             "NO_SAFETY_SNAPSHOT" => ErrorCode::RestoreNotRetryable,
             "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
-            "NO_PARTICIPANTS" | "BARRIER_NOT_SUPPORTED" => ErrorCode::InvalidData,
+            "NO_PARTICIPANTS" | "NO_ENDPOINTS" | "BARRIER_NOT_SUPPORTED" | "ENDPOINT_PLAINTEXT" => {
+                ErrorCode::InvalidData
+            }
             "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
             "ENGINE_STOPPED" | "LOG_CLOSED" => ErrorCode::Draining,
             "PROJECTION_BEHIND" => ErrorCode::Busy,
@@ -49,6 +51,7 @@ impl From<EngineError> for ApiError {
             EngineError::NotRolledBack { restore_id, participant } => {
                 Some(json!({ "restore_id": restore_id.to_string(), "participant": participant }))
             }
+            EngineError::Plaintext(_) => Some(json!({ "field": "plaintext" })),
             EngineError::BackupAtWork(run_id) => Some(json!({ "active_run_id": run_id })),
             _ => None,
         };

@@ -25,6 +25,8 @@ pub static TABLE: &[Entry] = &[
     entry::<DeleteBackupRun>(),
     entry::<GetBackupParticipants>(),
     entry::<ResetBackupParticipant>(),
+    entry::<UploadBackupRun>(),
+    entry::<GetUploads>(),
     entry::<GetRemoteBackupRuns>(),
     entry::<DeleteRemoteBackupRun>(),
     entry::<ImportRemoteBackupRun>(),

@@ -84,6 +84,9 @@ text! {
          from 1 to 9999), or nothing",
         r"^(|[1-9][0-9]{0,3} (run|day|week|month|year)s?(, [1-9][0-9]{0,3} (run|day|week|month|year)s?){0,4})$",
         |text| text.is_empty() || is_retention(text);
+    /// The file a password is read from when it is used; empty for none.
+    PasswordFile, 1000, "must be the path of a file from / on, without control characters, or nothing",
+        r"^(|/[^\u0000-\u001f\u007f-\u009f]*)$", |text| text.is_empty() || (text.starts_with('/') && is_line(text));
     /// Why something is done, for the record: one line.
     Reason, 250, "must be at most 250 characters, none of them a control character",
         r"^[^\u0000-\u001f\u007f-\u009f]*$", is_line;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use holdfast_model::endpoint::EndpointConfigV2;
 use holdfast_model::run::Consistency;
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use super::args::ConfigCommand;
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{self, Output, counted};
 use super::server_settings;
-use crate::config::{Config, ConfigError, Finding, OnCrash, ParticipantConfig, Severity, Source};
+use crate::config::{Config, ConfigError, Finding, OnCrash, ParticipantConfig, RunsConfig, Severity, Source};
 
 /// Longest text in the column of what a participant takes.
 const MAX_TAKES: usize = 60;
@@ -117,6 +118,12 @@ fn as_text(config: &Config, findings: &[Finding]) -> String {
         format!("an interrupted run is {crash}{free}; a backup asked for while one is under way {queueing}"),
     ];
     lines.extend(server_settings::as_text(&config.server));
+    lines.extend(copies(runs));
+    if !config.endpoints.is_empty() {
+        let rows: Vec<Vec<String>> = config.endpoints.iter().map(endpoint_row).collect();
+        let header = ["ENDPOINT", "ADDRESS", "RUNS", "PASSWORD", "PLAINTEXT"];
+        lines.extend([String::new(), output::table(&header, &rows)]);
+    }
     if !config.participants.is_empty() {
         let header = ["PARTICIPANT", "KIND", "CRITICAL", "AFTER", "TRIES", "PREFLIGHT", "TIMEOUT", "STALL", "TAKES"];
         let rows: Vec<Vec<String>> = config.participants.iter().map(row).collect();
@@ -130,6 +137,68 @@ fn as_text(config: &Config, findings: &[Finding]) -> String {
         lines.push(format!("{}: {name}{}", word(finding.severity), finding.message));
     }
     lines.join("\n")
+}
+
+/// What becomes of copies, where something is said of them.
+fn copies(runs: &RunsConfig) -> Option<String> {
+    let default = RunsConfig::default();
+    if (&runs.endpoints, &runs.require_endpoints, runs.keep_local)
+        == (&default.endpoints, &default.require_endpoints, default.keep_local)
+    {
+        return None;
+    }
+    let to = match &runs.endpoints {
+        None => "every endpoint".to_owned(),
+        Some(names) if names.is_empty() => "nowhere".to_owned(),
+        Some(names) => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let kept = if runs.keep_local { "it stays here" } else { "then it is deleted here" };
+    Some(format!("a run is copied to {to}; to be good it needs {} of them; {kept}", runs.require_endpoints.as_str()))
+}
+
+fn endpoint_row(endpoint: &EndpointConfigV2) -> Vec<String> {
+    let address = if endpoint.url.is_empty() { &endpoint.host } else { &endpoint.url };
+    let runs = match (endpoint.enable, endpoint.mode) {
+        (false, _) => "none",
+        (true, 0) => "every",
+        (true, _) => "full",
+    };
+    let password = [
+        ("file", !endpoint.password_file.is_empty()),
+        ("command", !endpoint.password_command.is_empty()),
+        ("variable", !endpoint.password_env.is_empty()),
+    ];
+    let password = password.iter().find(|(_, said)| *said).map_or("none", |(from, _)| *from);
+    vec![
+        endpoint.name.to_string(),
+        output::printable(address.as_bytes()),
+        runs.to_owned(),
+        password.to_owned(),
+        if endpoint.plaintext { "yes" } else { "no" }.to_owned(),
+    ]
+}
+
+fn endpoint_json(endpoint: &EndpointConfigV2) -> Value {
+    json!({
+        "name": endpoint.name,
+        "host": endpoint.host,
+        "url": endpoint.url,
+        "login": endpoint.login,
+        "enable": endpoint.enable,
+        "mode": endpoint.mode,
+        "timeinterval_seconds": endpoint.timeinterval_s,
+        "timeout_seconds": endpoint.timeout_s,
+        "retry_attempts": endpoint.retry_attempts,
+        "retry_delay_seconds": endpoint.retry_delay_s,
+        "retention": endpoint.retention,
+        "verify": endpoint.verify,
+        "bandwidth": endpoint.bandwidth,
+        "priority": endpoint.priority,
+        "streams": endpoint.streams,
+        "plaintext": endpoint.plaintext,
+        "stream": endpoint.stream,
+        "password_set": endpoint.has_password(),
+    })
 }
 
 fn row(participant: &ParticipantConfig) -> Vec<String> {
@@ -204,6 +273,9 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
             "consistency": runs.consistency,
             "freeze_budget_seconds": runs.freeze_budget.as_secs_f64(),
             "timeout_seconds": runs.timeout.map(|timeout| timeout.as_secs_f64()),
+            "endpoints": runs.endpoints,
+            "require_endpoints": runs.require_endpoints,
+            "keep_local": runs.keep_local,
         },
         "restores": {
             "timeout_seconds": config.restores.timeout.map(|timeout| timeout.as_secs_f64()),
@@ -211,6 +283,7 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
         },
         "server": server_settings::as_json(&config.server),
         "space": { "min_free_bytes": config.space.min_free },
+        "endpoints": config.endpoints.iter().map(endpoint_json).collect::<Vec<_>>(),
         "participants": participants,
         "findings": findings.collect::<Vec<_>>(),
         "exit_code": exit as u8,

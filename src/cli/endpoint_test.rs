@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast_model::endpoint::{Endpoint, EndpointConfigV1};
+use holdfast_model::endpoint::{Endpoint, EndpointConfigV2};
 use holdfast_model::ids::StreamId;
 use serde_json::{Value, json};
 
@@ -67,10 +67,18 @@ struct Trial {
 impl Trial {
     fn configured(context: &Context, name: &str) -> Result<Self, CliError> {
         let name = endpoint_name(name)?;
-        let view = context.view_if_there()?;
-        let endpoint =
-            view.map(|view| view.fold::<Endpoint>(&StreamId::endpoint(&name))).transpose().map_err(errors::view)?;
-        let config: EndpointConfigV1 = endpoint.and_then(|endpoint| endpoint.config().cloned()).ok_or_else(|| {
+        let declared = context.config.endpoints.iter().find(|declared| declared.name == name).cloned();
+        let added = match declared {
+            Some(_) => None,
+            None => {
+                let view = context.view_if_there()?;
+                let folded = view.map(|view| view.fold::<Endpoint>(&StreamId::endpoint(&name)));
+                let endpoint = folded.transpose().map_err(errors::view)?;
+                // What the configuration file declared, and does no more, is none; the next start says so in the log.
+                endpoint.and_then(|endpoint| endpoint.config().filter(|config| !config.declared).cloned())
+            }
+        };
+        let config: EndpointConfigV2 = declared.or(added).ok_or_else(|| {
             let next = "`holdfast endpoints list` shows those there are; `--url` tries one that is not configured.";
             CliError::new(Exit::Usage, "RET_NOT_FOUND", format!("there is no endpoint {name}"), next)
         })?;
@@ -78,11 +86,9 @@ impl Trial {
             let next = "file://, s3://, webdav://, webdavs:// and sftp:// are tried by this command.";
             return Err(CliError::new(Exit::Usage, "INVALID_DATA", format!("{name} is a vault"), next));
         }
-        let password = match config.secret {
-            None => None,
-            Some(id) => endpoint_password(&context.home, id).map_err(|error| CliError::failed(error.code(), error))?,
-        };
-        let credentials = Credentials { login: config.login.clone(), password: password.unwrap_or_default() };
+        let password =
+            endpoint_password(&context.home, &config).map_err(|error| CliError::failed(error.code(), error))?;
+        let credentials = Credentials { login: config.login.clone(), password };
         Ok(Self { url: config.url.clone(), credentials, limits: Limits::of(&config) })
     }
 

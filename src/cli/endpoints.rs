@@ -69,10 +69,7 @@ impl Wish {
                     out.line("no endpoints: `holdfast endpoints add NAME` adds one")?;
                 } else if !out.json {
                     let cells: Vec<_> = rows.rows.iter().map(cells).collect();
-                    out.result(table(
-                        &["ENDPOINT", "ADDRESS", "LOGIN", "PASSWORD", "ENABLED", "RUNS", "HEALTH"],
-                        &cells,
-                    ))?;
+                    out.result(table(&["ENDPOINT", "ADDRESS", "PASSWORD", "RUNS", "HEALTH", "FROM"], &cells))?;
                 }
             }
             Self::Add(add) => {
@@ -95,13 +92,38 @@ impl Wish {
     }
 }
 
+/// Most characters of a name and of an address in the list: with the other columns a line has 80. `--json` has all of them.
+const NAME_WIDTH: usize = 16;
+const ADDRESS_WIDTH: usize = 25;
+
 fn cells(row: &EndpointRow) -> Vec<String> {
     let address = if row.url.is_empty() { &row.host } else { &row.url };
-    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    let runs = if row.mode == 0 { "every" } else { "full" }.to_owned();
-    let text = |text: &str| printable(text.as_bytes());
-    let (name, health) = (row.name.clone(), text(&row.health));
-    vec![name, text(address), text(&row.login), yes(row.password_set), yes(row.enable == 1), runs, health]
+    let runs = match (row.enable, row.mode) {
+        (0, _) => "none",
+        (_, 0) => "every",
+        _ => "full",
+    };
+    let password = match &*row.password_from {
+        "" => "none",
+        "environment" => "variable",
+        from => from,
+    };
+    let from = if row.declared { "file" } else { "command" };
+    let text = |text: &str, width| shortened(&printable(text.as_bytes()), width);
+    let (name, health) = (text(&row.name, NAME_WIDTH), text(&row.health, 9));
+    vec![name, text(address, ADDRESS_WIDTH), password.to_owned(), runs.to_owned(), health, from.to_owned()]
+}
+
+/// The beginning and the end, where the whole is too long: addresses differ at both.
+fn shortened(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let tail = width / 3;
+    let head: String = text.chars().take(width - tail - 1).collect();
+    let end: String = text.chars().skip(count - tail).collect();
+    format!("{head}…{end}")
 }
 
 pub(super) fn endpoint_name(name: &str) -> Result<EndpointName, CliError> {
@@ -122,11 +144,24 @@ fn read<T: serde::de::DeserializeOwned>(name: &str, fields: &EndpointFields) -> 
         ("retry_attempts", fields.retry_attempts.map(u64::from)),
         ("retry_delay", fields.retry_delay),
     ];
+    let others = [
+        ("password_file", fields.password_path.as_ref().map(|path| json!(path))),
+        ("password_command", fields.password_command.as_ref().map(|words| json!(words))),
+        ("verify", fields.verify.as_ref().map(|verify| json!(verify))),
+        ("bandwidth", fields.bandwidth.map(|bandwidth| json!(bandwidth))),
+        ("priority", fields.priority.map(|priority| json!(priority))),
+        ("streams", fields.streams.map(|streams| json!(streams))),
+        ("plaintext", fields.plaintext.map(|plaintext| json!(plaintext))),
+        ("stream", fields.stream.map(|stream| json!(stream))),
+    ];
+    data.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     data.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?)))));
     data.extend(numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), json!(number?)))));
     serde_path_to_error::deserialize(Value::Object(data)).map_err(|error| {
         let (field, reason) = (error.path().to_string(), error.into_inner());
-        CliError::new(Exit::Usage, "INVALID_DATA", format!("--{}: {reason}", field.replace('_', "-")), "")
+        // The request's `password_file` is read at each use; the flag of that name is read now.
+        let flag = if field == "password_file" { "password-path".to_owned() } else { field.replace('_', "-") };
+        CliError::new(Exit::Usage, "INVALID_DATA", format!("--{flag}: {reason}"), "")
     })
 }
 

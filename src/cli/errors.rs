@@ -181,9 +181,10 @@ fn refused(refusal: &Refusal) -> CliError {
         | Refusal::NotActive
         | Refusal::OutOfOrder
         | Refusal::BeingDeleted
+        | Refusal::Uploading
         | Refusal::Importing => Exit::Busy,
         Refusal::Exists | Refusal::Invalid(_) | Refusal::IsHere => Exit::Usage,
-        Refusal::AnotherRun => Exit::Failed,
+        Refusal::AnotherRun | Refusal::NotUploadable => Exit::Failed,
     };
     CliError::new(exit, refusal.code(), refusal, "")
 }

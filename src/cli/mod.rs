@@ -60,6 +60,7 @@ use crate::engine::{HomeView, Start, ViewError};
 /// Runs the program on the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    no_core_dump();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -81,6 +82,15 @@ pub fn main() -> ExitCode {
             report(&error, output);
             ExitCode::from(error.exit as u8)
         }
+    }
+}
+
+/// A core dump would write passwords and keys to a disk. What is started from here is not dumped either, unless it asks to be.
+fn no_core_dump() {
+    let now = rustix::process::getrlimit(rustix::process::Resource::Core);
+    let none = rustix::process::Rlimit { current: Some(0), maximum: now.maximum };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+        tracing::warn!(%error, "a crash of this process may leave a core dump with secrets in it");
     }
 }
 

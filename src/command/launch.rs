@@ -74,6 +74,8 @@ impl Launcher {
         let mut command = Command::new(&self.path);
         command.arg0("holdfast").args([LAUNCH, direction.word()]);
         command.arg(getpid().as_raw_nonzero().to_string()).arg(directory).args(words);
+        // The key that opens all passwords is nobody else's.
+        command.env_remove(crate::engine::SECRETS_KEY_VARIABLE);
         command.envs(variables).process_group(0).stderr(Stdio::piped());
         match direction {
             Direction::Take => command.stdin(theirs).stdout(Stdio::piped()),

@@ -34,4 +34,5 @@ pub use self::launch::{Launcher, launch_if_asked};
 pub use self::leftover::{Ended, end_left_over};
 pub use self::participant::{CommandDefinition, CommandParticipant};
 pub(crate) use self::phases::{PhasedCommand, thaw_left_over};
+pub(crate) use self::process::{ended_by, timespec};
 pub use self::spec::CommandSpec;

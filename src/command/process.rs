@@ -88,7 +88,7 @@ impl Process {
 }
 
 /// Waits until the process behind `pidfd` has ended; whether it did before `until`.
-pub(super) fn ended_by(pidfd: &OwnedFd, until: Instant) -> io::Result<bool> {
+pub(crate) fn ended_by(pidfd: &OwnedFd, until: Instant) -> io::Result<bool> {
     loop {
         let rest = until.saturating_duration_since(Instant::now());
         match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timespec(rest))) {
@@ -101,7 +101,7 @@ pub(super) fn ended_by(pidfd: &OwnedFd, until: Instant) -> io::Result<bool> {
 }
 
 /// `duration` as poll(2) takes it.
-pub(super) fn timespec(duration: Duration) -> Timespec {
+pub(crate) fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),

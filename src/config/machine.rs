@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use holdfast_model::endpoint::EndpointConfigV2;
 use holdfast_model::ids::ParticipantName;
 use rustix::fs::Access;
 
@@ -68,6 +69,12 @@ impl Config {
                 let message = format!("[encryption]: {error}");
                 findings.push(Finding { severity: Severity::Error, participant: None, message });
             }
+        }
+        for endpoint in &self.endpoints {
+            let name = &endpoint.name;
+            places(endpoint, &mut |severity, message| {
+                findings.push(Finding { severity, participant: None, message: format!("endpoint {name}: {message}") });
+            });
         }
         let env = Env { skip: FileId::of(home).into_iter().collect(), ..Env::default() };
         for participant in &self.participants {
@@ -195,25 +202,35 @@ fn surroundings(spec: &CommandSpec, found: &mut impl FnMut(Severity, String)) {
         );
     }
     for (name, path) in &spec.env_file {
-        let shown = path.display();
-        match std::fs::metadata(path).and_then(|facts| open(path, &facts).map(|()| facts)) {
-            Ok(facts) if open_to_others(&facts) => {
-                found(
-                    Severity::Warning,
-                    format!("`env_file`, {name}: everybody may read {shown}: `chmod o-r {shown}`"),
-                );
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                found(Severity::Error, format!("`env_file`, {name}: {shown} does not exist: write the value into it"));
-            }
-            Err(error) => {
-                found(
-                    Severity::Error,
-                    format!("`env_file`, {name}: {shown} cannot be read ({error}): give this user access"),
-                );
-            }
+        secret_file(&format!("`env_file`, {name}"), path, found);
+    }
+}
+
+/// A file that holds a secret.
+fn secret_file(key: &str, path: &Path, found: &mut impl FnMut(Severity, String)) {
+    let shown = path.display();
+    match std::fs::metadata(path).and_then(|facts| open(path, &facts).map(|()| facts)) {
+        Ok(facts) if open_to_others(&facts) => {
+            found(Severity::Warning, format!("{key}: everybody may read {shown}: `chmod o-r {shown}`"));
         }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            found(Severity::Error, format!("{key}: {shown} does not exist: write the value into it"));
+        }
+        Err(error) => {
+            found(Severity::Error, format!("{key}: {shown} cannot be read ({error}): give this user access"));
+        }
+    }
+}
+
+/// What an endpoint's password comes from. Its far side is tried by `holdfast endpoints test`.
+fn places(endpoint: &EndpointConfigV2, found: &mut impl FnMut(Severity, String)) {
+    if !endpoint.password_file.is_empty() {
+        secret_file("`password_file`", Path::new(&endpoint.password_file), found);
+    }
+    if !endpoint.password_command.is_empty() {
+        let spec = CommandSpec { argv: endpoint.password_command.clone(), ..CommandSpec::default() };
+        program("password_command", &spec, found);
     }
 }
 

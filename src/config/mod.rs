@@ -5,6 +5,7 @@
 //! machine while it is read: a folder that is not there is told by the run, not by every command.
 
 mod encryption;
+mod endpoint;
 mod error;
 mod file;
 mod limits;
@@ -22,10 +23,13 @@ mod values;
 
 use std::path::Path;
 
+use holdfast_model::endpoint::EndpointConfigV2;
 use holdfast_model::run::{Consistency, MAX_PARTICIPANTS};
 use toml::de::{DeTable, DeValue};
 
 pub use self::encryption::EncryptionConfig;
+#[cfg(test)]
+pub(crate) use self::endpoint::ENDPOINT_KEYS;
 use self::error::Problems;
 pub use self::error::{ConfigError, Problem};
 pub use self::limits::ServerLimits;
@@ -54,6 +58,8 @@ pub struct Config {
     pub encryption: EncryptionConfig,
     /// How the server works.
     pub server: ServerConfig,
+    /// Where copies go, in the order of the file; each [declared](EndpointConfigV2::declared), no two of one name.
+    pub endpoints: Vec<EndpointConfigV2>,
     /// Who takes part in a full run, in the order of the file, which is the order they work in. At most
     /// [`MAX_PARTICIPANTS`]; their names and the names of their files are unique without regard to case.
     pub participants: Vec<ParticipantConfig>,
@@ -62,7 +68,7 @@ pub struct Config {
 }
 
 /// The parts of the file.
-const PARTS: [&str; 7] = ["pipeline", "runs", "restores", "space", "encryption", "server", "participant"];
+const PARTS: [&str; 8] = ["pipeline", "runs", "restores", "space", "encryption", "server", "endpoint", "participant"];
 
 impl Config {
     /// Reads a configuration file.
@@ -126,6 +132,10 @@ impl Config {
         if let Some(mut section) = part(document, "server", problems) {
             config.server = ServerConfig::read(&mut section);
         }
+        // With keys that cannot be read it is not known how runs are encrypted.
+        let known = problems.is_empty() || !document.contains_key("encryption");
+        let encryption = config.encryption.encryption();
+        config.endpoints = endpoint::read_all(document, known.then_some(&encryption), problems);
         config.participants = participants(document, &config, problems, doubts);
         config
     }
@@ -169,6 +179,7 @@ fn participants(
 
 fn unknown_part(key: &str) -> String {
     let meant = match section::closest(key, &PARTS) {
+        Some("endpoint") => ": did you mean [[endpoint]]?",
         Some("participant") => ": did you mean [[participant]]?",
         Some("pipeline") => ": did you mean [pipeline]?",
         Some("runs") => ": did you mean [runs]?",
@@ -180,7 +191,7 @@ fn unknown_part(key: &str) -> String {
     };
     let key = key.escape_debug();
     format!(
-        "there is no part `{key}`{meant} the parts are [pipeline], [runs], [restores], [space], [encryption], [server] and \
-         [[participant]]"
+        "there is no part `{key}`{meant} the parts are [pipeline], [runs], [restores], [space], [encryption], [server], \
+         [[endpoint]] and [[participant]]"
     )
 }

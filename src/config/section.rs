@@ -61,6 +61,13 @@ impl<'a, 'p> Section<'a, 'p> {
         self.problems.add(span, message);
     }
 
+    /// The value of a key is never shown.
+    pub(super) fn hide(&mut self, key: &str) {
+        if let Some(span) = self.value(key).map(Spanned::span) {
+            self.problems.hide(span);
+        }
+    }
+
     /// The value of a key.
     pub(super) fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table.get(key)

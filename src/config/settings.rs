@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use holdfast_model::run::Consistency;
+use holdfast_model::ids::EndpointName;
+use holdfast_model::run::{Consistency, RequireEndpoints};
 
 use super::section::Section;
 use super::values;
@@ -66,6 +67,12 @@ pub struct RunsConfig {
     pub freeze_budget: Duration,
     /// How long an attempt of a run may take, from its turn until all participants have ended; `None` for as long as it likes.
     pub timeout: Option<Duration>,
+    /// Where copies go; `None` for every endpoint that is enabled and takes runs of this type.
+    pub endpoints: Option<Vec<EndpointName>>,
+    /// How many of them a run needs to be good.
+    pub require_endpoints: RequireEndpoints,
+    /// Whether a run stays here once every endpoint it needs has it whole.
+    pub keep_local: bool,
 }
 
 impl Default for RunsConfig {
@@ -81,6 +88,9 @@ impl Default for RunsConfig {
             consistency: Consistency::Concurrent,
             freeze_budget: Duration::from_secs(10),
             timeout: None,
+            endpoints: None,
+            require_endpoints: RequireEndpoints::None,
+            keep_local: true,
         }
     }
 }
@@ -95,7 +105,7 @@ impl RunsConfig {
         }
     }
 
-    pub(crate) const KEYS: [&str; 10] = [
+    pub(crate) const KEYS: [&str; 13] = [
         "max_parallel",
         "max_attempts",
         "resume_within",
@@ -106,6 +116,9 @@ impl RunsConfig {
         "consistency",
         "freeze_budget",
         "timeout",
+        "endpoints",
+        "require_endpoints",
+        "keep_local",
     ];
     /// The longest that participants may be made to stand still.
     pub const MAX_FREEZE_BUDGET: Duration = Duration::from_secs(60);
@@ -113,6 +126,7 @@ impl RunsConfig {
     pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
         section.allow("[runs]", &Self::KEYS, |_| None);
         let default = Self::default();
+        let (endpoints, require_endpoints, keep_local) = copies(section, &default);
         Self {
             max_parallel: section.read_or("max_parallel", default.max_parallel, |value| values::whole(value, 1..=64)),
             max_attempts: section.read_or("max_attempts", default.max_attempts, |value| values::whole(value, 1..=100)),
@@ -138,8 +152,49 @@ impl RunsConfig {
                 values::duration_within(value, Duration::from_millis(1)..=Self::MAX_FREEZE_BUDGET)
             }),
             timeout: section.read_or("timeout", default.timeout, values::deadline),
+            endpoints,
+            require_endpoints,
+            keep_local,
         }
     }
+}
+
+const REQUIRED: &str = "\"none\", \"any\" or \"all\"";
+
+/// `endpoints`, `require_endpoints` and `keep_local`. Whether the endpoints are there is known by the run: commands add some too.
+fn copies(section: &mut Section<'_, '_>, default: &RunsConfig) -> (Option<Vec<EndpointName>>, RequireEndpoints, bool) {
+    let every = section.value("endpoints").is_some_and(|value| value.get_ref().as_str() == Some("every"));
+    let named = match every {
+        true => None,
+        false => section.list("endpoints", "a list of names as [\"offsite\"], or \"every\",", |name| {
+            name.parse::<EndpointName>().map_err(|error| error.to_string())
+        }),
+    };
+    let mut endpoints: Option<Vec<EndpointName>> = named.as_ref().map(|_| Vec::new());
+    for name in named.into_iter().flatten() {
+        let (span, name) = (name.span(), name.into_inner());
+        let list = endpoints.get_or_insert_default();
+        match list.contains(&name) {
+            true => section.refuse_at(span, format!("`endpoints`: {:?} is named twice: leave one out", name.as_str())),
+            false => list.push(name),
+        }
+    }
+    let required = section.read_or("require_endpoints", default.require_endpoints, |value| {
+        let text = values::text(value, REQUIRED)?;
+        let known = [RequireEndpoints::None, RequireEndpoints::Any, RequireEndpoints::All];
+        let found = known.into_iter().find(|one| one.as_str() == text);
+        found.ok_or_else(|| format!("{text:?} is not known: {REQUIRED}"))
+    });
+    if required != RequireEndpoints::None && endpoints.as_ref().is_some_and(Vec::is_empty) {
+        let message = "`require_endpoints`: with endpoints = [] no run is ever good: name some, or write \"none\"";
+        section.refuse_value("require_endpoints", message.to_owned());
+    }
+    let keep_local = section.read_or("keep_local", default.keep_local, values::flag);
+    if !keep_local && required == RequireEndpoints::None {
+        let message = "`keep_local`: without a copy elsewhere nothing would be left: write require_endpoints = \"any\" or \"all\" too";
+        section.refuse_value("keep_local", message.to_owned());
+    }
+    (endpoints, required, keep_local)
 }
 
 /// `max_tries`, here or of a participant.

@@ -6,6 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod endpoint;
 mod server;
 
 use std::os::unix::fs::PermissionsExt;
@@ -29,6 +30,9 @@ queueing = true
 consistency = "barrier"
 freeze_budget = "5s"
 timeout = "3h"
+endpoints = ["nas", "offsite"]
+require_endpoints = "any"
+keep_local = false
 max_tries = 2
 retry_delay = "1s"
 [restores]
@@ -92,6 +96,9 @@ fn all_settings_are_read() {
         consistency: holdfast_model::run::Consistency::Barrier,
         freeze_budget: Duration::from_secs(5),
         timeout: minutes(180),
+        endpoints: Some(vec!["nas".parse().unwrap(), "offsite".parse().unwrap()]),
+        require_endpoints: holdfast_model::run::RequireEndpoints::Any,
+        keep_local: false,
     };
     assert_eq!((config.runs, config.space.min_free), (runs, 10 << 30));
     let restores = RestoresConfig { timeout: minutes(240), keep_safety: minutes(7 * 24 * 60) };
@@ -187,6 +194,14 @@ fn wrong_settings_are_told_with_line_and_key_and_what_is_allowed() {
         ("[runs]\nretry_delay = 'none'", &[(2, "`retry_delay`: \"none\" is no duration")]),
         ("[runs]\non_crash = 'restart'", &[(2, "`on_crash`: \"restart\" is not known: \"resume\" or \"fail\"")]),
         ("[runs]\nqueueing = 'yes'", &[(2, "`queueing`: true or false is needed, not a string")]),
+        (
+            "[runs]\nendpoints = 'all'",
+            &[(2, "a list of names as [\"offsite\"], or \"every\", is needed, not a string")],
+        ),
+        ("[runs]\nendpoints = ['a', '../b', 'a']", &[(2, "`endpoints`: endpoint name"), (2, "\"a\" is named twice")]),
+        ("[runs]\nrequire_endpoints = 'some'", &[(2, "\"some\" is not known: \"none\", \"any\" or \"all\"")]),
+        ("[runs]\nendpoints = []\nrequire_endpoints = 'all'", &[(3, "no run is ever good")]),
+        ("[runs]\nkeep_local = false", &[(2, "nothing would be left: write require_endpoints")]),
         ("[space]\nmin_free = '10 parsecs'", &[(2, "`min_free`: \"10 parsecs\" is no size: write it as `10 GiB`")]),
         ("[space]\nmin_free = -1", &[(2, "`min_free`: a size")]),
         ("[space]\nmin_free = '99999999999 TiB'", &[(2, "is no size")]),
@@ -195,7 +210,7 @@ fn wrong_settings_are_told_with_line_and_key_and_what_is_allowed() {
             "[serve]\n",
             &[(
                 1,
-                "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [restores], [space], [encryption], [server]",
+                "no part `serve`: did you mean [server]? the parts are [pipeline], [runs], [restores], [space], [encryption], [server], [[endpoint]]",
             )],
         ),
         ("[[participants]]", &[(1, "did you mean [[participant]]?")]),

@@ -14,7 +14,7 @@ mod vault;
 
 use std::path::PathBuf;
 
-use holdfast_model::endpoint::EndpointConfigV1;
+use holdfast_model::endpoint::EndpointConfigV2;
 use reqwest::Url;
 
 pub use self::vault::{VaultAddress, VaultTrust};
@@ -158,7 +158,7 @@ impl Address {
     ///
     /// # Errors
     /// As [`Address::parse`].
-    pub fn of(config: &EndpointConfigV1) -> Result<Self, AddressError> {
+    pub fn of(config: &EndpointConfigV2) -> Result<Self, AddressError> {
         match config.url.as_str() {
             "" => Self::parse(&format!("vault://{}", config.host)),
             url => Self::parse(url),

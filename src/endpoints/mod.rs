@@ -48,6 +48,18 @@ pub use self::open::{Credentials, Limits, open};
 pub use self::probe::probe;
 pub use self::source::{Bytewise, Meter, Source};
 
+/// Refuses an address that nothing can be opened at; an empty one is none yet.
+///
+/// # Errors
+/// [`AddressError`], which says what is wrong and what is allowed.
+pub(crate) fn check_url(url: &str) -> Result<(), AddressError> {
+    // A vault has a protocol of its own.
+    if url.is_empty() || url.starts_with("vault://") {
+        return Ok(());
+    }
+    Address::parse(url).map(drop)
+}
+
 /// Bytes as they come. After an error nothing more comes.
 pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
 

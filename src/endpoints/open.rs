@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_model::endpoint::EndpointConfigV1;
+use holdfast_model::endpoint::EndpointConfigV2;
 use secrecy::SecretString;
 
 use super::file::FileStore;
@@ -49,11 +49,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// As an endpoint is configured.
+    /// As an endpoint is configured. Clones share its bandwidth; what is made anew has one of its own.
     #[must_use]
-    pub fn of(config: &EndpointConfigV1) -> Self {
+    pub fn of(config: &EndpointConfigV2) -> Self {
         let attempts = Attempts { total: config.retry_attempts, delay: Duration::from_secs(config.retry_delay_s) };
-        Self { timeout: Duration::from_secs(config.timeout_s), attempts, ..Self::default() }
+        let bandwidth = (config.bandwidth > 0).then(|| Bucket::new(config.bandwidth));
+        let streams = usize::try_from(config.streams).unwrap_or(STREAMS).max(1);
+        Self { timeout: Duration::from_secs(config.timeout_s), attempts, bandwidth, streams }
     }
 }
 

@@ -6,7 +6,7 @@ use holdfast_log::home::HomeError;
 use holdfast_log::owner::OwnerError;
 use holdfast_log::{AppendError, OpenError};
 use holdfast_model::access::AccessRefusal;
-use holdfast_model::endpoint::EndpointRefusal;
+use holdfast_model::endpoint::{EndpointRefusal, PlaintextRefused};
 use holdfast_model::failure::Failure;
 use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId};
 use holdfast_model::participant::ParticipantRefusal;
@@ -49,6 +49,9 @@ pub enum EngineError {
     /// The file of secrets cannot be used.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// An endpoint would be given unencrypted runs.
+    #[error(transparent)]
+    Plaintext(PlaintextRefused),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
@@ -149,6 +152,12 @@ pub enum EngineError {
     /// A key of the configuration cannot be used.
     #[error(transparent)]
     Encryption(EncryptionError),
+    /// No endpoint is called so.
+    #[error("no endpoint is called {}: see `holdfast endpoints list`", .0.join(", "))]
+    UnknownEndpoint(Vec<String>),
+    /// Copies were asked for, and there is no endpoint in use.
+    #[error("there is no endpoint in use: add one with `holdfast endpoints add`")]
+    NoEndpoints,
     /// The configuration has commands, and nothing was said that could start them.
     #[error(
         "the configuration has commands: say by Builder::launcher what starts them (this program, where its main begins \
@@ -177,6 +186,7 @@ impl EngineError {
             EngineError::Pipeline(error) => error.code(),
             EngineError::Storage(error) => error.code(),
             EngineError::Secrets(error) => error.code(),
+            EngineError::Plaintext(_) => "ENDPOINT_PLAINTEXT",
             EngineError::Random(_) => "NO_RANDOM_NUMBERS",
             EngineError::Restoring { .. }
             | EngineError::RestoringFolder { .. }
@@ -194,6 +204,8 @@ impl EngineError {
             EngineError::UnknownParticipant { .. } => "UNKNOWN_PARTICIPANT",
             EngineError::CannotStandStill(_) => "BARRIER_NOT_SUPPORTED",
             EngineError::Encryption(error) => error.code(),
+            EngineError::UnknownEndpoint(_) => "RET_NOT_FOUND",
+            EngineError::NoEndpoints => "NO_ENDPOINTS",
             EngineError::NoLauncher => "NO_LAUNCHER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",

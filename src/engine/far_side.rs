@@ -9,8 +9,7 @@ use holdfast_model::ids::{EndpointName, RunId};
 use holdfast_model::run::Refusal;
 use uuid::Uuid;
 
-use super::{EngineError, Holdfast, RemoteError, endpoint_password};
-use crate::endpoints::{Address, Credentials, Limits};
+use super::{EngineError, Holdfast, RemoteError};
 use crate::remote::{self, Remote, RemotePage, UploadProgress};
 
 impl Holdfast {
@@ -60,18 +59,7 @@ impl Holdfast {
     ) -> Result<Arc<dyn Remote>, RemoteError> {
         let config = self.read(|known| known.endpoints.get(endpoint).and_then(Endpoint::config).cloned()).await?;
         let config = config.ok_or_else(|| RemoteError::NoEndpoint(endpoint.clone()))?;
-        let unusable = |reason: String| RemoteError::Configuration { endpoint: endpoint.clone(), reason };
-        let home = self.home().root().to_owned();
-        let secret = config.secret;
-        let password = self.blocking(move || secret.map(|id| endpoint_password(&home, id)).transpose()).await?;
-        let password = password.map_err(|error| unusable(error.to_string()))?.flatten();
-        if secret.is_some() && password.is_none() {
-            return Err(unusable("its password is gone from the file of secrets: set it again".to_owned()));
-        }
-        let address = if config.url.is_empty() { format!("vault://{}", config.host) } else { config.url.clone() };
-        let address = Address::parse(&address).map_err(|error| unusable(error.to_string()))?;
-        let credentials = Credentials { login: config.login.clone(), password: password.unwrap_or_default() };
-        Ok(remote::open(&address, credentials, &Limits::of(&config), self.server_id(server_id))?)
+        Ok(self.shared.uploader.open(&config, server_id, None).await?)
     }
 
     /// The installation that is meant: this one, where none is named.

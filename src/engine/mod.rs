@@ -9,6 +9,7 @@ mod board;
 mod builder;
 mod clock;
 mod control_plane;
+mod declared;
 mod drive;
 mod error;
 mod far_side;
@@ -37,6 +38,7 @@ mod settle;
 mod start;
 mod stopping;
 mod subscribe;
+mod uploads;
 mod verify;
 mod view;
 
@@ -83,12 +85,13 @@ pub(crate) use self::restores::left_keys;
 pub use self::restores::{RestoreClaim, RestoreOutcome};
 pub(crate) use self::restoring::{Asked, InPlacePlan, NotPlanned, PlannedParticipant, restore_failure};
 use self::running::Running;
-pub use self::secrets::SecretsError;
-pub(crate) use self::secrets::password as endpoint_password;
+pub(crate) use self::secrets::{KEY_VARIABLE as SECRETS_KEY_VARIABLE, endpoint_password};
+pub use self::secrets::{PasswordError, SecretsError};
 pub use self::serving::WeakHoldfast;
 use self::settle::Settled;
 pub use self::start::Start;
 pub use self::subscribe::{Events, ProgressUpdates};
+pub use self::uploads::UploadCounts;
 pub use self::verify::VerifyReport;
 pub(crate) use self::verify::verify as verify_run;
 pub(crate) use self::view::RUN_EVENTS;
@@ -132,6 +135,7 @@ struct Shared {
     keys: tokio::sync::Mutex<()>,
     restoring: restoring::Gate,
     restorer: restoring::Restorer,
+    uploader: uploads::Uploader,
     verifying: verify::Verifying,
     importing: imports::Importing,
     running: Mutex<Option<Running>>,
@@ -222,6 +226,7 @@ impl Holdfast {
             return Err(EngineError::NotRolledBack { participant, restore_id });
         }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let copies = self.copies_of(backup.copies, run_type).await?;
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let encryption = backup.encryption.unwrap_or_else(|| config.encryption.encryption());
         let run = NewRun {
@@ -242,6 +247,7 @@ impl Holdfast {
                 encryption,
             },
             participants,
+            copies,
         };
         let request = RequestRun { run, origin: self.origin.clone() };
         let handle = self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??;

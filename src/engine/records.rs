@@ -5,9 +5,12 @@ use std::sync::Arc;
 use holdfast_actors::event_sourced::{CommandError, replay, replay_on};
 use holdfast_actors::record::{Recorded, Tell, Told};
 use holdfast_actors::root::{FindRun, NextOpenRun, Root, RootError, RunHandle};
+use holdfast_actors::uploads::ForEndpoint;
 use holdfast_model::access::{Access, AccessCommand, AccessRefusal, Role, Token, TokenCreatedV1};
 use holdfast_model::audit::{Audit, AuditCommand};
-use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV1, EndpointRefusal, MAX_ENDPOINTS};
+use holdfast_model::endpoint::{
+    Endpoint, EndpointCommand, EndpointConfigV2, EndpointRefusal, MAX_ENDPOINTS, plaintext_refused,
+};
 use holdfast_model::ids::{EndpointName, RestoreId, RunId, Sha256, StreamId, Timestamp, TokenName};
 use holdfast_model::maintenance::{Maintenance, MaintenanceCommand};
 use holdfast_model::restore::{Restore, RestoreCommand, RestoreRefusal, RestoreStatus};
@@ -181,10 +184,11 @@ impl Holdfast {
     ///
     /// # Errors
     /// [`EngineError`] with the code `RET_ERR_DUPLICATE` where it is there, `ENDPOINTS_FULL` where there are 200, `INVALID_DATA` where it
-    /// cannot be used so; where nothing could be kept or recorded.
+    /// cannot be used so, `ENDPOINT_PLAINTEXT` where it would be given unencrypted runs that nobody allowed; where nothing could be kept
+    /// or recorded.
     pub async fn add_endpoint(
         &self,
-        mut config: EndpointConfigV1,
+        mut config: EndpointConfigV2,
         password: Option<SecretString>,
     ) -> Result<Endpoint, EngineError> {
         let _one_at_a_time = self.shared.endpoints.lock().await;
@@ -192,6 +196,7 @@ impl Holdfast {
             return Err(refused(EndpointRefusal::Full));
         }
         let name = config.name.clone();
+        self.check_plaintext(&config)?;
         config.secret = self.keep(password).await?;
         let secret = config.secret;
         let told = self.tell_endpoint(&name, EndpointCommand::Add(config)).await;
@@ -199,25 +204,32 @@ impl Holdfast {
         told
     }
 
-    /// Changes an endpoint: `change` is given how it is used now. Another password takes the place of the one before; without one, that
-    /// stays, and where `change` takes `secret` away it goes.
+    /// Changes an endpoint: `change` is given how it is used now. Another password takes the place of the one before, wherever that lay;
+    /// without one, that stays, and where `change` takes `secret` away it goes.
     ///
     /// # Errors
-    /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there; else as [`Holdfast::add_endpoint`].
+    /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there, `ENDPOINT_DECLARED` where the configuration file has it; else as [`Holdfast::add_endpoint`].
     pub async fn update_endpoint(
         &self,
         name: &EndpointName,
-        change: impl FnOnce(&mut EndpointConfigV1) + Send,
+        change: impl FnOnce(&mut EndpointConfigV2) + Send,
         password: Option<SecretString>,
     ) -> Result<Endpoint, EngineError> {
         let _one_at_a_time = self.shared.endpoints.lock().await;
         let before = self.endpoint(name).await?;
+        if before.declared {
+            return Err(refused(EndpointRefusal::Declared));
+        }
         let mut config = before.clone();
         change(&mut config);
+        self.check_plaintext(&config)?;
         // A secret is named by what this engine kept, and by nothing else.
         config.secret = config.secret.and(before.secret);
         let new = self.keep(password).await?;
-        config.secret = new.or(config.secret);
+        if new.is_some() {
+            config.forget_password();
+            config.secret = new;
+        }
         let replaced = before.secret.filter(|old| config.secret != Some(*old));
         let told = self.tell_endpoint(name, EndpointCommand::Update(config)).await;
         self.forget_unless_named(new, &told).await;
@@ -230,7 +242,8 @@ impl Holdfast {
     /// Uses an endpoint no more. Its password is taken away.
     ///
     /// # Errors
-    /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there; where it could not be recorded.
+    /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there, `ENDPOINT_DECLARED` where the configuration file has it; where it
+    /// could not be recorded.
     pub async fn delete_endpoint(&self, name: &EndpointName) -> Result<(), EngineError> {
         let _one_at_a_time = self.shared.endpoints.lock().await;
         let before = self.endpoint(name).await?;
@@ -239,13 +252,27 @@ impl Holdfast {
         Ok(())
     }
 
-    async fn endpoint(&self, name: &EndpointName) -> Result<EndpointConfigV1, EngineError> {
+    pub(super) async fn endpoint(&self, name: &EndpointName) -> Result<EndpointConfigV2, EngineError> {
         let config = self.read(|known| known.endpoints.get(name).and_then(Endpoint::config).cloned()).await?;
         config.ok_or_else(|| refused(EndpointRefusal::NotFound))
     }
 
-    async fn tell_endpoint(&self, name: &EndpointName, command: EndpointCommand) -> Result<Endpoint, EngineError> {
-        self.tell::<Endpoint>(StreamId::endpoint(name), command).await.map(|told| told.state)
+    /// Refuses an endpoint that would be given what nobody allowed it to read.
+    fn check_plaintext(&self, config: &EndpointConfigV2) -> Result<(), EngineError> {
+        match plaintext_refused(config, &self.config().encryption.encryption()) {
+            Some(refused) => Err(EngineError::Plaintext(refused)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn tell_endpoint(
+        &self,
+        name: &EndpointName,
+        command: EndpointCommand,
+    ) -> Result<Endpoint, EngineError> {
+        let message = ForEndpoint { endpoint: name.clone(), command, origin: self.origin.clone() };
+        let told = self.shared.root.send(message).await.map_err(|_| EngineError::Stopped)??;
+        Ok(told.state)
     }
 
     /// Keeps a password under a new id, before anything names it.

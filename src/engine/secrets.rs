@@ -1,22 +1,37 @@
-//! Passwords of endpoints: `secrets.json` in the home, for its owner alone.
+//! Passwords of endpoints: `secrets.age` in the home, encrypted to a key of its own.
 //!
 //! An event names a password by an id and never holds it. A password is on stable storage before the event that names it; what no
 //! endpoint names is swept at the next start. So a process that stops in between leaves a password too many, never one too few.
+//!
+//! The file is an age file to one key. That lies in `secrets.key` beside it, for its owner alone, made when the first password is kept;
+//! or it is given by the environment, so that a copy of the home opens nothing ([`key`]). With a wrong key, or without one, nothing is
+//! written: what is there stays readable for whoever has the right one.
+
+mod key;
+mod password;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use age::x25519;
 use holdfast_log::durable;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::key::KeySource;
+pub(crate) use self::key::VARIABLE as KEY_VARIABLE;
+pub use self::password::PasswordError;
+pub(crate) use self::password::endpoint_password;
+
 /// Its name in the home.
-const NAME: &str = "secrets.json";
+const NAME: &str = "secrets.age";
+/// What it was called before it was encrypted.
+const PLAIN: &str = "secrets.json";
 /// The only form there is yet.
 const FORMAT: u32 = 1;
 /// Longest secret, in bytes.
@@ -41,6 +56,9 @@ pub enum SecretsError {
     /// The file is not what it should be. What it holds is not told: it may be a secret.
     #[error("{} is damaged: put it back from a copy, or take it away and set the passwords of the endpoints again", .0.display())]
     Damaged(PathBuf),
+    /// What opens the file is not there, or is something else.
+    #[error("the passwords of the endpoints cannot be opened, and nothing is changed: {0}")]
+    Key(String),
     /// The secret cannot be kept.
     #[error("a password has 1 to {MAX_SECRET} bytes")]
     Length,
@@ -53,6 +71,7 @@ impl SecretsError {
         match self {
             SecretsError::Io { .. } => "SECRETS_IO",
             SecretsError::Damaged(_) => "SECRETS_DAMAGED",
+            SecretsError::Key(_) => "SECRETS_KEY",
             SecretsError::Length => "INVALID_DATA",
         }
     }
@@ -80,22 +99,20 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
-/// The password that an endpoint's configuration names. Blocks.
-///
-/// # Errors
-/// [`SecretsError`] where the file cannot be read.
-pub(crate) fn password(home: &Path, id: Uuid) -> Result<Option<SecretString>, SecretsError> {
-    Secrets::of(home).get(id)
-}
-
 /// The secrets of one home. All calls block.
 pub(super) struct Secrets {
+    home: PathBuf,
     path: PathBuf,
+    key: KeySource,
 }
 
 impl Secrets {
     pub(super) fn of(home: &Path) -> Self {
-        Self { path: home.join(NAME) }
+        Self::opened_by(home, KeySource::of(home))
+    }
+
+    fn opened_by(home: &Path, key: KeySource) -> Self {
+        Self { home: home.to_owned(), path: home.join(NAME), key }
     }
 
     /// Keeps a secret; it is on stable storage when this returns.
@@ -103,7 +120,7 @@ impl Secrets {
         if !(1..=MAX_SECRET).contains(&secret.expose_secret().len()) {
             return Err(SecretsError::Length);
         }
-        let mut all = self.load()?;
+        let mut all = self.taken_over()?;
         all.insert(id, secret);
         self.store(&all)
     }
@@ -115,7 +132,7 @@ impl Secrets {
 
     /// Takes a secret away.
     pub(super) fn remove(&self, id: Uuid) -> Result<(), SecretsError> {
-        let mut all = self.load()?;
+        let mut all = self.taken_over()?;
         if all.remove(&id).is_none() {
             return Ok(());
         }
@@ -125,7 +142,7 @@ impl Secrets {
     /// Takes away what is not in `named`. Answers those that are named and not there.
     pub(super) fn sweep(&self, named: &BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, SecretsError> {
         self.take_away_unfinished()?;
-        let mut all = self.load()?;
+        let mut all = self.taken_over()?;
         let before = all.len();
         all.retain(|id, _| named.contains(id));
         if all.len() != before {
@@ -134,39 +151,52 @@ impl Secrets {
         Ok(named.iter().filter(|id| !all.contains_key(id)).copied().collect())
     }
 
-    /// What a process that died while it wrote left beside the file: it holds passwords, and nothing names it.
+    /// What a process that died while it wrote left beside the files: it may hold passwords, and nothing names it.
     fn take_away_unfinished(&self) -> Result<(), SecretsError> {
-        let unfinished = durable::with_suffix(&self.path, ".tmp");
-        match std::fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.io("take away what was unfinished of")(error))
-            }
-            _ => Ok(()),
+        for name in [NAME, PLAIN, key::NAME] {
+            take_away(&durable::with_suffix(&self.home.join(name), ".tmp"))?;
         }
+        Ok(())
+    }
+
+    /// All there are, once what lay there unencrypted is encrypted. That goes only when the encrypted file is durable; a process that ends
+    /// in between leaves both, and the next one goes on.
+    fn taken_over(&self) -> Result<BTreeMap<Uuid, SecretString>, SecretsError> {
+        let all = self.load()?;
+        let plain = self.home.join(PLAIN);
+        if plain.exists() {
+            self.store(&all)?;
+            take_away(&plain)?;
+            durable::sync_dir(&self.home).map_err(failed("write", &self.home))?;
+            tracing::info!("the passwords of the endpoints are encrypted now");
+        }
+        Ok(all)
     }
 
     fn load(&self) -> Result<BTreeMap<Uuid, SecretString>, SecretsError> {
-        let file = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            file => file.map_err(self.io("open"))?,
+        let mut all = match read(&self.home.join(PLAIN))? {
+            Some(text) => parse(&text).ok_or_else(|| SecretsError::Damaged(self.home.join(PLAIN)))?,
+            None => BTreeMap::new(),
         };
-        let meta = file.metadata().map_err(self.io("look at"))?;
-        if meta.permissions().mode() & 0o077 != 0 {
-            tracing::warn!(path = %self.path.display(), "the file of secrets was open to others, and is closed to them");
-            file.set_permissions(Permissions::from_mode(MODE)).map_err(self.io("close to others"))?;
+        if let Some(encrypted) = read(&self.path)? {
+            all.extend(self.decrypt(&encrypted)?);
         }
+        Ok(all)
+    }
+
+    fn decrypt(&self, encrypted: &[u8]) -> Result<BTreeMap<Uuid, SecretString>, SecretsError> {
         let damaged = || SecretsError::Damaged(self.path.clone());
-        if meta.len() > MAX_FILE {
-            return Err(damaged());
-        }
+        let identity = self.key.present()?;
+        let decryptor = age::Decryptor::new_buffered(encrypted).map_err(|_| damaged())?;
+        let plain =
+            decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|error| match error {
+                age::DecryptError::NoMatchingKeys => self.key.wrong(),
+                _ => damaged(),
+            })?;
         // As large as it will get, so that no copy of it is left behind as it grows.
-        let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0).saturating_add(1)));
-        file.take(MAX_FILE).read_to_end(&mut text).map_err(self.io("read"))?;
-        let found: Found = serde_json::from_slice(&text).map_err(|_| damaged())?;
-        if found.format != FORMAT {
-            return Err(damaged());
-        }
-        Ok(found.secrets.into_iter().map(|(id, secret)| (id, secret.0)).collect())
+        let mut text = Zeroizing::new(Vec::with_capacity(encrypted.len().saturating_add(1)));
+        plain.take(MAX_FILE).read_to_end(&mut text).map_err(|_| damaged())?;
+        parse(&text).ok_or_else(damaged)
     }
 
     fn store(&self, all: &BTreeMap<Uuid, SecretString>) -> Result<(), SecretsError> {
@@ -175,96 +205,58 @@ impl Secrets {
         let room: usize = secrets.values().map(|secret| 6 * secret.len() + 64).sum::<usize>() + 64;
         let mut text = Zeroizing::new(Vec::with_capacity(room));
         let written = Written { format: FORMAT, secrets };
-        serde_json::to_writer(&mut *text, &written).map_err(|error| self.io("write")(error.into()))?;
-        durable::write_atomic(&self.path, &text, MODE).map_err(self.io("write"))
+        let refused = || failed("write", &self.path);
+        serde_json::to_writer(&mut *text, &written).map_err(|error| refused()(error.into()))?;
+        let recipient = if self.path.exists() { self.key.present()? } else { self.key.present_or_new()? }.to_public();
+        let encrypted = encrypt(&text, &recipient).map_err(refused())?;
+        durable::write_atomic(&self.path, &encrypted, MODE).map_err(refused())
     }
+}
 
-    fn io(&self, doing: &'static str) -> impl Fn(io::Error) -> SecretsError {
-        let path = self.path.clone();
-        move |source| SecretsError::Io { doing, path: path.clone(), source }
+fn encrypt(text: &[u8], recipient: &x25519::Recipient) -> io::Result<Vec<u8>> {
+    let mut encrypted = Vec::with_capacity(text.len().saturating_add(1024));
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(recipient as &dyn age::Recipient));
+    let mut writer = encryptor.map_err(io::Error::other)?.wrap_output(&mut encrypted)?;
+    writer.write_all(text)?;
+    writer.finish()?;
+    Ok(encrypted)
+}
+
+fn parse(text: &[u8]) -> Option<BTreeMap<Uuid, SecretString>> {
+    let found: Found = serde_json::from_slice(text).ok()?;
+    (found.format == FORMAT).then(|| found.secrets.into_iter().map(|(id, secret)| (id, secret.0)).collect())
+}
+
+/// A file of secrets, closed to others; `None` where there is none.
+fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretsError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed("open", path))?,
+    };
+    let meta = file.metadata().map_err(failed("look at", path))?;
+    if meta.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "a file of secrets was open to others, and is closed to them");
+        file.set_permissions(Permissions::from_mode(MODE)).map_err(failed("close to others", path))?;
     }
+    if meta.len() > MAX_FILE {
+        return Err(SecretsError::Damaged(path.to_owned()));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0).saturating_add(1)));
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    Ok(Some(bytes))
+}
+
+fn take_away(path: &Path) -> Result<(), SecretsError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("take away", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> SecretsError {
+    let path = path.to_owned();
+    move |source| SecretsError::Io { doing, path: path.clone(), source }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
-
-    use super::*;
-
-    fn id(number: u128) -> Uuid {
-        Uuid::from_u128(number)
-    }
-
-    fn read(secrets: &Secrets) -> Vec<(u128, String)> {
-        let all = secrets.load().unwrap();
-        all.iter().map(|(id, secret)| (id.as_u128(), secret.expose_secret().to_owned())).collect()
-    }
-
-    #[test]
-    fn what_is_put_is_there_for_the_owner_alone_until_it_is_removed() {
-        let home = tempfile::tempdir().unwrap();
-        let secrets = Secrets::of(home.path());
-        secrets.remove(id(1)).unwrap();
-        assert!(!home.path().join(NAME).exists(), "no file is made for nothing");
-        secrets.put(id(1), "a \"quoted\"\nä".into()).unwrap();
-        secrets.put(id(2), "two".into()).unwrap();
-        let mode = || std::fs::metadata(home.path().join(NAME)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(), 0o600);
-        assert_eq!(read(&secrets), [(1, "a \"quoted\"\nä".into()), (2, "two".into())]);
-        secrets.put(id(2), "three".into()).unwrap();
-        secrets.remove(id(1)).unwrap();
-        assert_eq!(read(&secrets), [(2, "three".into())]);
-        let names: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, [NAME], "no other copy is left");
-
-        std::fs::set_permissions(home.path().join(NAME), Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(read(&secrets).len(), 1);
-        assert_eq!(mode(), 0o600, "closed again");
-    }
-
-    #[test]
-    fn a_sweep_takes_what_nobody_names_and_tells_what_is_missing() {
-        let home = tempfile::tempdir().unwrap();
-        let secrets = Secrets::of(home.path());
-        (1..=3).for_each(|number| secrets.put(id(number), "x".into()).unwrap());
-        let missing = secrets.sweep(&BTreeSet::from([id(2), id(9)])).unwrap();
-        assert_eq!((missing, read(&secrets).len()), (BTreeSet::from([id(9)]), 1));
-        let unfinished = home.path().join("secrets.json.tmp");
-        std::fs::write(&unfinished, "hunter2").unwrap();
-        secrets.sweep(&BTreeSet::from([id(2)])).unwrap();
-        assert!(!unfinished.exists(), "what a kill left half written is taken away");
-    }
-
-    #[test]
-    fn a_damaged_file_is_refused_and_left_and_its_text_is_not_told() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join(NAME);
-        let secrets = Secrets::of(home.path());
-        let nil = Uuid::nil();
-        let texts = [
-            "".to_owned(),
-            "hunter2".to_owned(),
-            format!("{{\"format\":1,\"secrets\":{{\"{nil}\":[\"hunter2\"]}}}}"),
-            format!("{{\"format\":1,\"secrets\":{{\"{nil}\":\"hunter2\"}}"),
-            format!("{{\"format\":2,\"secrets\":{{\"{nil}\":\"hunter2\"}}}}"),
-        ];
-        for text in texts {
-            std::fs::write(&path, &text).unwrap();
-            for error in [secrets.put(id(1), "new".into()).unwrap_err(), secrets.sweep(&BTreeSet::new()).unwrap_err()] {
-                assert_eq!(error.code(), "SECRETS_DAMAGED");
-                assert!(!format!("{error} {error:?}").contains("hunter2"));
-            }
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn a_secret_has_a_length() {
-        let home = tempfile::tempdir().unwrap();
-        let secrets = Secrets::of(home.path());
-        assert_eq!(secrets.put(id(1), "".into()).unwrap_err().code(), "INVALID_DATA");
-        assert_eq!(secrets.put(id(1), "x".repeat(MAX_SECRET + 1).into()).unwrap_err().code(), "INVALID_DATA");
-        secrets.put(id(1), "\u{1}".repeat(MAX_SECRET).into()).unwrap();
-        assert_eq!(read(&secrets).len(), 1);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use holdfast_model::codec::Origin;
 use holdfast_model::ids::Timestamp;
 
-use super::{EngineError, Holdfast, Shared, plan};
+use super::{EngineError, Holdfast, Shared, declared, plan};
 use crate::api::{Desk, Dispatcher};
 use crate::config::Config;
 
@@ -63,17 +63,19 @@ impl Holdfast {
         }
     }
 
-    /// Takes another configuration over, for runs from now on: participants, compression, how runs go. Participants of the application
-    /// stay. What the process was started with, such as its workers, stays too.
+    /// Takes another configuration over, for runs from now on: participants, endpoints, compression, how runs go. Participants of the
+    /// application stay, as do endpoints that were added by a command. What the process was started with, such as its workers, stays too.
     ///
     /// # Errors
-    /// [`EngineError::ParticipantTwice`], and then nothing has changed.
-    pub fn reconfigure(&self, config: &Config) -> Result<(), EngineError> {
+    /// [`EngineError::ParticipantTwice`], or with the code `ENDPOINT_TAKEN` where an endpoint of the configuration was added by a command; then
+    /// nothing has changed. Where endpoints could not be recorded; then the rest is in force.
+    pub async fn reconfigure(&self, config: &Config) -> Result<(), EngineError> {
+        self.read(|known| declared::check(&known.endpoints, config)).await??;
         let configured = plan::configured(config, self.shared.home.root(), &self.shared.launcher);
         self.shared.registry.reconfigure(configured).map_err(EngineError::ParticipantTwice)?;
         self.shared.passphrase.set(&config.encryption);
         *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
-        Ok(())
+        self.declare_endpoints().await
     }
 
     /// Where the work behind the actors runs.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use holdfast_actors::root::{ForParticipant, ForRun, ResumeRuns, Root, RunHandle};
+use holdfast_actors::uploads::ResumeUploads;
 use holdfast_log::DurableLog;
 use holdfast_log::home::Home;
 use holdfast_model::codec::Origin;
@@ -137,5 +138,7 @@ pub(super) async fn settle(
         .send(ResumeRuns { runs: open, stopped: history.was_stopped() })
         .await
         .map_err(|_| EngineError::Stopped)??;
+    let uploading = history.uploading().map(|entry| entry.run_id).collect();
+    root.send(ResumeUploads { runs: uploading }).await.map_err(|_| EngineError::Stopped)??;
     Ok(Settled { resumed, told, unended, left, half, highest_counter })
 }

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::running::{Parts, Running};
 use super::{
-    EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, drive, folded_runs, imports,
-    keys, ledger, plan, projections, restoring, settle, verify,
+    EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, declared, drive,
+    folded_runs, imports, keys, ledger, plan, projections, restoring, settle, uploads, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -57,6 +57,9 @@ impl Holdfast {
         let opened = tokio::task::spawn_blocking(move || ledger::open(&root, &opening)).await;
         let opened = opened.map_err(|error| EngineError::Thread(error.to_string()))??;
 
+        if start.resume {
+            declared::check(&opened.projections.endpoints, &start.config)?;
+        }
         let clock = Arc::new(SystemClock);
         let ballast = Ballast::new(opened.home.ballast(), Ballast::SIZE);
         let workers = match start.config.pipeline.workers {
@@ -74,12 +77,14 @@ impl Holdfast {
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
         let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
+        let uploader = uploads::Uploader::new(&opened.home, &owner);
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),
             backups: Arc::new(directories),
             participants: Arc::new(drivers.clone()),
             restores: Arc::new(restorer.clone()),
+            uploads: Arc::new(uploader.clone()),
             reserve: Arc::new(LogReserve(ballast)),
             data_plane: data_plane.clone(),
             actor_restarts: Arc::default(),
@@ -127,6 +132,7 @@ impl Holdfast {
             keys: tokio::sync::Mutex::default(),
             restoring: restoring::Gate::with(left),
             restorer,
+            uploader,
             verifying: verify::Verifying::default(),
             importing: imports::Importing::default(),
             running: Mutex::new(Some(running)),
@@ -135,6 +141,10 @@ impl Holdfast {
         let engine = Self { shared: Arc::new(shared), origin: start.origin };
         if let Some(restore_id) = half {
             engine.keep_maintenance(restore_id).await?;
+        }
+        if let Err(error) = engine.declare_endpoints().await {
+            engine.stop().await;
+            return Err(error);
         }
         engine.settle_late();
         if sweeps {

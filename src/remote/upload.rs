@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_actors::ports::Clock;
 use holdfast_model::ids::{ArtifactName, RunId};
 
@@ -72,7 +72,8 @@ pub async fn upload(
         Standing::Open(held) => held,
     };
     let sending = Sending { remote, run_dir, run_id, held, verify, progress };
-    let going = lists.files.iter().map(|file| sending.file(file));
+    // Boxed: the compiler does not see otherwise that any thread may drive it.
+    let going: Vec<_> = lists.files.iter().map(|file| sending.file(file).boxed()).collect();
     let sent: Vec<u64> = stream::iter(going).buffer_unordered(remote.streams()).try_collect().await?;
     let sent: u64 = sent.into_iter().sum();
     let to_be_sent: u64 = lists.files.iter().map(|file| file.size_bytes).sum();

@@ -197,7 +197,18 @@ fn passwords_come_from_a_file_and_are_nowhere_to_be_read() {
     let secret = "correct-horse-battery";
     fs::write(home.beside("password"), format!("{secret}\nand more\n")).unwrap();
     let file = home.beside("password");
-    let add = ["endpoints", "add", "vault1", "--host", "backup.example.org:7420", "--login", "srv1", "--password-file"];
+    let add = [
+        "endpoints",
+        "add",
+        "vault1",
+        "--host",
+        "backup.example.org:7420",
+        "--login",
+        "srv1",
+        "--plaintext",
+        "true",
+        "--password-file",
+    ];
     home.holdfast(add).arg(&file).run().expect(0);
     home.holdfast(add).arg(&file).run().expect(2).says("endpoints set");
     home.holdfast(["endpoints", "set", "vault1", "--mode", "1"]).run().expect(0);

@@ -25,6 +25,8 @@ fn an_endpoint_is_tried_step_by_step() {
         password,
         "--retry-delay",
         "0",
+        "--plaintext",
+        "true",
     ];
     home.holdfast(add).run().expect(0);
     let tried = home.json(["endpoints", "test", "far"]);

@@ -9,7 +9,7 @@ use holdfast::engine::{Backup, EngineError, Projections, token_hash};
 use holdfast::model::access::Role;
 use holdfast::model::audit::{AuditCommand, CommandOutcome, CommandRecordedV2};
 use holdfast::model::codec::Origin;
-use holdfast::model::endpoint::EndpointConfigV1;
+use holdfast::model::endpoint::EndpointConfigV2;
 use holdfast::model::event::{AuditEvent, Event};
 use holdfast::model::ids::{EndpointName, Position, RestoreId, RunId, Timestamp};
 use holdfast::model::run::{Outcome, Retained};
@@ -34,14 +34,16 @@ fn endpoint(text: &str) -> EndpointName {
     text.parse().unwrap()
 }
 
-fn config(text: &str) -> EndpointConfigV1 {
-    EndpointConfigV1::new(endpoint(text))
+fn config(text: &str) -> EndpointConfigV2 {
+    EndpointConfigV2::new(endpoint(text))
 }
 
 /// The passwords in the file of secrets.
 fn kept(home: &Home) -> Vec<String> {
-    let text = fs::read_to_string(home.path().join("secrets.json")).unwrap();
-    let all: Value = serde_json::from_str(&text).unwrap();
+    let key = fs::read_to_string(home.path().join("secrets.key")).unwrap();
+    let key: age::x25519::Identity = key.lines().last().unwrap().parse().unwrap();
+    let text = age::decrypt(&key, &fs::read(home.path().join("secrets.age")).unwrap()).unwrap();
+    let all: Value = serde_json::from_slice(&text).unwrap();
     all["secrets"].as_object().unwrap().values().map(|value| value.as_str().unwrap().to_owned()).collect()
 }
 
@@ -254,7 +256,7 @@ fn passwords_lie_in_a_file_of_their_own_and_go_with_what_named_them() {
         assert_eq!(changed.config().unwrap().secret, added.config().unwrap().secret, "what is not said stays");
         handle.update_endpoint(&endpoint("offsite"), |_| {}, Some("new one".into())).await.unwrap();
         assert_eq!(kept(&home), ["new one"]);
-        let foreign = |config: &mut EndpointConfigV1| config.secret = Some(Uuid::from_u128(1));
+        let foreign = |config: &mut EndpointConfigV2| config.secret = Some(Uuid::from_u128(1));
         let changed = handle.update_endpoint(&endpoint("offsite"), foreign, None).await.unwrap();
         assert_ne!(changed.config().unwrap().secret, Some(Uuid::from_u128(1)), "only what is kept here is named");
         let bad = handle.update_endpoint(&endpoint("offsite"), |config| config.mode = 9, Some("x".into())).await;
@@ -272,7 +274,7 @@ fn passwords_lie_in_a_file_of_their_own_and_go_with_what_named_them() {
     assert_eq!(kept(&home), ["new one"]);
     drop(handle);
     engine.stop();
-    let mode = fs::metadata(home.path().join("secrets.json")).unwrap().permissions().mode();
+    let mode = fs::metadata(home.path().join("secrets.age")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!log_holds(&home, PASSWORD) && !log_holds(&home, "new one"));
 }
@@ -286,13 +288,12 @@ fn a_start_sweeps_passwords_that_nothing_names_and_tells_of_those_that_are_gone(
     drop(handle);
     engine.stop();
 
-    // As a process leaves it that ends between the file and the event.
-    let path = home.path().join("secrets.json");
-    let mut all: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    all["secrets"][Uuid::from_u128(5).to_string()] = "left over".into();
-    fs::write(&path, all.to_string()).unwrap();
+    // As a process leaves it that ends between the file and the event; and as a version left it that did not encrypt yet.
+    let (path, plain) = (home.path().join("secrets.age"), home.path().join("secrets.json"));
+    fs::write(&plain, format!("{{\"format\":1,\"secrets\":{{\"{}\":\"left over\"}}}}", Uuid::from_u128(5))).unwrap();
     let engine = started(&home);
     assert_eq!((kept(&home), engine.handle().settled().len()), (vec![PASSWORD.to_owned()], 0));
+    assert!(!plain.exists());
     engine.stop();
 
     fs::remove_file(&path).unwrap();

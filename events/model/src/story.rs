@@ -10,11 +10,13 @@ mod vault;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Envelope;
+use crate::endpoint::{EndpointAddedV2, EndpointUpdatedV2};
 use crate::event::{
     AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RunEvent, SystemEvent,
 };
 use crate::failure::Warnings;
 use crate::figures::{counted, size};
+use crate::ids::EndpointName;
 
 /// How much somebody has to care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -116,10 +118,24 @@ fn participant_of(event: &RunEvent) -> Option<&crate::ids::ParticipantName> {
 }
 
 fn endpoint_name(envelope: &Envelope) -> String {
-    if let Event::RunEvent(RunEvent::ImportRequested(wish)) = &envelope.data {
-        return wish.endpoint.to_string();
+    endpoint_of(envelope).map(|name| name.to_string()).unwrap_or_default()
+}
+
+/// The one endpoint that an event is about.
+pub(crate) fn endpoint_of(envelope: &Envelope) -> Option<EndpointName> {
+    match &envelope.data {
+        Event::RunEvent(event) => Some(match event {
+            RunEvent::UploadStarted(event) => event.endpoint.clone(),
+            RunEvent::UploadTryFailed(event) => event.endpoint.clone(),
+            RunEvent::UploadCompleted(event) => event.endpoint.clone(),
+            RunEvent::UploadFailed(event) => event.endpoint.clone(),
+            RunEvent::UploadInterrupted(event) => event.endpoint.clone(),
+            RunEvent::RemoteCopyDeleted(event) => event.endpoint.clone(),
+            RunEvent::ImportRequested(event) => event.endpoint.clone(),
+            _ => return None,
+        }),
+        _ => envelope.stream.endpoint_name(),
     }
-    envelope.stream.endpoint_name().map(|name| name.to_string()).unwrap_or_default()
 }
 
 fn participant(event: &ParticipantEvent, name: &str) -> Told {
@@ -198,15 +214,43 @@ fn system(event: &SystemEvent) -> Told {
 
 fn endpoint(event: &EndpointEvent, name: &str, by: &str) -> Told {
     let text = match event {
-        EndpointEvent::Added(added) => {
-            let used = if added.config.enable { "" } else { ", not in use" };
-            format!("endpoint {name} was added by {by}{used}")
+        EndpointEvent::Added(EndpointAddedV2 { config }) => {
+            let used = if config.enable { "" } else { ", not in use" };
+            match config.declared {
+                true => format!("endpoint {name} was declared in the configuration file{used}"),
+                false => format!("endpoint {name} was added by {by}{used}"),
+            }
         }
-        EndpointEvent::Updated(updated) => {
-            let used = if updated.config.enable { "" } else { "; it is not in use" };
-            format!("endpoint {name} was changed by {by}{used}")
+        EndpointEvent::Updated(EndpointUpdatedV2 { config }) => {
+            let used = if config.enable { "" } else { "; it is not in use" };
+            match config.declared {
+                true => format!("endpoint {name} was changed in the configuration file{used}"),
+                false => format!("endpoint {name} was changed by {by}{used}"),
+            }
         }
         EndpointEvent::Deleted(_) => format!("endpoint {name} was taken out of the configuration by {by}"),
+        EndpointEvent::TryFailed(failed) => {
+            let text = format!("a try to upload run {} to {name} failed: {}", failed.run_id, failed.failure);
+            return (Level::Warning, text);
+        }
+        EndpointEvent::Unavailable(unavailable) => {
+            let text = format!(
+                "endpoint {name} failed {} times in a row, and is left alone for {} s: {}",
+                unavailable.failures, unavailable.pause_s, unavailable.failure
+            );
+            return (Level::Error, text);
+        }
+        EndpointEvent::Recovered(recovered) => {
+            format!("endpoint {name} takes uploads again, after {} failed tries in a row", recovered.failures)
+        }
+        EndpointEvent::RemoteDeleteRequested(requested) => {
+            format!("{by} asked to delete run {} at {name}", requested.run_id)
+        }
+        EndpointEvent::RemoteRunDeleted(deleted) => format!("run {} is deleted at {name}", deleted.run_id),
+        EndpointEvent::RemoteDeleteFailed(failed) => {
+            let text = format!("run {} could not be deleted at {name}: {}", failed.run_id, failed.failure);
+            return (Level::Error, text);
+        }
     };
     (Level::Info, text)
 }

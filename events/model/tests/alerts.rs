@@ -13,7 +13,10 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 18] = [
+const TOLD: [&str; 21] = [
+    "EndpointRecovered",
+    "EndpointUnavailable",
+    "UploadFailed",
     "GuessesSummed",
     "LogRepaired",
     "ParticipantQuarantined",
@@ -34,7 +37,19 @@ const TOLD: [&str; 18] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 79] = [
+const NOT_TOLD: [&str; 91] = [
+    "EndpointTryFailed",
+    "LocalCopyRemovalRequested",
+    "RemoteCopyDeleted",
+    "RemoteDeleteFailed",
+    "RemoteDeleteRequested",
+    "RemoteRunDeleted",
+    "RunCopiesPlanned",
+    "UploadCompleted",
+    "UploadInterrupted",
+    "UploadStarted",
+    "UploadTryFailed",
+    "UploadsRequested",
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",

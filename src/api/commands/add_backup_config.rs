@@ -1,14 +1,17 @@
 //! `AddBackupConfig`.
 
 use holdfast_model::access::Role;
-use holdfast_model::endpoint::EndpointConfigV1;
+use holdfast_model::endpoint::EndpointConfigV2;
 use holdfast_model::ids::EndpointName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint_row::{ATTEMPTS, DELAY, EITHER, EndpointRow, INTERVAL, TIMEOUT, usable, within};
+use super::endpoint_row::{
+    ATTEMPTS, BANDWIDTH, DELAY, EITHER, EndpointRow, INTERVAL, STREAMS, TIMEOUT, Verify, password_place, ranked,
+    usable, within,
+};
 use super::update_backup_config::there;
-use crate::api::text::{Host, Line, Retention, Secret, Url};
+use crate::api::text::{Host, Line, PasswordFile, Retention, Secret, Url};
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 
 /// Adds an endpoint: somewhere copies of runs go. Only its name is required. The password is kept apart from the event log, and is never
@@ -56,6 +59,35 @@ pub struct AddBackupConfig {
     /// What is kept there, as `30 days` or `10 runs, 12 months`; all where nothing is said.
     #[serde(default)]
     pub retention: Retention,
+    /// The file whose first line is the password when it is used, in place of `password`. On the Unix socket alone.
+    #[serde(default)]
+    pub password_file: Option<PasswordFile>,
+    /// The program and its arguments whose first line of output is the password when it is used, in place of `password`. On the Unix socket
+    /// alone.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub password_command: Option<Vec<String>>,
+    /// How an upload is checked where the far side cannot say its SHA-256.
+    #[serde(default)]
+    pub verify: Verify,
+    /// Bytes a second at most; 0 for no limit.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000_000_000u64))]
+    pub bandwidth: u64,
+    /// Who begins first where uploads are limited, and is asked first: the lower number.
+    #[serde(default)]
+    #[schemars(range(min = -1000, max = 1000))]
+    pub priority: i32,
+    /// Streams at once.
+    #[serde(default = "four")]
+    #[schemars(range(min = 1, max = 16))]
+    pub streams: u32,
+    /// Whether runs may lie there unencrypted.
+    #[serde(default)]
+    pub plaintext: bool,
+    /// Whether an upload follows its artifact while that is still written.
+    #[serde(default)]
+    pub stream: bool,
 }
 
 fn one() -> u8 {
@@ -68,6 +100,10 @@ fn thirty() -> u64 {
 
 fn three() -> u32 {
     3
+}
+
+fn four() -> u32 {
+    EndpointConfigV2::STREAMS
 }
 
 fn five() -> u64 {
@@ -88,6 +124,9 @@ impl Command for AddBackupConfig {
         within("timeout", self.timeout, &TIMEOUT)?;
         within("retry_attempts", self.retry_attempts.into(), &ATTEMPTS)?;
         within("retry_delay", self.retry_delay, &DELAY)?;
+        within("streams", self.streams.into(), &STREAMS)?;
+        within("bandwidth", self.bandwidth, &BANDWIDTH)?;
+        ranked(self.priority)?;
         usable(&self.url)
     }
 
@@ -96,7 +135,8 @@ impl Command for AddBackupConfig {
     }
 
     async fn run(self, call: &Call) -> Result<Reply<EndpointRow>, ApiError> {
-        let config = EndpointConfigV1 {
+        password_place(call, self.password.as_ref(), self.password_file.as_ref(), self.password_command.as_deref())?;
+        let config = EndpointConfigV2 {
             host: self.host.into(),
             url: self.url.into(),
             login: self.login.into(),
@@ -107,7 +147,15 @@ impl Command for AddBackupConfig {
             retry_attempts: self.retry_attempts,
             retry_delay_s: self.retry_delay,
             retention: self.retention.into(),
-            ..EndpointConfigV1::new(self.name)
+            password_file: self.password_file.map(String::from).unwrap_or_default(),
+            password_command: self.password_command.unwrap_or_default(),
+            verify: self.verify.into(),
+            bandwidth: self.bandwidth,
+            priority: self.priority,
+            streams: self.streams,
+            plaintext: self.plaintext,
+            stream: self.stream,
+            ..EndpointConfigV2::new(self.name)
         };
         let password = self.password.filter(|password| !password.is_empty()).map(Secret::into_inner);
         there(&call.engine.add_endpoint(config, password).await?)

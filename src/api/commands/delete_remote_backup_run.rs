@@ -1,6 +1,4 @@
 //! `DeleteRemoteBackupRun`.
-//!
-//! This version deletes nothing from endpoints. So for an endpoint that is configured it is refused with that reason.
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::{EndpointName, RunId};
@@ -43,22 +41,8 @@ impl Command for DeleteRemoteBackupRun {
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RemoteRunDeleted>, ApiError> {
-        Err(unreached(call, &self.server_name, ErrorCode::RemoteBackupDeleteFailed, "deleted").await)
-    }
-}
-
-/// Why nothing is done on an endpoint: there is none of this name, or endpoints are not reached yet.
-async fn unreached(call: &Call, name: &EndpointName, code: ErrorCode, done: &str) -> ApiError {
-    match call.engine.read(|known| known.endpoints.contains_key(name)).await {
-        Err(error) => error.into(),
-        Ok(false) => {
-            let text = format!("there is no endpoint {name}: GetBackupConfig lists them");
-            ApiError::new(ErrorCode::RemoteNotFound, text)
-        }
-        Ok(true) => {
-            let text =
-                format!("no run is {done}: this version keeps how endpoint {name} is used, and does not reach it");
-            ApiError::new(code, text)
-        }
+        let deleted = call.engine.delete_remote(&self.server_name, self.run_id).await;
+        deleted.map_err(|error| ApiError::of_remote(error, ErrorCode::RemoteBackupDeleteFailed))?;
+        Ok(RemoteRunDeleted { ok: true, server_name: self.server_name, run_id: self.run_id }.into())
     }
 }

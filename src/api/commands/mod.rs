@@ -32,6 +32,7 @@ mod subscribe;
 mod tokens;
 mod unsubscribe;
 mod update_backup_config;
+mod upload_backup_run;
 mod validate_backup_run;
 
 pub use self::add_backup_config::AddBackupConfig;
@@ -67,4 +68,5 @@ pub use self::subscribe::{Subscribe, Subscribed};
 pub use self::tokens::{CreateToken, Expiry, ListTokens, RevokeToken, TokenCreated, TokenRow, TokenRows};
 pub use self::unsubscribe::Unsubscribe;
 pub use self::update_backup_config::UpdateBackupConfig;
+pub use self::upload_backup_run::{GetUploads, UploadBackupRun, UploadRow, Uploads};
 pub use self::validate_backup_run::{ValidateBackupRun, Validated};

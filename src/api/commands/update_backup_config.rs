@@ -1,13 +1,16 @@
 //! `UpdateBackupConfig`.
 
 use holdfast_model::access::Role;
-use holdfast_model::endpoint::{Endpoint, EndpointConfigV1};
+use holdfast_model::endpoint::{Endpoint, EndpointConfigV2};
 use holdfast_model::ids::EndpointName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint_row::{ATTEMPTS, DELAY, EITHER, EndpointRow, INTERVAL, TIMEOUT, usable, within};
-use crate::api::text::{Host, Line, Retention, Secret, Url};
+use super::endpoint_row::{
+    ATTEMPTS, BANDWIDTH, DELAY, EITHER, EndpointRow, INTERVAL, STREAMS, TIMEOUT, Verify, password_place, ranked,
+    usable, within,
+};
+use crate::api::text::{Host, Line, PasswordFile, Retention, Secret, Url};
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 
 /// Changes an endpoint. What is left out stays as it is; an empty password takes the password away.
@@ -43,13 +46,34 @@ pub struct UpdateBackupConfig {
     pub url: Option<Url>,
     /// What is kept there, as `30 days` or `10 runs, 12 months`; all where it is empty.
     pub retention: Option<Retention>,
+    /// The file whose first line is the password when it is used, in place of `password`. On the Unix socket alone.
+    pub password_file: Option<PasswordFile>,
+    /// The program and its arguments whose first line of output is the password when it is used, in place of `password`. On the Unix socket
+    /// alone.
+    #[schemars(length(max = 32))]
+    pub password_command: Option<Vec<String>>,
+    /// How an upload is checked where the far side cannot say its SHA-256.
+    pub verify: Option<Verify>,
+    /// Bytes a second at most; 0 for no limit.
+    #[schemars(range(min = 0, max = 1_000_000_000_000u64))]
+    pub bandwidth: Option<u64>,
+    /// Who begins first where uploads are limited, and is asked first: the lower number.
+    #[schemars(range(min = -1000, max = 1000))]
+    pub priority: Option<i32>,
+    /// Streams at once.
+    #[schemars(range(min = 1, max = 16))]
+    pub streams: Option<u32>,
+    /// Whether runs may lie there unencrypted.
+    pub plaintext: Option<bool>,
+    /// Whether an upload follows its artifact while that is still written.
+    pub stream: Option<bool>,
 }
 
 impl Command for UpdateBackupConfig {
     const NAME: &'static str = "UpdateBackupConfig";
     const ROLE: Option<Role> = Some(Role::Manager);
     const KIND: Kind = Kind::Change;
-    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::EndpointDeclared];
     type Answer = EndpointRow;
 
     fn check(&self) -> Result<(), ApiError> {
@@ -60,10 +84,13 @@ impl Command for UpdateBackupConfig {
             ("timeout", self.timeout, TIMEOUT),
             ("retry_attempts", self.retry_attempts.map(u64::from), ATTEMPTS),
             ("retry_delay", self.retry_delay, DELAY),
+            ("streams", self.streams.map(u64::from), STREAMS),
+            ("bandwidth", self.bandwidth, BANDWIDTH),
         ];
         bounded
             .iter()
             .try_for_each(|(field, number, range)| number.map_or(Ok(()), |number| within(field, number, range)))?;
+        self.priority.map_or(Ok(()), ranked)?;
         self.url.as_ref().map_or(Ok(()), usable)
     }
 
@@ -81,27 +108,36 @@ impl Command for UpdateBackupConfig {
             ("retry_delay", self.retry_delay.is_some()),
             ("url", self.url.is_some()),
             ("retention", self.retention.is_some()),
+            ("password_file", self.password_file.is_some()),
+            ("password_command", self.password_command.is_some()),
+            ("verify", self.verify.is_some()),
+            ("bandwidth", self.bandwidth.is_some()),
+            ("priority", self.priority.is_some()),
+            ("streams", self.streams.is_some()),
+            ("plaintext", self.plaintext.is_some()),
+            ("stream", self.stream.is_some()),
         ];
         let changed: Vec<_> = changed.iter().filter(|(_, changed)| *changed).map(|(field, _)| *field).collect();
         vec![("name", self.name.to_string()), ("changed", changed.join(","))]
     }
 
     async fn run(mut self, call: &Call) -> Result<Reply<EndpointRow>, ApiError> {
+        password_place(call, self.password.as_ref(), self.password_file.as_ref(), self.password_command.as_deref())?;
         let (name, password) = (self.name.clone(), self.password.take());
         let taken_away = password.as_ref().is_some_and(Secret::is_empty);
         let password = password.filter(|password| !password.is_empty()).map(Secret::into_inner);
-        let change = move |config: &mut EndpointConfigV1| {
-            self.apply(config);
+        let change = move |config: &mut EndpointConfigV2| {
             if taken_away {
-                config.secret = None;
+                config.forget_password();
             }
+            self.apply(config);
         };
         there(&call.engine.update_endpoint(&name, change, password).await?)
     }
 }
 
 impl UpdateBackupConfig {
-    fn apply(self, config: &mut EndpointConfigV1) {
+    fn apply(self, config: &mut EndpointConfigV2) {
         fn set<T, U: Into<T>>(field: &mut T, value: Option<U>) {
             if let Some(value) = value {
                 *field = value.into();
@@ -117,6 +153,18 @@ impl UpdateBackupConfig {
         set(&mut config.retry_attempts, self.retry_attempts);
         set(&mut config.retry_delay_s, self.retry_delay);
         set(&mut config.retention, self.retention);
+        set(&mut config.verify, self.verify);
+        set(&mut config.bandwidth, self.bandwidth);
+        set(&mut config.priority, self.priority);
+        set(&mut config.streams, self.streams);
+        set(&mut config.plaintext, self.plaintext);
+        set(&mut config.stream, self.stream);
+        // Another place for the password takes the place of the one before.
+        if self.password_file.is_some() || self.password_command.is_some() {
+            config.forget_password();
+        }
+        set(&mut config.password_file, self.password_file);
+        set(&mut config.password_command, self.password_command);
     }
 }
 

@@ -138,7 +138,7 @@ pub(in crate::cli) enum EndpointsCommand {
         #[command(flatten)]
         fields: EndpointFields,
         /// Take its password away
-        #[arg(long, conflicts_with_all = ["password_file", "password_stdin"])]
+        #[arg(long, conflicts_with = "password")]
         no_password: bool,
     },
     /// Try an endpoint out: write a small file there, list it, read it back, compare it, delete it
@@ -188,9 +188,14 @@ const ENDPOINTS_HELP: &str = "\
 Examples:
   holdfast endpoints add vault1 --host backup.example.org:7420 --login srv1 --password-file /run/secrets/vault
   holdfast endpoints add offsite --url s3://bucket/prefix --mode 1 --timeinterval 3600
+  holdfast endpoints add nas --url sftp://nas/srv/backups --login backup --password-path /etc/holdfast/nas.password --streams 8
+  holdfast endpoints add cloud --url webdavs://cloud.example.org/dav --login me --verify readback --password-command pass show cloud
+  holdfast endpoints set offsite --bandwidth 20MB --priority 10
   pass show vault | holdfast endpoints set vault1 --password-stdin
 
-A password is never taken from the command line: everybody on the machine could read it there.";
+A password is never taken from the command line: everybody on the machine could read it there. One that is read now is kept encrypted in
+the home; --password-path and --password-command keep none, and fetch it at each use. Where nothing is encrypted (`encrypt_to`), only
+file:// and endpoints with --plaintext true are taken. What [[endpoint]] in the configuration file declares is changed there.";
 
 #[derive(Debug, Default, PartialEq, Args)]
 pub(in crate::cli) struct EndpointFields {
@@ -203,12 +208,18 @@ pub(in crate::cli) struct EndpointFields {
     /// Who Holdfast is there
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) login: Option<String>,
-    /// Read the password from the first line of this file
-    #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+    /// Read the password from the first line of this file now, and keep it
+    #[arg(long, value_name = "FILE", group = "password")]
     pub(in crate::cli) password_file: Option<PathBuf>,
-    /// Read the password from the first line of standard input
-    #[arg(long)]
+    /// Read the password from the first line of standard input now, and keep it
+    #[arg(long, group = "password")]
     pub(in crate::cli) password_stdin: bool,
+    /// Read the password from the first line of this file at each use
+    #[arg(long, value_name = "FILE", group = "password")]
+    pub(in crate::cli) password_path: Option<String>,
+    /// Run this at each use: its first line of output is the password; all words after it belong to it
+    #[arg(long, value_name = "PROGRAM ARGUMENT", group = "password", num_args = 1..=32, allow_hyphen_values = true)]
+    pub(in crate::cli) password_command: Option<Vec<String>>,
     /// Whether copies are to go there
     #[arg(long, value_name = "BOOL")]
     pub(in crate::cli) enable: Option<bool>,
@@ -230,4 +241,26 @@ pub(in crate::cli) struct EndpointFields {
     /// What is kept there
     #[arg(long, value_name = "POLICY")]
     pub(in crate::cli) retention: Option<String>,
+    /// How an upload is checked where the far side cannot say its SHA-256
+    #[arg(long, value_name = "size|readback")]
+    pub(in crate::cli) verify: Option<String>,
+    /// Bytes a second at most, as 20MB or 4MiB; 0 for no limit
+    #[arg(long, value_name = "BYTES", value_parser = bandwidth)]
+    pub(in crate::cli) bandwidth: Option<u64>,
+    /// Who begins first and is asked first: the lower number
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(in crate::cli) priority: Option<i32>,
+    /// Streams at once, 1 to 16
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) streams: Option<u32>,
+    /// Whether runs may lie there unencrypted
+    #[arg(long, value_name = "BOOL")]
+    pub(in crate::cli) plaintext: Option<bool>,
+    /// Whether an upload follows its artifact while that is still written
+    #[arg(long, value_name = "BOOL")]
+    pub(in crate::cli) stream: Option<bool>,
+}
+
+fn bandwidth(text: &str) -> Result<u64, String> {
+    crate::config::parse_size(text).ok_or_else(|| "a number of bytes as 500000, 20MB or 4MiB is needed".to_owned())
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::questions::ask;
 use super::text::{Chosen, Participant, Takes, configuration, for_shell};
-use crate::config::{COMMAND_KEYS, FILES_KEYS, SHARED_KEYS};
+use crate::config::{COMMAND_KEYS, ENDPOINT_KEYS, FILES_KEYS, SHARED_KEYS};
 use crate::config::{
     Config, EncryptionConfig, PipelineConfig, RestoresConfig, RunsConfig, ServerConfig, ServerLimits, Source,
     SpaceConfig,
@@ -48,6 +48,12 @@ fn every_key_is_in_the_template() {
     assert_eq!(keys(&table["encryption"]), known(&[&EncryptionConfig::KEYS]));
     assert_eq!(keys(&table["server"]), known(&[&ServerConfig::KEYS]));
     assert_eq!(keys(&table["server"]["limits"]), known(&[&ServerLimits::KEYS]));
+    // Of an address and a password there is one form each; the others stand in the lines that explain.
+    let endpoint: BTreeSet<String> = keys(&table["endpoint"].as_array().unwrap()[0]);
+    let others = ["host", "password_command", "password_env"].map(str::to_owned);
+    assert_eq!(endpoint.union(&others.clone().into()).cloned().collect::<BTreeSet<_>>(), known(&[&ENDPOINT_KEYS]));
+    let text = configuration(&Chosen::default());
+    assert!(others.iter().all(|key| text.lines().any(|line| line.starts_with("# ") && line.contains(key))));
     let participants = table["participant"].as_array().unwrap();
     assert_eq!(keys(&participants[0]), known(&[&SHARED_KEYS, &FILES_KEYS]));
     assert_eq!(keys(&participants[1]), known(&[&SHARED_KEYS, &COMMAND_KEYS]));
@@ -58,6 +64,9 @@ fn the_template_shows_the_defaults() {
     let mut config = parse(&in_force());
     assert!(config.server.tls.take().is_some(), "a certificate has no default");
     assert_eq!((config.pipeline, config.runs, config.restores, config.space, config.server), Default::default());
+    let least = "[[endpoint]]\nname = 'nas'\nurl = 'file:///mnt/nas/backups'\nlogin = 'backup'\n\
+                 password_file = '/etc/holdfast/nas.password'\n";
+    assert_eq!(config.endpoints, parse(least).endpoints);
     // Without what a participant needs no default for, it stays as it is.
     let least = "[[participant]]\nname = 'site'\nkind = 'files'\npaths = ['/srv/site']\nexclude = ['*.tmp', 'cache/']\n\
                  [[participant]]\nname = 'shop'\nkind = 'command'\ncommand = ['pg_dump', '-Fc', 'shop']\n\

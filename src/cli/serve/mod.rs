@@ -53,7 +53,7 @@ pub(super) async fn serve(context: &Context) -> CliResult {
         match signals.next(&engine).await {
             Wish::Reload => {
                 service.reloading();
-                reload(context, &engine, &mut server, &mut config);
+                reload(context, &engine, &mut server, &mut config).await;
                 service.ready("serving");
             }
             Wish::Stop { grace } => break grace.unwrap_or(config.server.grace),
@@ -154,7 +154,7 @@ pub(super) fn settings(config: &Config) -> Settings {
 }
 
 /// Takes the configuration over that lies there now. One that cannot be used changes nothing.
-fn reload(context: &Context, engine: &Holdfast, server: &mut Server, config: &mut Config) {
+async fn reload(context: &Context, engine: &Holdfast, server: &mut Server, config: &mut Config) {
     let new = match config::reload(context.config_file.as_deref(), &context.home) {
         Ok(new) => new,
         Err(error) => {
@@ -168,7 +168,7 @@ fn reload(context: &Context, engine: &Holdfast, server: &mut Server, config: &mu
     if let Err(error) = server.reload(&new.server) {
         return refuse(&error);
     }
-    if let Err(error) = engine.reconfigure(&new) {
+    if let Err(error) = engine.reconfigure(&new).await {
         if let Err(error) = server.reload(&config.server) {
             tracing::error!(%error, "the doors cannot go back to their settings before");
         }

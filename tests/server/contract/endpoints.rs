@@ -12,20 +12,31 @@ const PASSWORD: &str = "correct horse battery staple";
 pub(crate) fn cases(world: &World) {
     let mut manager = world.remote(Some(Role::Manager));
     let mut viewer = world.remote(Some(Role::Viewer));
-    assert_eq!(viewer.good("GetBackupConfig", &json!({}))["rows"], json!([]));
+    let declared = viewer.good("GetBackupConfig", &json!({}))["rows"].clone();
+    let row = declared[0].clone();
+    assert_eq!(declared.as_array().unwrap().len(), 1, "that of the configuration file: {declared}");
+    assert_eq!((&row["name"], &row["declared"], &row["source"]), (&json!("disk"), &json!(true), &json!("file")));
+    assert_eq!((&row["streams"], &row["password_set"]), (&json!(2), &json!(false)));
+    manager.refused("UpdateBackupConfig", &json!({ "name": "disk", "enable": 0 }), "ENDPOINT_DECLARED");
+    manager.refused("DeleteBackupConfig", &json!({ "name": "disk" }), "ENDPOINT_DECLARED");
+    manager.refused("AddBackupConfig", &json!({ "name": "disk" }), "RET_ERR_DUPLICATE");
 
     let plain = manager.good("AddBackupConfig", &json!({ "name": "plain", "unknown": "is ignored" }));
     let defaults = json!({
         "name": "plain", "host": "", "login": "", "password_set": false, "enable": 1, "mode": 0, "timeinterval": 0,
         "timeout": 30, "retry_attempts": 3, "retry_delay": 5, "url": "", "retention": "", "last_upload": 0,
-        "health": "unknown", "source": "api",
+        "health": "unknown", "source": "api", "declared": false, "password_from": "", "verify": "size", "bandwidth": 0,
+        "priority": 0, "streams": 4, "plaintext": false, "stream": false,
     });
     assert_eq!(plain, defaults);
     let all = json!({
         "name": "offsite", "host": "nas.example.org:22", "login": "ops", "password": PASSWORD, "enable": 0, "mode": 1,
         "timeinterval": 3600, "timeout": 60, "retry_attempts": 5, "retry_delay": 10,
-        "url": "sftp://nas.example.org:22/srv/backups", "retention": "30 days",
+        "url": "sftp://nas.example.org:22/srv/backups", "retention": "30 days", "verify": "readback",
+        "bandwidth": 20_000_000, "priority": -5, "streams": 16, "plaintext": true, "stream": true,
     });
+    // Nothing is encrypted here, and nobody has said that it may be read there.
+    manager.invalid("AddBackupConfig", &with(&all, "plaintext", json!(false)), "plaintext");
     let added = manager.good("AddBackupConfig", &all);
     for (field, value) in all.as_object().unwrap().iter().filter(|(field, _)| *field != "password") {
         assert_eq!(&added[field], value, "{field}");
@@ -51,6 +62,22 @@ pub(crate) fn cases(world: &World) {
         ("retry_delay", json!("5")),
         ("retention", json!("x".repeat(65))),
         ("retention", json!("blah")),
+        ("url", json!("s3://bucket/prefix?key=secret")),
+        ("url", json!("sftp://nas")),
+        ("verify", json!("hash")),
+        ("bandwidth", json!(-1)),
+        ("bandwidth", json!("20MB")),
+        ("priority", json!(1001)),
+        ("priority", json!(1.5)),
+        ("streams", json!(0)),
+        ("streams", json!(17)),
+        ("plaintext", json!(1)),
+        ("stream", json!("yes")),
+        // A file is read and a program is run on the server's machine: only who is there may name them.
+        ("password_file", json!("/etc/holdfast/password")),
+        ("password_file", json!("relative")),
+        ("password_command", json!(["pass", "show"])),
+        ("password_command", json!("pass show")),
     ] {
         let data = with(&json!({ "name": "wrong" }), field, wrong);
         manager.invalid("AddBackupConfig", &data, field);
@@ -68,9 +95,24 @@ pub(crate) fn cases(world: &World) {
     let other = manager.good("UpdateBackupConfig", &json!({ "name": "offsite", "password": "another one" }));
     assert_eq!(other["password_set"], true);
     let without = manager.good("UpdateBackupConfig", &json!({ "name": "offsite", "password": "" }));
-    assert_eq!(without, with(&kept, "password_set", json!(false)));
+    let none = with(&with(&kept, "password_set", json!(false)), "password_from", json!(""));
+    assert_eq!(without, none);
     manager.refused("UpdateBackupConfig", &json!({ "name": "nowhere" }), "RET_NOT_FOUND");
-    assert_eq!(viewer.good("GetBackupConfig", &json!({}))["rows"], json!([without, plain]), "by name");
+    manager.invalid("UpdateBackupConfig", &json!({ "name": "offsite", "plaintext": false }), "plaintext");
+    assert_eq!(viewer.good("GetBackupConfig", &json!({}))["rows"], json!([row, without, plain]), "by name");
+
+    let mut here = world.local();
+    let twice = json!({ "name": "offsite", "password": PASSWORD, "password_file": "/x" });
+    here.invalid("UpdateBackupConfig", &twice, "password");
+    here.good("UpdateBackupConfig", &json!({ "name": "offsite", "password": PASSWORD }));
+    for (field, place, from) in [
+        ("password_file", json!("/etc/holdfast/password"), "file"),
+        ("password_command", json!(["pass", "show", "offsite"]), "command"),
+        ("password", json!(PASSWORD), "kept"),
+    ] {
+        let changed = here.good("UpdateBackupConfig", &with(&json!({ "name": "offsite" }), field, place));
+        assert_eq!((&changed["password_from"], &changed["password_set"]), (&json!(from), &json!(true)));
+    }
 
     let page = json!({ "server_name": "plain", "limit": 10 });
     viewer.refused("GetRemoteBackupRuns", &page, "REMOTE_BACKUP_LIST_FAILED");
@@ -91,7 +133,7 @@ pub(crate) fn cases(world: &World) {
     let gone = manager.good("DeleteBackupConfig", &json!({ "name": "offsite" }));
     assert_eq!(gone, json!({ "ok": true, "name": "offsite" }));
     manager.refused("DeleteBackupConfig", &json!({ "name": "offsite" }), "RET_NOT_FOUND");
-    for number in 1..200 {
+    for number in 2..200 {
         manager.good("AddBackupConfig", &json!({ "name": format!("e{number}") }));
     }
     manager.refused("AddBackupConfig", &json!({ "name": "one-more" }), "LIMIT_REACHED");

@@ -62,7 +62,8 @@ impl World {
             "[runs]\nmax_tries = 1\n\
              [[participant]]\nname = 'db'\nkind = 'command'\nartifact = 'db.dump'\nshell = true\ndirectory = '{folder}'\n\
              command = 'cat rows'\nrestore = 'cat > taken; until [ -e go ]; do sleep 0.05; done; test ! -e broken'\n\
-             [[participant]]\nname = 'web'\nkind = 'files'\npaths = ['{folder}/site']\n"
+             [[participant]]\nname = 'web'\nkind = 'files'\npaths = ['{folder}/site']\n\
+             [[endpoint]]\nname = 'disk'\nurl = 'file:///srv/copies'\nstreams = 2\n"
         );
         let config = Config::parse(&configuration, Path::new("contract.toml")).unwrap();
         let notes = Notes::new((Mutex::new(Mode::Good), Condvar::new()));

@@ -52,6 +52,8 @@ impl History {
             damaged: false,
             locked: false,
             deleted: false,
+            kept_remotely: false,
+            copies: super::CopyCounts::default(),
             deleting: false,
             imported: true,
             foreign: self.server_id != Some(facts.server_id),

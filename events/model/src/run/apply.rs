@@ -205,8 +205,18 @@ impl Aggregate for Run {
             RunEvent::Deleted(_) => self.retained = Retained::Deleted,
             RunEvent::DeleteFailed(failed) => {
                 self.retained = Retained::Kept;
+                self.kept_remotely = false;
                 self.delete_failure = Some(failed.failure.clone());
             }
+            RunEvent::CopiesPlanned(_)
+            | RunEvent::UploadsRequested(_)
+            | RunEvent::UploadStarted(_)
+            | RunEvent::UploadTryFailed(_)
+            | RunEvent::UploadCompleted(_)
+            | RunEvent::UploadFailed(_)
+            | RunEvent::UploadInterrupted(_)
+            | RunEvent::LocalCopyRemovalRequested(_)
+            | RunEvent::RemoteCopyDeleted(_) => {}
             // Folded above.
             RunEvent::ImportRequested(_)
             | RunEvent::Imported(_)
@@ -215,6 +225,7 @@ impl Aggregate for Run {
             | RunEvent::ImportCompleted(_)
             | RunEvent::ImportFailed(_) => {}
         }
+        self.apply_copy(event, now);
     }
 
     fn effects(&self, events: &[RunEvent]) -> Vec<RunEffect> {
@@ -247,6 +258,7 @@ impl Aggregate for Run {
                 RunEvent::Published(_) | RunEvent::Ended(_) => effects.push(RunEffect::Ended),
                 _ => {}
             }
+            self.copy_effects(event, &mut effects);
         }
         effects
     }

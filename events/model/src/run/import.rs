@@ -235,6 +235,7 @@ impl Run {
             self.request = Some(request(facts));
         }
         self.retained = Retained::Kept;
+        self.kept_remotely = false;
         self.delete_failure = None;
         self.last_verified = Some(super::LastVerified { at: now, ok: true, errors: Warnings::default() });
         let RunImportRequestedV1 { endpoint, server_id, .. } = requested;

@@ -22,6 +22,15 @@ use proptest::sample::select;
 use proptest::strategy::Union;
 use uuid::Uuid;
 
+/// Wraps what a strategy gives into its event.
+macro_rules! event {
+    ($set:ident::$variant:ident, $strategy:expr, $make:expr) => {
+        $strategy.prop_map(|values| Event::from($set::$variant($make(values)))).boxed()
+    };
+}
+
+mod copies;
+
 pub(crate) fn participant() -> impl Strategy<Value = ParticipantName> + Clone {
     "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"))
 }
@@ -143,16 +152,11 @@ pub(crate) fn verified() -> impl Strategy<Value = r::RunVerifiedV1> + Clone {
     })
 }
 
-/// Wraps what a strategy gives into its event.
-macro_rules! event {
-    ($set:ident::$variant:ident, $strategy:expr, $make:expr) => {
-        $strategy.prop_map(|values| Event::from($set::$variant($make(values)))).boxed()
-    };
-}
-
 /// One strategy for each row of [`Event::TABLE`], in its order.
 pub(crate) fn every_kind() -> Vec<BoxedStrategy<Event>> {
-    [run_kinds(), other_kinds(), endpoint_kinds(), vault_kinds(), control_kinds()].concat()
+    let of_endpoints = [endpoint_kinds(), copies::endpoint_kinds()].concat();
+    let of_runs = [run_kinds(), copies::run_kinds(), import_kinds(), copies::later_run_kinds()].concat();
+    [of_runs, other_kinds(), of_endpoints, vault_kinds(), control_kinds()].concat()
 }
 
 fn run_kinds() -> Vec<BoxedStrategy<Event>> {
@@ -246,6 +250,11 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             attempt,
             timeout_ms
         }),
+    ]
+}
+
+fn import_kinds() -> Vec<BoxedStrategy<Event>> {
+    vec![
         event!(RunEvent::ImportRequested, (run_id(), uuid(), any::<bool>()), |(run_id, server_id, overwrite)| {
             r::RunImportRequestedV1 { run_id, endpoint: "offsite".parse().expect("a name"), server_id, overwrite }
         }),
@@ -407,13 +416,18 @@ fn other_kinds() -> Vec<BoxedStrategy<Event>> {
     ]
 }
 
-fn endpoint() -> impl Strategy<Value = en::EndpointConfigV1> + Clone {
+fn endpoint() -> impl Strategy<Value = en::EndpointConfigV2> + Clone {
     let name = "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"));
-    let texts = (short(), short(), short(), short());
-    (name, texts, any::<(bool, u32, u64, u64, u32, u64)>(), option::of(uuid())).prop_map(
-        |(name, (host, url, login, retention), numbers, secret)| {
-            let (enable, mode, timeinterval_s, timeout_s, retry_attempts, retry_delay_s) = numbers;
-            en::EndpointConfigV1 {
+    let texts = (short(), short(), short(), short(), short(), short());
+    let flags = any::<(bool, bool, bool, bool)>();
+    let checks = select(vec![en::UploadCheck::Size, en::UploadCheck::Readback]);
+    let more = (vec(short(), 0..4), any::<(u64, i32, u32)>(), flags, checks);
+    (name, texts, any::<(u32, u64, u64, u32, u64)>(), option::of(uuid()), more).prop_map(
+        |(name, (host, url, login, retention, password_file, password_env), numbers, secret, more)| {
+            let (mode, timeinterval_s, timeout_s, retry_attempts, retry_delay_s) = numbers;
+            let (password_command, (bandwidth, priority, streams), flags, verify) = more;
+            let (enable, plaintext, stream, declared) = flags;
+            en::EndpointConfigV2 {
                 name,
                 host,
                 url,
@@ -426,6 +440,16 @@ fn endpoint() -> impl Strategy<Value = en::EndpointConfigV1> + Clone {
                 retry_delay_s,
                 retention,
                 secret,
+                password_file,
+                password_command,
+                password_env,
+                verify,
+                bandwidth,
+                priority,
+                streams,
+                plaintext,
+                stream,
+                declared,
             }
         },
     )
@@ -441,8 +465,8 @@ pub(crate) fn role() -> impl Strategy<Value = ac::Role> + Clone {
 
 fn endpoint_kinds() -> Vec<BoxedStrategy<Event>> {
     vec![
-        event!(EndpointEvent::Added, endpoint(), |config| en::EndpointAddedV1 { config }),
-        event!(EndpointEvent::Updated, endpoint(), |config| en::EndpointUpdatedV1 { config }),
+        event!(EndpointEvent::Added, endpoint(), |config| en::EndpointAddedV2 { config }),
+        event!(EndpointEvent::Updated, endpoint(), |config| en::EndpointUpdatedV2 { config }),
         event!(EndpointEvent::Deleted, Just(()), |()| en::EndpointDeletedV1 {}),
     ]
 }

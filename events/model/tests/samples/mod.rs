@@ -57,6 +57,7 @@ pub(crate) fn samples() -> Vec<Event> {
     runs.chain(participants)
         .chain(restores)
         .chain(system)
+        .chain(copy_samples())
         .chain(endpoint_samples())
         .chain(vault_samples())
         .chain(people_samples())
@@ -330,8 +331,54 @@ fn system_samples() -> Vec<SystemEvent> {
     ]
 }
 
+/// Copies of a run on endpoints, and how those do.
+fn copy_samples() -> Vec<Event> {
+    let endpoint = || "offsite".parse().expect("a name");
+    let refused = || Failure::new(FailureKind::Retryable, "REMOTE_UNAVAILABLE", "cannot reach it");
+    let of_run = [
+        RunEvent::CopiesPlanned(r::CopiesPlannedV1 {
+            endpoints: vec![endpoint(), "nas".parse().expect("a name")],
+            require: r::RequireEndpoints::Any,
+            keep_local: false,
+        }),
+        RunEvent::UploadsRequested(r::UploadsRequestedV1 { endpoints: vec![endpoint()] }),
+        RunEvent::UploadStarted(r::UploadStartedV1 {
+            endpoint: endpoint(),
+            try_number: 2,
+            max_tries: 3,
+            retry_delay_ms: 10_000,
+        }),
+        RunEvent::UploadTryFailed(r::UploadTryFailedV1 {
+            endpoint: endpoint(),
+            try_number: 2,
+            failure: refused(),
+            retry_after_ms: 20_000,
+        }),
+        RunEvent::UploadCompleted(r::UploadCompletedV1 {
+            endpoint: endpoint(),
+            stored_bytes: 5_000_000_000,
+            sent_bytes: 70_000,
+            check: r::UploadCheck::Readback,
+        }),
+        RunEvent::UploadFailed(r::UploadFailedV1 { endpoint: endpoint(), failure: refused() }),
+        RunEvent::UploadInterrupted(r::UploadInterruptedV1 { endpoint: endpoint() }),
+        RunEvent::LocalCopyRemovalRequested(r::LocalCopyRemovalRequestedV1 {}),
+        RunEvent::RemoteCopyDeleted(r::RemoteCopyDeletedV1 { endpoint: endpoint() }),
+    ];
+    let of_endpoint = [
+        EndpointEvent::TryFailed(en::EndpointTryFailedV1 { run_id: run_id(), failure: refused() }),
+        EndpointEvent::Unavailable(en::EndpointUnavailableV1 { failures: 5, pause_s: 60, failure: refused() }),
+        EndpointEvent::Recovered(en::EndpointRecoveredV1 { failures: 5 }),
+        EndpointEvent::RemoteDeleteRequested(en::RemoteDeleteRequestedV1 { run_id: run_id() }),
+        EndpointEvent::RemoteRunDeleted(en::RemoteRunDeletedV1 { run_id: run_id() }),
+        EndpointEvent::RemoteDeleteFailed(en::RemoteDeleteFailedV1 { run_id: run_id(), failure: refused() }),
+    ];
+    of_run.into_iter().map(Event::from).chain(of_endpoint.into_iter().map(Event::from)).collect()
+}
+
 fn endpoint_samples() -> Vec<Event> {
-    let config = en::EndpointConfigV1 {
+    // What the first version did not say is as it reads from that.
+    let config = en::EndpointConfigV2 {
         name: "offsite".parse().expect("a name"),
         host: "backup.example:22".into(),
         url: "sftp://backup.example/srv".into(),
@@ -344,11 +391,12 @@ fn endpoint_samples() -> Vec<Event> {
         retry_delay_s: 10,
         retention: "30d".into(),
         secret: Some(uuid(5)),
+        ..en::EndpointConfigV2::new("offsite".parse().expect("a name"))
     };
-    let updated = en::EndpointConfigV1 { enable: false, secret: None, ..config.clone() };
+    let updated = en::EndpointConfigV2 { enable: false, secret: None, ..config.clone() };
     vec![
-        EndpointEvent::Added(en::EndpointAddedV1 { config }).into(),
-        EndpointEvent::Updated(en::EndpointUpdatedV1 { config: updated }).into(),
+        EndpointEvent::Added(en::EndpointAddedV2 { config }).into(),
+        EndpointEvent::Updated(en::EndpointUpdatedV2 { config: updated }).into(),
         EndpointEvent::Deleted(en::EndpointDeletedV1 {}).into(),
     ]
 }
