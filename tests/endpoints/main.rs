@@ -12,6 +12,7 @@ mod command;
 mod conformance;
 mod far_side;
 mod faults;
+mod imports;
 mod kinds;
 mod layers;
 mod proxy;
