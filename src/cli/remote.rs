@@ -43,7 +43,11 @@ pub(super) async fn run(context: &Context, command: &RemoteCommand) -> CliResult
             let mut interrupts = Interrupts::new()?;
             let door = open(context, Purpose::Stays("import")).await?;
             let result = import(context.output, &door, &wish, &mut interrupts).await;
-            door.close().await;
+            match &result {
+                // What was interrupted ends with the engine, where that is of this process.
+                Err(error) if error.exit == Exit::Cancelled => door.close().await,
+                _ => door.close_after_others(context, &mut interrupts).await,
+            }
             result
         }
         RemoteCommand::Verify { of, run } => {
@@ -53,7 +57,7 @@ pub(super) async fn run(context: &Context, command: &RemoteCommand) -> CliResult
                 result = verify(context.output, &door, endpoint, of.server_id, *run) => result,
                 () = interrupts.next() => Err(CliError::new(Exit::Cancelled, "CANCELLED", "cancelled", "")),
             };
-            door.close().await;
+            door.close_after_others(context, &mut interrupts).await;
             result
         }
     }

@@ -65,7 +65,8 @@ fn a_run_comes_back_from_a_vault() {
     let (home, run) = backed_up();
     let root = home.beside("vault");
     home.holdfast(["vault", "init", "--json", "--root"]).arg(&root).run().expect(0);
-    let token = home.holdfast(["vault", "token", "add", "shop", "--permission", "append", "--json", "--root"]).arg(&root);
+    let token =
+        home.holdfast(["vault", "token", "add", "shop", "--permission", "append", "--json", "--root"]).arg(&root);
     let token = text(&token.run().expect(0).json()["token"]);
     let serve = ["vault", "serve", "--listen", "127.0.0.1:0", "--insecure", "--json", "--root"];
     let mut served = home.holdfast(serve).arg(&root).spawn();

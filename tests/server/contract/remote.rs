@@ -57,8 +57,8 @@ pub(crate) fn cases(world: &World) {
     operator.refused("ValidateRemoteBackupRun", &nowhere, "REMOTE_NOT_FOUND");
     operator.refused("ValidateRemoteBackupRun", &no_run, "REMOTE_BACKUP_RUN_NOT_FOUND");
     let there = folder.join(format!("{server}/runs/{run_id}"));
-    let artifact = fs::read_dir(&there).unwrap().map(|entry| entry.unwrap().path());
-    let artifact = artifact.filter(|path| path.extension().is_some_and(|extension| extension == "lz4")).next().unwrap();
+    let mut files = fs::read_dir(&there).unwrap().map(|entry| entry.unwrap().path());
+    let artifact = files.find(|path| path.extension().is_some_and(|extension| extension == "lz4")).unwrap();
     let mut bytes = fs::read(&artifact).unwrap();
     bytes[10] ^= 1;
     fs::write(&artifact, bytes).unwrap();
