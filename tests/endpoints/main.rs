@@ -10,11 +10,11 @@
 
 mod command;
 mod conformance;
-mod far_side;
 mod faults;
 mod imports;
 mod kinds;
 mod layers;
-mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::{far_side, proxy};
