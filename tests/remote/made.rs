@@ -30,7 +30,7 @@ impl Published {
 
     /// A run, and its directory.
     pub(crate) fn run(&self) -> (RunId, PathBuf) {
-        self.of(self.home.newest_run())
+        self.of(&self.home.newest_run())
     }
 
     /// An encrypted run, its directory, and the file of the key that opens it.
@@ -40,12 +40,12 @@ impl Published {
         let written = fs::read_to_string(&key).unwrap();
         let public = written.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned();
         let run = self.home.back_up(["source", "--encrypt-to", &public]);
-        let (run_id, folder) = self.of(run);
+        let (run_id, folder) = self.of(&run);
         (run_id, folder, key)
     }
 
-    fn of(&self, run: String) -> (RunId, PathBuf) {
-        let folder = self.home.run_dir(&run);
+    fn of(&self, run: &str) -> (RunId, PathBuf) {
+        let folder = self.home.run_dir(run);
         (run.parse().unwrap(), folder)
     }
 }
