@@ -2,6 +2,7 @@
 
 mod key;
 mod owner;
+mod remote;
 mod restore;
 mod vault;
 
@@ -20,6 +21,7 @@ pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointTestArgs, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs,
     TokenCommand,
 };
+pub(super) use self::remote::RemoteCommand;
 pub(super) use self::restore::{AboutRestore, RestoreArgs, RestoresArgs};
 pub(super) use self::vault::{VaultCommand, VaultServeArgs, VaultTokenCommand};
 use crate::pipeline::Compression;
@@ -124,6 +126,9 @@ pub(super) enum Command {
     /// List, add, change, remove and test endpoints: where copies of runs go
     #[command(subcommand)]
     Endpoints(EndpointsCommand),
+    /// List, bring back and verify the runs that lie on endpoints
+    #[command(subcommand)]
+    Remote(RemoteCommand),
     /// Make keys, show them, prove that one opens a run
     #[command(subcommand)]
     Key(KeyCommand),

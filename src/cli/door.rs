@@ -45,6 +45,8 @@ struct Own {
 pub(super) enum Purpose {
     /// One command that is soon done. What is open stays open.
     Brief(&'static str),
+    /// Something that takes its time: others may attach, and what is open stays open.
+    Stays(&'static str),
     /// Work that stays: open runs are gone on with, and others may attach.
     Work(&'static str),
     /// A restore in place: others may attach, and open runs stay open. A backup that is at work is waited for, and not asked to do it.
@@ -89,7 +91,7 @@ impl Door {
     async fn take(context: &Context, purpose: Purpose, wait: Duration) -> Result<Self, EngineError> {
         let (what, stays) = match purpose {
             Purpose::Brief(what) => (what, false),
-            Purpose::Work(what) => (what, true),
+            Purpose::Work(what) | Purpose::Stays(what) => (what, true),
             Purpose::Restore => ("restore", true),
         };
         let resume = matches!(purpose, Purpose::Work(_));

@@ -90,6 +90,14 @@ fn api(error: &ApiError) -> CliError {
             (Exit::Failed, "What was recorded is safe. See to the disk (space, errors), then `holdfast resume`.")
         }
         Code::NotFound => (Exit::Usage, "`holdfast endpoints list` lists them."),
+        Code::RemoteNotFound => (Exit::Usage, "`holdfast endpoints list` lists them."),
+        Code::RemoteBackupRunNotFound => {
+            (Exit::NoSuchRun, "`holdfast remote list ENDPOINT` lists those that are there.")
+        }
+        Code::RemoteBackupImportFailed => import(error),
+        Code::RemoteBackupValidationFailed if is_damage(error) => {
+            (Exit::Damaged, "Bring it there again from here, or keep the copies elsewhere.")
+        }
         Code::Duplicate => (Exit::Usage, "`holdfast endpoints set NAME` changes it."),
         Code::TokenNotFound => (Exit::Usage, "`holdfast token list` lists them."),
         Code::TokenExists => (Exit::Usage, "Give it another name, or revoke that one first."),
@@ -97,6 +105,33 @@ fn api(error: &ApiError) -> CliError {
         _ => (Exit::Failed, ""),
     };
     CliError::new(exit, error.code.as_str(), &error.message, next)
+}
+
+/// Why a run was not brought back, and what can be done.
+fn import(error: &ApiError) -> (Exit, &'static str) {
+    match cause(error) {
+        "BACKUP_RUN_EXISTS" => (Exit::Usage, "--overwrite puts the one of the endpoint in the place of what is here."),
+        "BACKUP_RUN_LOCKED" => (Exit::Busy, "`holdfast unlock RUN` lets it be replaced."),
+        "BACKUP_RUN_ACTIVE" | "BACKUP_RUN_IMPORTING" | "BACKUP_RUN_IN_USE" | "IMPORT_ALREADY_RUNNING" => {
+            (Exit::Busy, "Wait for its end, and try again.")
+        }
+        "ENGINE_STOPPED" => (Exit::Cancelled, ""),
+        _ if is_damage(error) => (Exit::Damaged, "What is here is as it was. Import it from another endpoint."),
+        _ => (Exit::Failed, "What is here is as it was."),
+    }
+}
+
+/// What it was that went wrong with a run on an endpoint.
+fn cause(error: &ApiError) -> &str {
+    error.detail.as_ref().and_then(|detail| detail["cause"].as_str()).unwrap_or_default()
+}
+
+/// Whether a run on an endpoint is not what it was.
+fn is_damage(error: &ApiError) -> bool {
+    matches!(
+        cause(error),
+        "REMOTE_RUN_ALTERED" | "IMPORT_ANOTHER_RUN" | "MANIFEST_INVALID" | "ARTIFACT_ALTERED" | "ARTIFACT_TRUNCATED"
+    )
 }
 
 fn home(error: &HomeError) -> CliError {

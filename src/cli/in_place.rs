@@ -30,7 +30,7 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) 
     let names = args.participant.iter().map(|name| browse::name(name)).collect::<Result<Vec<_>, _>>()?;
     let only = if let [name] = &*names { Some(name) } else { None };
     let run = runs::find_with(&context.view()?, run, only, context.output)?;
-    let file_keys = file_keys(context, args, &run)?;
+    let (run, file_keys) = file_keys(context, args, run)?;
     let run_id = run.id().ok_or_else(|| CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", "no such run", ""))?;
     if has_modules(&run, &names) && Door::attach(context).await?.is_none() {
         let text = "the modules are the application's, and it does not run, or does not serve its home";
@@ -67,14 +67,14 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs, run: RunArg) 
     result
 }
 
-/// The keys of the run's files, unwrapped here: the private key itself is handed to nobody.
-fn file_keys(context: &Context, args: &RestoreArgs, run: &Run) -> Result<Option<FileKeys>, CliError> {
-    let key = key::of(context, &args.key, run)?;
+/// The keys of the run's files, unwrapped here: the private key itself is handed to nobody. And the run, with what they tell of it.
+fn file_keys(context: &Context, args: &RestoreArgs, run: Run) -> Result<(Run, Option<FileKeys>), CliError> {
+    let key = key::of(context, &args.key, &run)?;
     match &key {
-        Key::Without => Ok(None),
+        Key::Without => Ok((run, None)),
         key => {
-            let source = RunSource::open(context.view()?.home(), run, None, true, key).map_err(errors::restore)?;
-            Ok(source.keys().cloned())
+            let source = RunSource::open(context.view()?.home(), &run, None, true, key).map_err(errors::restore)?;
+            Ok((source.run().clone(), source.keys().cloned()))
         }
     }
 }

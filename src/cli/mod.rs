@@ -25,6 +25,7 @@ mod maintenance;
 mod output;
 mod participants;
 mod progress;
+mod remote;
 mod restore;
 mod restores;
 mod runs;
@@ -156,6 +157,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Token(command) => token::run(context, command).await,
         Command::Maintenance(command) => maintenance::run(context, command).await,
         Command::Endpoints(command) => endpoints::run(context, command).await,
+        Command::Remote(command) => remote::run(context, command).await,
         Command::Key(command) => key::run(context, command),
         Command::Runs(args) => runs::runs(context, args),
         Command::Show(args) => runs::show(context, args),

@@ -222,7 +222,8 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     }
     field("job", printable(row.job.as_bytes()));
     field("type", format!("{}, {}", row.run_type.as_str(), row.trigger.as_str()));
-    field("requested", format!("{} by {}", time(run.requested_at().seconds()), row.requested_by));
+    let by = if row.requested_by.is_empty() { String::new() } else { format!(" by {}", row.requested_by) };
+    field("requested", format!("{}{by}", time(run.requested_at().seconds())));
     field("started", time(row.started_at));
     field("finished", time(row.finished_at));
     if row.attempt > 1 {
@@ -239,6 +240,13 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
         }
         (false, "") => {}
         (false, path) => field("directory", root.join(path).display().to_string()),
+    }
+    if let Some(from) = &row.imported_from {
+        field("came back", format!("{} from {}", time(from.imported_at), from.endpoint));
+        field("made by", format!("installation {}", from.server_id));
+        if from.masked {
+            field("encrypted", "names and sizes are shown by `holdfast ls RUN --identity KEY`".into());
+        }
     }
     if let Some(barrier) = run.barrier() {
         let held = seconds(barrier.longest_us as f64 / 1e6);

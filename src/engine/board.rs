@@ -261,7 +261,10 @@ impl Holdfast {
         if let Some(now) = open.iter().find_map(|shown| self.shared.board.now(shown.run_id)) {
             return Ok(now);
         }
-        let last = self.read(|known| known.history.newest_first().next().map(|entry| entry.run_id)).await?;
+        let own = |known: &super::Projections| {
+            known.history.newest_first().find(|entry| !entry.imported).map(|entry| entry.run_id)
+        };
+        let last = self.read(own).await?;
         Ok(Progress::idle(last.map(|run_id| run_id.to_string()).unwrap_or_default()))
     }
 

@@ -46,7 +46,8 @@ impl Holdfast {
         {
             return Err(EngineError::from(RootError::Command(CommandError::Refused(Refusal::AnotherRun))).into());
         }
-        remote::verify(&*remote, run_id, &UploadProgress::default()).await?;
+        let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;
+        read.map_err(|error| RemoteError::of_files(endpoint, run_id, error))?;
         Ok((head.row.files.into(), head.row.stored_bytes))
     }
 

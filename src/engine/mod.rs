@@ -66,6 +66,7 @@ pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
 pub(crate) use self::figures::{Figures, ParticipantFigures};
+pub(crate) use self::imports::participants as participants_said;
 pub use self::imports::{ImportPhase, ImportProgress, ImportRequest, RemoteError};
 pub use self::log_row::LogRow;
 pub(crate) use self::manifest::artifact as recorded;

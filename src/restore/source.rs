@@ -11,12 +11,12 @@ use holdfast_model::run::{ArtifactStoredV1, Encryption, Retained, Run, RunStatus
 
 use super::error::RestoreError;
 use super::streams;
-use crate::encryption::{FileKeys, Keyring};
+use crate::encryption::{FileKey, FileKeys, Keyring};
 use crate::files::Entry;
 use crate::participant::FilesDefinition;
 use crate::pipeline::index::IndexLine;
 use crate::pipeline::{ArtifactReader, FrameTable, IndexReader, Pipeline};
-use crate::storage::{ManifestArtifact, ReadLease, Storage, StorageError, key_refused};
+use crate::storage::{MANIFEST, ManifestArtifact, ReadLease, Storage, StorageError, key_refused};
 
 /// What an artifact's content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub enum Form {
 /// A run that is being read. As long as it lives the run's directory is not deleted.
 pub struct RunSource {
     run_id: RunId,
+    run: Run,
     home: PathBuf,
     lease: ReadLease,
     pipeline: Pipeline,
@@ -61,6 +62,12 @@ impl RunSource {
         }
         let status = run.status(true);
         let refused = run.is_open() || (status != RunStatus::Completed && !accept_incomplete);
+        // What an import could not tell, the key does.
+        let revealed = if refused || !run.is_masked() { None } else { reveal(home, run, run_id, key)? };
+        let (run, manifest_key) = match &revealed {
+            Some((revealed, key)) => (revealed, Some(key.clone())),
+            None => (run, None),
+        };
         let artifacts: Vec<_> = run
             .good_artifacts()
             .filter(|artifact| participant.is_none_or(|name| *name == artifact.participant))
@@ -74,10 +81,14 @@ impl RunSource {
         }
         let lease = Storage::at(home.backups()).lease(run_id)?;
         lease.check_manifest(run.sums_sha256())?;
-        let keys = unlock(&lease, run, &artifacts, key)?;
+        let mut keys = unlock(&lease, run, &artifacts, key)?;
+        if let Some(manifest_key) = manifest_key {
+            keys.get_or_insert_default().insert(MANIFEST.parse().map_err(StorageError::from)?, manifest_key);
+        }
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
             run_id,
+            run: run.clone(),
             home: home.root().to_owned(),
             lease,
             pipeline: Pipeline::new(workers, workers + 4)?,
@@ -93,6 +104,12 @@ impl RunSource {
     #[must_use]
     pub fn run_id(&self) -> RunId {
         self.run_id
+    }
+
+    /// The run, with what its key tells of it where an import could not.
+    #[must_use]
+    pub fn run(&self) -> &Run {
+        &self.run
     }
 
     /// The home it lies in.
@@ -202,6 +219,26 @@ pub enum Key {
     Ring(Keyring),
     /// The keys of its files, as somebody else has unwrapped them.
     Files(FileKeys),
+}
+
+/// A run that was imported without what only its key tells, with that; and the key of the manifest's encrypted part. `None` where content
+/// is not looked at.
+fn reveal(home: &Home, run: &Run, run_id: RunId, key: &Key) -> Result<Option<(Run, FileKey)>, RestoreError> {
+    let lease = Storage::at(home.backups()).lease(run_id)?;
+    lease.check_manifest(run.sums_sha256())?;
+    let (outer, path) = (lease.manifest()?, lease.path().join(MANIFEST));
+    let refused = |ring: &Keyring| StorageError::Encryption(key_refused(run_id, run.encryption().opened_by(), ring));
+    let manifest_key = match key {
+        Key::Without => return Ok(None),
+        Key::Ring(ring) => outer.unlock(ring, &path)?.ok_or_else(|| refused(ring))?,
+        Key::Files(keys) => {
+            let name = MANIFEST.parse().map_err(StorageError::from)?;
+            keys.get(&name).cloned().ok_or_else(|| refused(&Keyring::default()))?
+        }
+    };
+    let inner = outer.open_with(&manifest_key, &path)?;
+    let participants = crate::engine::participants_said(&inner).map_err(RestoreError::Unknown)?;
+    Ok(Some((run.revealed(&participants), manifest_key)))
 }
 
 /// The keys of the artifacts and their indexes, where the run is encrypted and its content is to be read.

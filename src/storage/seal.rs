@@ -68,21 +68,40 @@ impl Manifest {
     /// [`StorageError::Encryption`] where the key is missing or wrong; [`StorageError::ManifestInvalid`] where the two parts do not
     /// belong together.
     pub fn open(&self, keyring: &Keyring, path: &Path) -> Result<Self, StorageError> {
-        let Some(sealed) = &self.sealed else { return Ok(self.clone()) };
-        let broken = |reason: &str| invalid(path, "sealed", reason);
-        let mut bytes = Vec::new();
-        let mut plain = ArmoredReader::new(sealed.as_bytes());
-        plain.read_to_end(&mut bytes).map_err(|error| broken(&error.to_string()))?;
+        if self.sealed.is_none() {
+            return Ok(self.clone());
+        }
+        let key = self.unlock(keyring, path)?;
+        let key = key.ok_or_else(|| StorageError::Encryption(refused(self.run_id, self.opened_by(), keyring)))?;
+        self.open_with(&key, path)
+    }
+
+    /// The key of the encrypted part, by the private keys at hand; `None` where none of them opens it, or there is no such part.
+    pub(crate) fn unlock(&self, keyring: &Keyring, path: &Path) -> Result<Option<FileKey>, StorageError> {
+        let Some(bytes) = self.sealed_bytes(path)? else { return Ok(None) };
         let head = bytes.get(..bytes.len().min(MAX_HEADER)).unwrap_or_default();
-        let unlocked = keyring.unlock(head, path).map_err(StorageError::Encryption)?;
-        let key = unlocked.ok_or_else(|| StorageError::Encryption(refused(self.run_id, self.opened_by(), keyring)))?;
-        let text = decrypt(&bytes, &key).map_err(|reason| broken(&reason))?;
+        keyring.unlock(head, path).map_err(StorageError::Encryption)
+    }
+
+    /// Opens the encrypted part with its key, as [`Manifest::open`] does.
+    pub(crate) fn open_with(&self, key: &FileKey, path: &Path) -> Result<Self, StorageError> {
+        let broken = |reason: &str| invalid(path, "sealed", reason);
+        let Some(bytes) = self.sealed_bytes(path)? else { return Ok(self.clone()) };
+        let text = decrypt(&bytes, key).map_err(|reason| broken(&reason))?;
         let inner: Self = serde_json::from_slice(&text).map_err(|error| broken(&error.to_string()))?;
         inner.check(path)?;
         if inner.outer() != (Self { sealed: None, ..self.clone() }) {
             return Err(broken("it is not of this manifest"));
         }
         Ok(inner)
+    }
+
+    fn sealed_bytes(&self, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(sealed) = &self.sealed else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let mut plain = ArmoredReader::new(sealed.as_bytes());
+        plain.read_to_end(&mut bytes).map_err(|error| invalid(path, "sealed", &error.to_string()))?;
+        Ok(Some(bytes))
     }
 
     /// What opens it, where it is encrypted.

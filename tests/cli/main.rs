@@ -14,5 +14,6 @@ mod configuration;
 mod files_in_place;
 mod home_in_use;
 mod home_is_kept;
+mod imports;
 #[path = "../support/mod.rs"]
 mod support;

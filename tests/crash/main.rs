@@ -11,6 +11,7 @@
 mod encryption;
 mod event_log;
 mod files;
+mod imports;
 mod kill;
 mod kill_commands;
 mod kill_freezes;

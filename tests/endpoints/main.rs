@@ -11,6 +11,7 @@
 mod command;
 mod conformance;
 mod faults;
+mod imports;
 mod kinds;
 mod layers;
 #[path = "../support/mod.rs"]

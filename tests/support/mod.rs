@@ -18,6 +18,7 @@
 pub(crate) mod awkward;
 pub(crate) mod clients;
 pub(crate) mod engine;
+pub(crate) mod far;
 pub(crate) mod far_side;
 pub(crate) mod kill;
 pub(crate) mod mount;

@@ -26,7 +26,7 @@ pub struct GetRemoteBackupRuns {
     pub limit: Option<u32>,
     /// Where the page begins: `next_cursor` of the page before, empty for the first.
     #[serde(default)]
-    #[schemars(length(max = 256))]
+    #[schemars(regex(pattern = r"^[!-~]{0,256}$"))]
     pub cursor: String,
 }
 

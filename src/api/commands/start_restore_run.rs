@@ -151,6 +151,7 @@ impl Command for StartRestoreRun {
             return Err(ApiError::field("file_keys", rule));
         }
         let run = call.engine.run(self.run_id).await?;
+        let run = self.revealed(call, run).await?;
         let wanted = self.wanted(&run)?;
         if let Some(target) = self.target.clone() {
             return self.into_folder(call, run, target.as_path().to_path_buf()).await;
@@ -160,6 +161,15 @@ impl Command for StartRestoreRun {
 }
 
 impl StartRestoreRun {
+    /// The run; with what its key tells of it, where an import could not.
+    async fn revealed(&self, call: &Call, run: Arc<Run>) -> Result<Arc<Run>, ApiError> {
+        if !run.is_masked() || run.retained() != Retained::Kept {
+            return Ok(run);
+        }
+        let incomplete = Self { accept_incomplete: true, ..self.clone() };
+        Ok(Arc::new(incomplete.open(call, run, None).await?.run().clone()))
+    }
+
     /// A restore in place replaces what somebody may be working with.
     async fn guard(&self, call: &Call) -> Result<(), ApiError> {
         if self.force || call.engine.read(|known| known.maintenance.enabled).await? {

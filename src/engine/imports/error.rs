@@ -6,6 +6,9 @@ use holdfast_model::ids::{EndpointName, RunId};
 use super::super::EngineError;
 use crate::endpoints::{ErrorKind, StoreError};
 
+/// What is said of a run whose files are not as they were published.
+pub(super) const ALTERED: &str = "REMOTE_RUN_ALTERED";
+
 /// Why a run did not come back, or could not be looked for.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -30,6 +33,16 @@ pub enum RemoteError {
         endpoint: EndpointName,
         /// The run.
         run_id: RunId,
+    },
+    /// What the endpoint has of it is not what was published.
+    #[error("run {run_id} at {endpoint} is not as it was published: {error}")]
+    Altered {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The run.
+        run_id: RunId,
+        /// What is not.
+        error: StoreError,
     },
     /// Another one is being imported.
     #[error("run {run_id} is being imported: wait for its end")]
@@ -61,6 +74,14 @@ impl RemoteError {
         }
     }
 
+    /// Where files of a run that is there are refused for good, they are not what they should be.
+    pub(in crate::engine) fn of_files(endpoint: &EndpointName, run_id: RunId, error: StoreError) -> Self {
+        match error.kind() {
+            ErrorKind::Fatal => Self::Altered { endpoint: endpoint.clone(), run_id, error },
+            _ => Self::Remote(error),
+        }
+    }
+
     /// Its stable code.
     #[must_use]
     pub fn code(&self) -> &str {
@@ -71,6 +92,7 @@ impl RemoteError {
             Self::Remote(error) if error.kind() == ErrorKind::NotFound => "REMOTE_MISSING",
             Self::Remote(error) => error.code(),
             Self::NotThere { .. } => "REMOTE_BACKUP_RUN_NOT_FOUND",
+            Self::Altered { .. } => ALTERED,
             Self::Busy { .. } => "IMPORT_ALREADY_RUNNING",
             Self::Failed { failure, .. } => &failure.code,
             Self::Engine(error) => error.code(),

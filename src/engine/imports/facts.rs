@@ -19,7 +19,19 @@ const SEALED: &str = "why is in the encrypted part of the manifest";
 /// The facts of a run.
 pub(super) struct Facts {
     pub(super) run: RunImportedV1,
-    pub(super) participants: Vec<(ParticipantImportedV1, Vec<ArtifactStoredV1>)>,
+    pub(super) participants: Vec<Participant>,
+}
+
+/// What became of a participant, and its artifacts.
+pub(crate) type Participant = (ParticipantImportedV1, Vec<ArtifactStoredV1>);
+
+/// What became of the participants of a run.
+///
+/// # Errors
+/// Says what of the manifest cannot be.
+pub(crate) fn participants(manifest: &Manifest) -> Result<Vec<Participant>, String> {
+    let masked = manifest.sealed.is_some();
+    manifest.participants.iter().map(|one| participant(one, masked)).collect()
 }
 
 /// The facts of a run that has arrived.
@@ -36,8 +48,7 @@ pub(super) fn of(arrived: &Arrived) -> Result<Facts, String> {
         other => return Err(unknown("consistency.mode", other)),
     };
     let barrier_at = manifest.consistency.barrier_at;
-    let participants: Vec<_> =
-        manifest.participants.iter().map(|one| participant(one, masked)).collect::<Result<_, _>>()?;
+    let participants = participants(manifest)?;
     let error_summary = match masked && outcome != Outcome::Completed {
         true => SEALED.to_owned(),
         false => manifest.error_summary.clone(),
@@ -73,10 +84,7 @@ pub(super) fn of(arrived: &Arrived) -> Result<Facts, String> {
     Ok(Facts { run, participants })
 }
 
-fn participant(
-    one: &ManifestParticipant,
-    masked: bool,
-) -> Result<(ParticipantImportedV1, Vec<ArtifactStoredV1>), String> {
+fn participant(one: &ManifestParticipant, masked: bool) -> Result<Participant, String> {
     use ParticipantStatus::{Cancelled, Completed, Failed, Skipped, Timeout};
     let status = [Completed, Failed, Skipped, Cancelled, Timeout].into_iter().find(|s| s.as_str() == one.status);
     let status = status.ok_or_else(|| unknown("the status of a participant", &one.status))?;

@@ -18,6 +18,7 @@ use holdfast_model::run::{Refusal, Run, RunCommand, RunImportRequestedV1, Target
 use uuid::Uuid;
 
 pub use self::error::RemoteError;
+pub(crate) use self::facts::participants;
 pub(super) use self::settle::settle;
 pub use self::under_way::{ImportPhase, ImportProgress};
 pub(super) use self::under_way::{Importing, UnderWay};
@@ -121,7 +122,8 @@ impl Holdfast {
         let into = into.await.map_err(of_engine)??;
         let fetched = remote::fetch(remote, run_id, &into, under_way.fetched()).await;
         fetched.map(drop).map_err(|error| {
-            let kind = if error.kind().retryable() { FailureKind::Retryable } else { FailureKind::Fatal };
+            let error = RemoteError::of_files(&wish.endpoint, run_id, error);
+            let kind = if error.retryable() { FailureKind::Retryable } else { FailureKind::Fatal };
             Failure::new(kind, error.code(), error.to_string())
         })
     }

@@ -83,6 +83,16 @@ impl Run {
         self.masked
     }
 
+    /// The same run with its participants as the encrypted part of its manifest has them: what only a key tells, and no record does.
+    #[must_use]
+    pub fn revealed(&self, participants: &[(ParticipantImportedV1, Vec<ArtifactStoredV1>)]) -> Self {
+        let participants = participants.iter().map(|(participant, artifacts)| {
+            let artifacts = artifacts.clone();
+            RunParticipant { artifacts, ..imported(participant) }
+        });
+        Self { participants: participants.collect(), ..self.clone() }
+    }
+
     /// What follows from a wish about an import; `None` where it is about something else.
     pub(super) fn decide_import(&self, command: &RunCommand) -> Option<Result<Vec<RunEvent>, Refusal>> {
         let one = |event: RunEvent| Ok(vec![event]);
