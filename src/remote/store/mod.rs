@@ -1,4 +1,4 @@
-//! Runs in a [`Store`]: one folder a run, the manifest last, and a [catalogue](catalog) beside them.
+//! Runs in a [`Store`]: one folder a run, the manifest last, and a catalogue beside them.
 //!
 //! ```text
 //! <server id>/runs/<run id>/<file>          as in the run directory here
