@@ -10,10 +10,12 @@
 
 mod command;
 mod conformance;
+mod declared;
 mod far_side;
 mod faults;
 mod kinds;
 mod layers;
+mod planted_secrets;
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
