@@ -8,9 +8,11 @@
 //! Root ──► Queue ──► RunActor ──► ParticipantActor
 //!             ▲          │  ▲            │
 //!             └──ended───┘  └──report────┘
+//!   │                    └──offer──► EndpointActor ──► Uploads (port)
 //!   └────► RestoreActor ──► Restores (port), a step at a time
 //! ```
 
+pub mod endpoint;
 pub mod event_sourced;
 pub mod participant;
 pub mod ports;
@@ -22,3 +24,4 @@ pub mod restores;
 pub mod root;
 pub mod run;
 mod told;
+pub mod uploads;

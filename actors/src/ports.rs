@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_log::EventLog;
+use holdfast_model::endpoint::EndpointConfigV2;
 use holdfast_model::failure::{Failure, Warnings};
-use holdfast_model::ids::{ParticipantName, RestoreId, RunId, Sha256, Timestamp};
+use holdfast_model::ids::{EndpointName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
 use holdfast_model::participant::{ChildV1, Work};
 use holdfast_model::restore::{Did, Restore, Step};
-use holdfast_model::run::{ArtifactStoredV1, Encryption, Found, Held, NotFrozen, Run, RunParticipant, Target};
+use holdfast_model::run::{
+    ArtifactStoredV1, Encryption, Found, Held, NotFrozen, Run, RunParticipant, Target, Uploaded,
+};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -207,6 +210,22 @@ pub trait Restores: Send + Sync {
     fn forget(&self, restore_id: RestoreId);
 }
 
+/// A run that is to be sent to an endpoint.
+pub struct UploadJob {
+    /// The run, which has ended well.
+    pub run: Arc<Run>,
+    /// The endpoint as it is configured.
+    pub endpoint: EndpointConfigV2,
+}
+
+/// Far sides.
+pub trait Uploads: Send + Sync {
+    /// Makes a copy of a run's directory there, whole and checked. What an earlier try left there is gone on with.
+    fn upload(&self, job: UploadJob) -> PortFuture<Result<Uploaded, Failure>>;
+    /// Ends an upload that is under way; its answer is a failure then.
+    fn stop(&self, run_id: RunId, endpoint: &EndpointName);
+}
+
 /// Room that is kept for the log on a full disk.
 pub trait Reserve: Send + Sync {
     /// Gives it up. `false` where there is none left.
@@ -243,6 +262,8 @@ pub struct World {
     pub participants: Arc<dyn Participants>,
     /// Restores in place.
     pub restores: Arc<dyn Restores>,
+    /// Far sides.
+    pub uploads: Arc<dyn Uploads>,
     /// Room for the log.
     pub reserve: Arc<dyn Reserve>,
     /// Where the work behind ports runs.

@@ -1,4 +1,4 @@
-//! What is recorded without anything being done in the world about it: endpoints, tokens, the audit, maintenance.
+//! What is recorded without anything being done in the world about it: tokens, the audit, maintenance.
 //!
 //! The actor of a stream is kept while a wish for it is on its way, so two wishes for one stream are decided one after the other, each on
 //! what the one before left. Idle ones are let go once there are many; the next wish starts them again from their stream.
@@ -13,7 +13,6 @@ use holdfast_model::access::Access;
 use holdfast_model::aggregate::Aggregate;
 use holdfast_model::audit::Audit;
 use holdfast_model::codec::Origin;
-use holdfast_model::endpoint::Endpoint;
 use holdfast_model::event::Event;
 use holdfast_model::ids::{Position, StreamId, Version};
 use holdfast_model::maintenance::Maintenance;
@@ -31,7 +30,6 @@ pub trait Recorded: Aggregate<Effect = (), Event: Into<Event> + TryFrom<Event>> 
     const REMEMBERS: bool = true;
 }
 
-impl Recorded for Endpoint {}
 impl Recorded for Access {}
 impl Recorded for Maintenance {}
 impl Recorded for Audit {

@@ -15,6 +15,7 @@ use holdfast_model::restore::RestoreRefusal;
 use holdfast_model::run::{NewRun, Refusal, Retained, Run, RunCommand, Stage};
 use tokio::sync::watch;
 
+use crate::endpoint::FindEndpoint;
 use crate::event_sourced::{Command, CommandError, EventSourced, ReplayError, replay};
 use crate::participant::{LiveCounts, ParticipantActor, ParticipantRole};
 use crate::ports::{Stop, World};
@@ -22,9 +23,10 @@ use crate::queue::{Enqueue, Queue};
 use crate::record::Records;
 use crate::restores::Restores;
 use crate::run::{FindParticipant, RunActor, RunEnded, RunRole, TakenOver};
+use crate::uploads;
 
 /// How often an actor of one run is started again after it panicked, before the run is left to the next process.
-const MAX_ACTOR_RESTARTS: u32 = 3;
+pub(crate) const MAX_ACTOR_RESTARTS: u32 = 3;
 /// How many runs' actors are there before idle ones are let go.
 const MAX_RUN_ACTORS: usize = 64;
 
@@ -66,10 +68,10 @@ pub enum RootError {
     Gone,
 }
 
-struct Entry {
-    actor: Addr<RunActor>,
-    watch: Arc<watch::Sender<Arc<Run>>>,
-    restarts: u32,
+pub(crate) struct Entry {
+    pub(crate) actor: Addr<RunActor>,
+    pub(crate) watch: Arc<watch::Sender<Arc<Run>>>,
+    pub(crate) restarts: u32,
     /// Shared with every wish that is on its way: while there is one, no second actor of the run may be started beside this one.
     wishes: Arc<()>,
 }
@@ -78,7 +80,10 @@ impl Entry {
     /// Whether nothing would be lost if it were started anew when it is next asked for.
     fn is_idle(&self) -> bool {
         let run = self.watch.borrow();
-        Arc::strong_count(&self.wishes) == 1 && !run.is_open() && run.retained() != Retained::Deleting
+        Arc::strong_count(&self.wishes) == 1
+            && !run.is_open()
+            && !run.is_uploading()
+            && run.retained() != Retained::Deleting
     }
 }
 
@@ -86,8 +91,9 @@ impl Entry {
 pub struct Root {
     pub(crate) world: World,
     queue: Addr<Queue>,
-    find: FindParticipant,
-    runs: BTreeMap<RunId, Entry>,
+    pub(crate) find: FindParticipant,
+    pub(crate) find_endpoint: FindEndpoint,
+    pub(crate) runs: BTreeMap<RunId, Entry>,
     pub(crate) records: Records,
     pub(crate) restores: Restores,
     pub(crate) origin: Origin,
@@ -99,7 +105,8 @@ impl Root {
     pub fn start(world: World, live: LiveCounts, max_runs: usize, origin: Origin) -> Addr<Self> {
         let find = participants(world.clone(), live);
         let queue = Queue::new(max_runs).start();
-        Self {
+        Self::create(|ctx| Self {
+            find_endpoint: uploads::endpoints(world.clone(), ctx.address().recipient()),
             world,
             queue,
             find,
@@ -107,12 +114,11 @@ impl Root {
             records: Records::default(),
             restores: Restores::default(),
             origin,
-        }
-        .start()
+        })
     }
 
     /// The actor of a run, started from its stream where it is not there.
-    fn run(&mut self, run_id: RunId, origin: &Origin, me: &Addr<Self>) -> Result<&mut Entry, ReplayError> {
+    pub(crate) fn run(&mut self, run_id: RunId, origin: &Origin, me: &Addr<Self>) -> Result<&mut Entry, ReplayError> {
         use std::collections::btree_map::Entry as Slot;
         if self.runs.len() >= MAX_RUN_ACTORS && !self.runs.contains_key(&run_id) {
             self.runs.retain(|_, entry| !entry.is_idle());
@@ -122,16 +128,16 @@ impl Root {
             Slot::Vacant(slot) => {
                 let (run, _) = replay::<Run>(&*self.world.log, &StreamId::run(run_id))?;
                 let watch = Arc::new(watch::Sender::new(Arc::new(run)));
-                let actor = start_run(&self.world, &self.find, run_id, origin, &watch, me)?;
+                let actor = start_run(&self.world, (&self.find, &self.find_endpoint), run_id, origin, &watch, me)?;
                 Ok(slot.insert(Entry { actor, watch, restarts: 0, wishes: Arc::default() }))
             }
         }
     }
 }
 
-fn start_run(
+pub(crate) fn start_run(
     world: &World,
-    find: &FindParticipant,
+    (find, find_endpoint): (&FindParticipant, &FindEndpoint),
     run_id: RunId,
     origin: &Origin,
     watch: &Arc<watch::Sender<Arc<Run>>>,
@@ -142,6 +148,7 @@ fn start_run(
         origin: origin.clone(),
         world: world.clone(),
         find: find.clone(),
+        find_endpoint: find_endpoint.clone(),
         ended: me.clone().recipient(),
         barrier_stop: Stop::default(),
         watch: watch.clone(),
@@ -336,6 +343,14 @@ impl Handler<RunEnded> for Root {
             return;
         }
         self.queue.do_send(message);
+        if !open
+            && entry.watch.borrow().is_uploading()
+            && !entry.actor.connected()
+            && self.world.lost.borrow().is_none()
+        {
+            self.go_on_uploading(run_id, &ctx.address());
+            return;
+        }
         if !open && stage != Stage::Unknown && entry.watch.borrow().retained() != Retained::Deleting {
             // Whoever wants something of it later starts it from its stream. One with a wish on its way goes when there are many.
             if entry.is_idle() {
@@ -356,7 +371,8 @@ impl Handler<RunEnded> for Root {
         }
         tracing::error!(%run_id, restarts = entry.restarts, "the run's actor ended early and is started again");
         let watch = entry.watch.clone();
-        match start_run(&self.world, &self.find, run_id, &self.origin, &watch, &ctx.address()) {
+        let find = (&self.find, &self.find_endpoint);
+        match start_run(&self.world, find, run_id, &self.origin, &watch, &ctx.address()) {
             Ok(actor) => {
                 if let Some(entry) = self.runs.get_mut(&run_id) {
                     entry.actor = actor.clone();

@@ -7,12 +7,13 @@ use std::time::Duration;
 use actix::{Addr, AsyncContext, Context, Handler, Message, Recipient};
 use holdfast_model::codec::Origin;
 use holdfast_model::event::RunEvent;
-use holdfast_model::ids::{ParticipantName, RunId, StreamId, Timestamp};
+use holdfast_model::ids::{EndpointName, ParticipantName, RunId, StreamId, Timestamp};
 use holdfast_model::participant::{Participant, ParticipantCommand, Work};
 use holdfast_model::run::{Held, NotFrozen, Run, RunCommand, RunEffect, Target, Try};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use crate::endpoint::{Carry, FindEndpoint, Offer};
 use crate::event_sourced::{Command, CommandError, EventSourced, Role};
 use crate::participant::{Assign, ParticipantActor, StopWork, note};
 use crate::ports::{BarrierFailure, BarrierJob, DirectoryFailure, PortFuture, Stop, World};
@@ -32,6 +33,7 @@ pub struct RunRole {
     pub(crate) origin: Origin,
     pub(crate) world: World,
     pub(crate) find: FindParticipant,
+    pub(crate) find_endpoint: FindEndpoint,
     /// Who is told of the end.
     pub(crate) ended: Recipient<RunEnded>,
     /// Ends a barrier that is under way.
@@ -167,6 +169,15 @@ impl Role for RunRole {
             }
             RunEffect::Publish(target) => self.publish(target, run, me),
             RunEffect::Delete => self.delete(run, me),
+            RunEffect::OfferUpload(endpoint) => self.offer_upload(&endpoint, me),
+            RunEffect::Upload { endpoint, try_number } => {
+                let (run, actor, origin) = (Arc::new(run.clone()), me.clone(), self.origin.clone());
+                if let Some(found) = (self.find_endpoint)(&endpoint) {
+                    found.do_send(Carry { run, actor, try_number, origin });
+                }
+            }
+            RunEffect::RetryUpload { endpoint, after_ms } => self.retry_upload(endpoint, after_ms, me),
+            RunEffect::StopUpload(endpoint) => self.world.uploads.stop(self.run_id, &endpoint),
             RunEffect::Ended => {
                 self.world.participants.release(self.run_id);
                 self.ended.do_send(RunEnded { run_id: self.run_id });
@@ -185,6 +196,24 @@ impl Role for RunRole {
 }
 
 impl RunRole {
+    fn offer_upload(&self, endpoint: &EndpointName, me: &Addr<RunActor>) {
+        match (self.find_endpoint)(endpoint) {
+            Some(found) => found.do_send(Offer { run_id: self.run_id, run: me.clone(), origin: self.origin.clone() }),
+            None => self.world.lose(format!("the stream of endpoint {endpoint} cannot be read")),
+        }
+    }
+
+    /// Offers it again after the pause. A run that does not want it any more says so when its turn comes.
+    fn retry_upload(&self, endpoint: EndpointName, after_ms: u64, me: &Addr<RunActor>) {
+        let (me, find, origin, run_id) = (me.downgrade(), self.find_endpoint.clone(), self.origin.clone(), self.run_id);
+        self.world.data_plane.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            if let (Some(run), Some(found)) = (me.upgrade(), find(&endpoint)) {
+                found.do_send(Offer { run_id, run, origin });
+            }
+        });
+    }
+
     fn barrier(&mut self, run: &Run, me: &Addr<RunActor>) {
         self.barrier_stop = Stop::default();
         let budget_ms = run.request().map_or(0, |request| request.freeze_budget_ms);

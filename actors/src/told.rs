@@ -39,6 +39,21 @@ pub(crate) fn tell(run_id: RunId, origin: &Origin, events: &[RunEvent], run: &Ru
             RunEvent::TimedOut(timed_out) => {
                 warn!(%run_id, attempt = timed_out.attempt, timeout_ms = timed_out.timeout_ms, "run took too long");
             }
+            RunEvent::UploadStarted(started) => {
+                info!(%run_id, endpoint = %started.endpoint, try_number = started.try_number, "upload started");
+            }
+            RunEvent::UploadCompleted(completed) => {
+                let (stored_bytes, sent_bytes) = (completed.stored_bytes, completed.sent_bytes);
+                info!(%run_id, endpoint = %completed.endpoint, stored_bytes, sent_bytes, "upload completed");
+            }
+            RunEvent::UploadTryFailed(failed) => {
+                let (endpoint, failure) = (&failed.endpoint, &failed.failure);
+                warn!(%run_id, %endpoint, code = failure.code, %failure, "a try of an upload failed and is made again");
+            }
+            RunEvent::UploadFailed(failed) => {
+                let (endpoint, failure) = (&failed.endpoint, &failed.failure);
+                warn!(%run_id, %endpoint, code = failure.code, %failure, "upload failed");
+            }
             RunEvent::Published(published) => ended(run_id, published.outcome, run),
             RunEvent::Ended(end) => ended(run_id, end.outcome, run),
             RunEvent::Deleted(_) => info!(%run_id, "run deleted"),

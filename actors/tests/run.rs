@@ -10,7 +10,7 @@
 mod world;
 
 use holdfast_model::failure::{Failure, FailureKind};
-use holdfast_model::run::{Outcome, ParticipantStatus, Stage};
+use holdfast_model::run::{CopyStatus, Outcome, ParticipantStatus, RemoteStatus, Run, Stage};
 use world::{Fault, TestWorld};
 
 #[test]
@@ -144,6 +144,51 @@ fn a_cancelled_run_stops_its_participant_and_says_so() {
     let run = world.cancel_when_at_work(&["one", "two"]);
     assert_eq!(run.outcome(), Some(Outcome::Cancelled));
     assert!(run.participants().iter().all(|participant| participant.status == ParticipantStatus::Cancelled));
+}
+
+fn copies(run: &Run) -> Vec<(&str, CopyStatus, u32)> {
+    run.copies().iter().map(|copy| (copy.endpoint.as_str(), copy.status, copy.tries)).collect()
+}
+
+#[test]
+fn copies_go_to_each_endpoint_after_publish_and_one_that_is_not_there_says_so() {
+    let world = TestWorld::new(Fault::None);
+    let run = world.copy_to(&["a", "b"]);
+    let there = CopyStatus::Uploaded;
+    assert_eq!(copies(&run), [("a", there, 1), ("b", there, 1), ("nowhere", CopyStatus::Failed, 0)]);
+    assert_eq!(run.copies()[2].failure.as_ref().unwrap().code, "ENDPOINT_MISSING");
+    assert_eq!((run.outcome(), run.remote_status()), (Some(Outcome::Completed), RemoteStatus::Partial));
+    let calls = world.calls();
+    let at = |call: &str| calls.iter().position(|one| one == call).unwrap();
+    assert!(at("publish") < at("upload a") && at("publish") < at("upload b"), "{calls:?}");
+    assert_eq!(world.replayed(), *run);
+}
+
+#[test]
+fn an_upload_is_tried_again_as_often_as_its_endpoint_says_and_the_others_go_on() {
+    let failure = || Failure::new(FailureKind::Retryable, "REMOTE_UNAVAILABLE", "not there yet");
+    let world = TestWorld::new(Fault::Uploads("a", 2, failure()));
+    let run = world.copy_to(&["a", "b"]);
+    assert_eq!(copies(&run)[..2], [("a", CopyStatus::Uploaded, 3), ("b", CopyStatus::Uploaded, 1)]);
+    assert_eq!(world.endpoint("a").health().as_str(), "healthy", "it has recovered");
+
+    let world = TestWorld::new(Fault::Uploads("a", 9, failure()));
+    let run = world.copy_to(&["a", "b"]);
+    assert_eq!(copies(&run)[..2], [("a", CopyStatus::Failed, 3), ("b", CopyStatus::Uploaded, 1)]);
+    assert_eq!(run.outcome(), Some(Outcome::Completed), "its own end stays what it was");
+    let health = world.endpoint("a").health().clone();
+    assert_eq!((health.as_str(), health.failures()), ("degraded", 3));
+
+    let broken = Failure::new(FailureKind::Fatal, "REMOTE_CREDENTIALS", "who are you");
+    let run = TestWorld::new(Fault::Uploads("a", 9, broken)).copy_to(&["a"]);
+    assert_eq!(copies(&run)[0], ("a", CopyStatus::Failed, 1), "trying again mends nothing");
+}
+
+#[test]
+fn an_endpoints_actor_that_panics_is_started_again_and_its_uploads_are_made() {
+    let world = TestWorld::new(Fault::PanicOnce("upload a"));
+    let run = world.copy_to(&["a", "b"]);
+    assert_eq!(copies(&run)[..2], [("a", CopyStatus::Uploaded, 1), ("b", CopyStatus::Uploaded, 1)]);
 }
 
 #[test]

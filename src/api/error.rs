@@ -86,6 +86,8 @@ codes! {
     Duplicate "RET_ERR_DUPLICATE" 409;
     /// The configuration file declares the endpoint: it is changed there.
     EndpointDeclared "ENDPOINT_DECLARED" 409;
+    /// The run did not complete, or its directory is not here: there is nothing to copy.
+    BackupRunNotUploadable "BACKUP_RUN_NOT_UPLOADABLE" 409;
     /// A backup is at work, and queueing is off.
     BackupAlreadyRunning "BACKUP_ALREADY_RUNNING" 409;
     /// The idempotency key belongs to a request that asked for something else.
@@ -120,6 +122,8 @@ codes! {
     RemoteBackupDeleteFailed "REMOTE_BACKUP_DELETE_FAILED" 409;
     /// The endpoint's run could not be imported.
     RemoteBackupImportFailed "REMOTE_BACKUP_IMPORT_FAILED" 409;
+    /// The endpoint's run is not as it was published, or could not be read.
+    RemoteBackupValidationFailed "REMOTE_BACKUP_VALIDATION_FAILED" 409;
     /// A token of this name is there already.
     TokenExists "TOKEN_EXISTS" 409;
     /// There is no more room for what is to be kept of this kind.

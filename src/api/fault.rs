@@ -1,9 +1,11 @@
 //! Errors of the engine as errors of commands.
 
+use holdfast_actors::event_sourced::CommandError;
+use holdfast_actors::root::RootError;
 use serde_json::json;
 
 use super::error::{ApiError, ErrorCode};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, RemoteError};
 
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
@@ -15,7 +17,9 @@ impl From<EngineError> for ApiError {
             "RESTORE_RUN_EXISTS" => ErrorCode::RestoreAlreadyRunning,
             "NO_SAFETY_SNAPSHOT" => ErrorCode::RestoreNotRetryable,
             "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
-            "NO_PARTICIPANTS" | "BARRIER_NOT_SUPPORTED" | "ENDPOINT_PLAINTEXT" => ErrorCode::InvalidData,
+            "NO_PARTICIPANTS" | "NO_ENDPOINTS" | "BARRIER_NOT_SUPPORTED" | "ENDPOINT_PLAINTEXT" => {
+                ErrorCode::InvalidData
+            }
             "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
             "ENGINE_STOPPED" | "LOG_CLOSED" => ErrorCode::Draining,
             "PROJECTION_BEHIND" => ErrorCode::Busy,
@@ -52,6 +56,22 @@ impl From<EngineError> for ApiError {
             _ => None,
         };
         told
+    }
+}
+
+impl ApiError {
+    /// What went wrong with a run on an endpoint, as the code that the command has for it; `cause` in the detail says what it was.
+    pub(crate) fn of_remote(error: RemoteError, failed: ErrorCode) -> Self {
+        let code = match error {
+            RemoteError::NoEndpoint(_) => ErrorCode::RemoteNotFound,
+            RemoteError::NotThere { .. } => ErrorCode::RemoteBackupRunNotFound,
+            RemoteError::Engine(EngineError::Root(RootError::Command(CommandError::Refused(_)))) => failed,
+            RemoteError::Engine(error) => return error.into(),
+            _ => failed,
+        };
+        let mut told = Self::new(code, error.to_string());
+        told.retryable = error.retryable();
+        told.with_detail(json!({ "cause": error.code() }))
     }
 }
 

@@ -256,7 +256,8 @@ fn left_open(context: &Context) -> Result<Option<Vec<(RunId, Position)>>, CliErr
     let open: Vec<_> =
         history.open().map(|entry| (entry.run_id, Position(entry.requested.0.saturating_sub(1)))).collect();
     let keys = left_keys(view.home());
-    let left = keys || !open.is_empty() || history.deleting().next().is_some() || !history.open_restores().is_empty();
+    let owed = history.deleting().next().is_some() || history.importing().next().is_some();
+    let left = keys || owed || !open.is_empty() || !history.open_restores().is_empty();
     Ok(left.then_some(open))
 }
 

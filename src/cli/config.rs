@@ -153,7 +153,7 @@ fn copies(runs: &RunsConfig) -> Option<String> {
         Some(names) => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
     let kept = if runs.keep_local { "it stays here" } else { "then it is deleted here" };
-    Some(format!("a run is copied to {to}; to be good it needs {} of them; {kept}", runs.require_endpoints))
+    Some(format!("a run is copied to {to}; to be good it needs {} of them; {kept}", runs.require_endpoints.as_str()))
 }
 
 fn endpoint_row(endpoint: &EndpointConfigV2) -> Vec<String> {

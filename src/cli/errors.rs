@@ -141,8 +141,15 @@ fn with_causes(error: &dyn Error) -> String {
 fn refused(refusal: &Refusal) -> CliError {
     let exit = match refusal {
         Refusal::NotFound | Refusal::Deleted => Exit::NoSuchRun,
-        Refusal::Active | Refusal::Locked(_) | Refusal::NotActive | Refusal::OutOfOrder => Exit::Busy,
-        Refusal::Exists | Refusal::Invalid(_) => Exit::Usage,
+        Refusal::Active
+        | Refusal::Locked(_)
+        | Refusal::NotActive
+        | Refusal::OutOfOrder
+        | Refusal::BeingDeleted
+        | Refusal::Uploading
+        | Refusal::Importing => Exit::Busy,
+        Refusal::Exists | Refusal::Invalid(_) | Refusal::IsHere => Exit::Usage,
+        Refusal::AnotherRun | Refusal::NotUploadable => Exit::Failed,
     };
     CliError::new(exit, refusal.code(), refusal, "")
 }

@@ -24,7 +24,7 @@ fn latest_of<'a>(
 ) -> Result<(Option<&'a RunEntry>, Vec<&'a RunEntry>), CliError> {
     let mut damaged = Vec::new();
     let completed = |entry: &&RunEntry| !entry.deleted && entry.outcome == Some(Outcome::Completed);
-    for entry in view.history().newest_first().filter(completed) {
+    for entry in view.history().made_here().into_iter().filter(completed) {
         let run = view.run(entry.run_id).map_err(errors::view)?;
         if !run.good_artifacts().any(|artifact| artifact.participant == *participant) {
             continue;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_model::ids::EndpointName;
-use holdfast_model::run::Consistency;
+use holdfast_model::run::{Consistency, RequireEndpoints};
 
 use super::section::Section;
 use super::values;
@@ -69,8 +69,8 @@ pub struct RunsConfig {
     pub timeout: Option<Duration>,
     /// Where copies go; `None` for every endpoint that is enabled and takes runs of this type.
     pub endpoints: Option<Vec<EndpointName>>,
-    /// How many of them a run needs to be good: `none`, `any` or `all`.
-    pub require_endpoints: String,
+    /// How many of them a run needs to be good.
+    pub require_endpoints: RequireEndpoints,
     /// Whether a run stays here once every endpoint it needs has it whole.
     pub keep_local: bool,
 }
@@ -89,7 +89,7 @@ impl Default for RunsConfig {
             freeze_budget: Duration::from_secs(10),
             timeout: None,
             endpoints: None,
-            require_endpoints: "none".to_owned(),
+            require_endpoints: RequireEndpoints::None,
             keep_local: true,
         }
     }
@@ -162,7 +162,7 @@ impl RunsConfig {
 const REQUIRED: &str = "\"none\", \"any\" or \"all\"";
 
 /// `endpoints`, `require_endpoints` and `keep_local`. Whether the endpoints are there is known by the run: commands add some too.
-fn copies(section: &mut Section<'_, '_>, default: &RunsConfig) -> (Option<Vec<EndpointName>>, String, bool) {
+fn copies(section: &mut Section<'_, '_>, default: &RunsConfig) -> (Option<Vec<EndpointName>>, RequireEndpoints, bool) {
     let every = section.value("endpoints").is_some_and(|value| value.get_ref().as_str() == Some("every"));
     let named = match every {
         true => None,
@@ -179,19 +179,18 @@ fn copies(section: &mut Section<'_, '_>, default: &RunsConfig) -> (Option<Vec<En
             false => list.push(name),
         }
     }
-    let required =
-        section.read_or("require_endpoints", default.require_endpoints.clone(), |value| {
-            match values::text(value, REQUIRED)? {
-                known @ ("none" | "any" | "all") => Ok(known.to_owned()),
-                other => Err(format!("{other:?} is not known: {REQUIRED}")),
-            }
-        });
-    if required != "none" && endpoints.as_ref().is_some_and(Vec::is_empty) {
+    let required = section.read_or("require_endpoints", default.require_endpoints, |value| {
+        let text = values::text(value, REQUIRED)?;
+        let known = [RequireEndpoints::None, RequireEndpoints::Any, RequireEndpoints::All];
+        let found = known.into_iter().find(|one| one.as_str() == text);
+        found.ok_or_else(|| format!("{text:?} is not known: {REQUIRED}"))
+    });
+    if required != RequireEndpoints::None && endpoints.as_ref().is_some_and(Vec::is_empty) {
         let message = "`require_endpoints`: with endpoints = [] no run is ever good: name some, or write \"none\"";
         section.refuse_value("require_endpoints", message.to_owned());
     }
     let keep_local = section.read_or("keep_local", default.keep_local, values::flag);
-    if !keep_local && required == "none" {
+    if !keep_local && required == RequireEndpoints::None {
         let message = "`keep_local`: without a copy elsewhere nothing would be left: write require_endpoints = \"any\" or \"all\" too";
         section.refuse_value("keep_local", message.to_owned());
     }

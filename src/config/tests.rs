@@ -97,7 +97,7 @@ fn all_settings_are_read() {
         freeze_budget: Duration::from_secs(5),
         timeout: minutes(180),
         endpoints: Some(vec!["nas".parse().unwrap(), "offsite".parse().unwrap()]),
-        require_endpoints: "any".into(),
+        require_endpoints: holdfast_model::run::RequireEndpoints::Any,
         keep_local: false,
     };
     assert_eq!((config.runs, config.space.min_free), (runs, 10 << 30));

@@ -6,12 +6,18 @@
 //! | `s3://bucket/prefix` | `endpoint=https://host:port`, `region=NAME`, `path_style=true\|false`, `ca_file=/path` |
 //! | `webdavs://host:port/path`, `webdav://…` without TLS | `ca_file=/path` |
 //! | `sftp://host:port/path`, `/~/path` below the login's home | `key_file=/path`, `known_hosts=/path` |
+//! | `vault://host:port` | `fingerprint=SHA256` or `ca_file=/path`; `tls=false` on a loopback address |
 //!
 //! Characters that are not allowed in a URL are written as `%XX`.
 
+mod vault;
+
 use std::path::PathBuf;
 
+use holdfast_model::endpoint::EndpointConfigV2;
 use reqwest::Url;
+
+pub use self::vault::{VaultAddress, VaultTrust};
 
 /// Why an address cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +28,9 @@ pub enum AddressError {
     )]
     NotUrl(String),
     /// There is no such kind.
-    #[error("{0}:// is no kind of endpoint that is known: use file://, s3://, webdav://, webdavs:// or sftp://")]
+    #[error(
+        "{0}:// is no kind of endpoint that is known: use vault://, file://, s3://, webdav://, webdavs:// or sftp://"
+    )]
     Kind(String),
     /// It holds a login or a password.
     #[error("the address holds a login or a password: take it out and give it as `login` and `password`")]
@@ -77,6 +85,8 @@ pub enum Address {
     Webdav(WebdavAddress),
     /// An SSH server with SFTP.
     Sftp(SftpAddress),
+    /// A vault: runs of its own accord, and no store of objects.
+    Vault(VaultAddress),
 }
 
 /// Where objects are.
@@ -139,7 +149,19 @@ impl Address {
             "s3" => s3(&url).map(Self::S3),
             "webdav" | "webdavs" => webdav(&url).map(Self::Webdav),
             "sftp" => sftp(&url).map(Self::Sftp),
+            "vault" => vault::read(&url).map(Self::Vault),
             other => Err(AddressError::Kind(other.chars().take(20).collect())),
+        }
+    }
+
+    /// The address of an endpoint: its `url`, or a vault where there is only `host`.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
+    pub fn of(config: &EndpointConfigV2) -> Result<Self, AddressError> {
+        match config.url.as_str() {
+            "" => Self::parse(&format!("vault://{}", config.host)),
+            url => Self::parse(url),
         }
     }
 
@@ -151,6 +173,7 @@ impl Address {
             Self::S3(_) => "s3",
             Self::Webdav(_) => "webdav",
             Self::Sftp(_) => "sftp",
+            Self::Vault(_) => "vault",
         }
     }
 }
@@ -250,6 +273,18 @@ fn sftp(url: &Url) -> Result<SftpAddress, AddressError> {
         key_file: given.path("key_file")?,
         known_hosts: given.path("known_hosts")?,
     })
+}
+
+/// Whether an HTTP URL is of this machine alone.
+pub(super) fn is_this_machine(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => {
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        None => false,
+    }
 }
 
 /// The parameters of an address.
@@ -353,7 +388,7 @@ mod tests {
         for (url, says) in [
             ("nas:22", "no kind of endpoint"),
             ("nonsense", "is no URL"),
-            ("ftp://nas/x", "use file://, s3://"),
+            ("ftp://nas/x", "use vault://, file://, s3://"),
             ("s3://key:hunter2@bucket", "give it as `login`"),
             ("s3://b", "the bucket of the address"),
             ("s3://bucket:9000/x", "said by `endpoint=`"),

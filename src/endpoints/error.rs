@@ -109,18 +109,18 @@ impl StoreError {
         self.retry_after
     }
 
-    pub(super) fn tried(mut self, attempts: u32) -> Self {
+    pub(crate) fn tried(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    pub(super) fn pausing(mut self, pause: Option<Duration>) -> Self {
+    pub(crate) fn pausing(mut self, pause: Option<Duration>) -> Self {
         self.retry_after = pause;
         self
     }
 
     /// From what a file of this machine said.
-    pub(super) fn io(doing: impl Into<String>, error: &std::io::Error) -> Self {
+    pub(crate) fn io(doing: impl Into<String>, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match error.kind() {
             Io::NotFound => ErrorKind::NotFound,

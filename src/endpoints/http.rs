@@ -12,7 +12,7 @@ use http::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use super::{ErrorKind, StoreError};
 
@@ -25,17 +25,26 @@ pub(super) const MAX_ANSWER: usize = 64 << 20;
 
 /// A client for one far side.
 pub(super) fn client(ca_file: Option<&Path>, limit: Duration) -> Result<reqwest::Client, StoreError> {
-    let fatal = |error: &dyn std::fmt::Display| StoreError::new(ErrorKind::Fatal, "set up HTTP", error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let tls = config.map_err(|error| fatal(&error))?.with_root_certificates(roots(ca_file)?).with_no_client_auth();
+    let config = config.map_err(|error| fatal(&error))?;
+    client_by(config.with_root_certificates(roots(ca_file)?).with_no_client_auth(), limit)
+}
+
+fn fatal(error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::new(ErrorKind::Fatal, "set up HTTP", error.to_string())
+}
+
+/// A client with a trust of its own.
+pub(crate) fn client_by(tls: ClientConfig, limit: Duration) -> Result<reqwest::Client, StoreError> {
     let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).redirect(reqwest::redirect::Policy::none());
     let builder = builder.user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION"))).no_proxy();
     let client = builder.connect_timeout(limit).pool_idle_timeout(IDLE).http1_only().build();
     client.map_err(|error| fatal(&error))
 }
 
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, StoreError> {
+/// Who is trusted: those of a file, or those of the system.
+pub(crate) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, StoreError> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca_file else {
         // Single ones that cannot be read are no reason to trust nobody.
@@ -57,7 +66,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, StoreError> {
 }
 
 /// What a request means that got no answer.
-pub(super) fn unanswered(doing: String, error: &reqwest::Error) -> StoreError {
+pub(crate) fn unanswered(doing: String, error: &reqwest::Error) -> StoreError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut last = String::new();
     while let Some(error) = cause {
@@ -84,6 +93,10 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 
 fn untrusted(doing: String, error: &rustls::Error) -> StoreError {
     match error {
+        // Of a trust of our own, which says itself what to do.
+        rustls::Error::InvalidCertificate(CertificateError::Other(own)) => {
+            StoreError::new(ErrorKind::Credentials, doing, own.to_string())
+        }
         rustls::Error::InvalidCertificate(wrong) => {
             let why =
                 format!("its certificate is not trusted ({wrong}); `ca_file=` names the authority that issued it");
@@ -110,7 +123,7 @@ pub(super) fn refused(doing: String, status: StatusCode, headers: &HeaderMap) ->
 }
 
 /// The pause that is asked for, in seconds (RFC 9110, section 10.2.3); a date is not taken.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 

@@ -16,20 +16,22 @@
 //! | `webdav://` | `MOVE` | the server's business | the same |
 //! | `s3://` | one `PUT`, or the completion of a multipart upload | the server's business | multipart uploads |
 //!
+//! A [vault](crate::vault) is none of them: it keeps runs of its own accord, see [`remote`](crate::remote).
+//!
 //! [`open()`] makes a store from an [`Address`] and puts the [layers](layer) around it: deadline of each attempt, attempts with back-off,
 //! bandwidth, concurrency. [`probe()`] tries one out.
 
 pub mod address;
 mod error;
 pub mod file;
-mod http;
+pub(crate) mod http;
 pub mod layer;
 mod name;
 mod open;
 pub mod probe;
 pub mod s3;
 pub mod sftp;
-mod source;
+pub(crate) mod source;
 mod tree;
 pub mod webdav;
 
@@ -145,7 +147,7 @@ impl Range {
     pub const ALL: Range = Range { from: 0, length: None };
 
     /// As HTTP writes it (RFC 9110, section 14.1.2); `None` where all bytes are meant, or none.
-    fn header(self) -> Option<String> {
+    pub(crate) fn header(self) -> Option<String> {
         match (self.from, self.length) {
             (0, None) | (_, Some(0)) => None,
             (from, None) => Some(format!("bytes={from}-")),

@@ -73,6 +73,10 @@ pub fn open(address: &Address, credentials: Credentials, limits: &Limits) -> Res
         Address::File { root } => layered(FileStore::new(root.clone()), limits),
         Address::S3(s3) => layered(S3Store::new(s3, &login, &password, limits.timeout, limits.attempts)?, limits),
         Address::Webdav(webdav) => layered(WebdavStore::new(webdav, &login, password, limits.timeout)?, limits),
+        Address::Vault(_) => {
+            let why = "a vault keeps runs and is no store of single files";
+            return Err(StoreError::new(ErrorKind::Fatal, "use vault:// as a store", why));
+        }
         Address::Sftp(sftp) => layered(SftpStore::new(sftp.clone(), &login, password, limits.timeout), limits),
     })
 }

@@ -41,7 +41,7 @@ impl Source for Bytewise {
 }
 
 /// The same bytes in pieces, without a copy.
-pub(super) fn pieces(bytes: Bytes) -> impl futures_util::Stream<Item = Bytes> + Send + 'static {
+pub(crate) fn pieces(bytes: Bytes) -> impl futures_util::Stream<Item = Bytes> + Send + 'static {
     stream::unfold(bytes, |mut rest| async move {
         if rest.is_empty() {
             return None;
@@ -70,33 +70,33 @@ impl Meter {
     }
 
     /// So many bytes from the first on are there.
-    pub(super) fn reached(&self, bytes: u64) {
+    pub(crate) fn reached(&self, bytes: u64) {
         self.0.done.store(bytes, Ordering::Relaxed);
         self.beat();
     }
 
     /// Something moved: whoever waits for a stall begins anew.
-    pub(super) fn beat(&self) {
+    pub(crate) fn beat(&self) {
         self.0.beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn beats(&self) -> u64 {
+    pub(crate) fn beats(&self) -> u64 {
         self.0.beats.load(Ordering::Relaxed)
     }
 
     /// Until this is dropped no stall is the far side's fault: the source is waited for, or who asks watches the far side itself.
-    pub(super) fn excuse(&self) -> Excuse {
+    pub(crate) fn excuse(&self) -> Excuse {
         self.0.excuses.fetch_add(1, Ordering::Relaxed);
         Excuse(self.clone())
     }
 
-    pub(super) fn is_excused(&self) -> bool {
+    pub(crate) fn is_excused(&self) -> bool {
         self.0.excuses.load(Ordering::Relaxed) > 0
     }
 }
 
 /// A time in which nothing has to move.
-pub(super) struct Excuse(Meter);
+pub(crate) struct Excuse(Meter);
 
 impl Drop for Excuse {
     fn drop(&mut self) {
@@ -106,7 +106,7 @@ impl Drop for Excuse {
 }
 
 /// Says that a source was not what it was said to be.
-pub(super) fn wrong_length(expected: u64, found: u64) -> StoreError {
+pub(crate) fn wrong_length(expected: u64, found: u64) -> StoreError {
     let why = format!("it has {found} bytes and not {expected}");
     StoreError::new(ErrorKind::Source, "send what is read here", why)
 }

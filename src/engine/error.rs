@@ -152,6 +152,12 @@ pub enum EngineError {
     /// A key of the configuration cannot be used.
     #[error(transparent)]
     Encryption(EncryptionError),
+    /// No endpoint is called so.
+    #[error("no endpoint is called {}: see `holdfast endpoints list`", .0.join(", "))]
+    UnknownEndpoint(Vec<String>),
+    /// Copies were asked for, and there is no endpoint in use.
+    #[error("there is no endpoint in use: add one with `holdfast endpoints add`")]
+    NoEndpoints,
     /// The configuration has commands, and nothing was said that could start them.
     #[error(
         "the configuration has commands: say by Builder::launcher what starts them (this program, where its main begins \
@@ -198,6 +204,8 @@ impl EngineError {
             EngineError::UnknownParticipant { .. } => "UNKNOWN_PARTICIPANT",
             EngineError::CannotStandStill(_) => "BARRIER_NOT_SUPPORTED",
             EngineError::Encryption(error) => error.code(),
+            EngineError::UnknownEndpoint(_) => "RET_NOT_FOUND",
+            EngineError::NoEndpoints => "NO_ENDPOINTS",
             EngineError::NoLauncher => "NO_LAUNCHER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",

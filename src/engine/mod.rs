@@ -12,8 +12,10 @@ mod control_plane;
 mod declared;
 mod drive;
 mod error;
+mod far_side;
 mod figures;
 mod folded_runs;
+mod imports;
 mod keys;
 mod ledger;
 mod log_row;
@@ -36,6 +38,7 @@ mod settle;
 mod start;
 mod stopping;
 mod subscribe;
+mod uploads;
 mod verify;
 mod view;
 
@@ -63,6 +66,7 @@ pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
 pub(crate) use self::figures::{Figures, ParticipantFigures};
+pub use self::imports::{ImportPhase, ImportProgress, ImportRequest, RemoteError};
 pub use self::log_row::LogRow;
 pub(crate) use self::manifest::artifact as recorded;
 pub use self::participants::{DeadlinesRow, ParticipantRow};
@@ -86,6 +90,7 @@ pub use self::serving::WeakHoldfast;
 use self::settle::Settled;
 pub use self::start::Start;
 pub use self::subscribe::{Events, ProgressUpdates};
+pub use self::uploads::UploadCounts;
 pub use self::verify::VerifyReport;
 pub(crate) use self::verify::verify as verify_run;
 pub(crate) use self::view::RUN_EVENTS;
@@ -129,7 +134,9 @@ struct Shared {
     keys: tokio::sync::Mutex<()>,
     restoring: restoring::Gate,
     restorer: restoring::Restorer,
+    uploader: uploads::Uploader,
     verifying: verify::Verifying,
+    importing: imports::Importing,
     running: Mutex<Option<Running>>,
 }
 
@@ -218,6 +225,7 @@ impl Holdfast {
             return Err(EngineError::NotRolledBack { participant, restore_id });
         }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let copies = self.copies_of(backup.copies, run_type).await?;
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let encryption = backup.encryption.unwrap_or_else(|| config.encryption.encryption());
         let run = NewRun {
@@ -238,6 +246,7 @@ impl Holdfast {
                 encryption,
             },
             participants,
+            copies,
         };
         let request = RequestRun { run, origin: self.origin.clone() };
         let handle = self.shared.root.send(request).await.map_err(|_| EngineError::Stopped)??;

@@ -13,9 +13,9 @@ use holdfast_model::access::Access;
 use holdfast_model::aggregate::Aggregate;
 use holdfast_model::codec::Envelope;
 use holdfast_model::endpoint::Endpoint;
-use holdfast_model::event::Event;
+use holdfast_model::event::{Event, RunEvent};
 use holdfast_model::history::History;
-use holdfast_model::ids::{EndpointName, Position};
+use holdfast_model::ids::{EndpointName, Position, Timestamp};
 use holdfast_model::maintenance::Maintenance;
 use holdfast_model::tally::Tally;
 use tokio::runtime::Handle;
@@ -40,6 +40,8 @@ pub struct Projections {
     pub history: History,
     /// Endpoints that are there.
     pub endpoints: Endpoints,
+    /// When each had an upload last that came to its end.
+    pub last_uploads: BTreeMap<EndpointName, Timestamp>,
     /// Tokens.
     pub access: Access,
     /// Whether there is maintenance.
@@ -70,6 +72,9 @@ impl Projections {
                 if endpoint.config().is_none() {
                     self.endpoints.remove(&name);
                 }
+            }
+            Event::RunEvent(RunEvent::UploadCompleted(completed)) => {
+                self.last_uploads.insert(completed.endpoint.clone(), envelope.time);
             }
             Event::AccessEvent(event) => self.access.apply(event, &envelope.moment()),
             Event::MaintenanceEvent(event) => self.maintenance.apply(event, &envelope.moment()),

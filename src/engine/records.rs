@@ -5,6 +5,7 @@ use std::sync::Arc;
 use holdfast_actors::event_sourced::{CommandError, replay, replay_on};
 use holdfast_actors::record::{Recorded, Tell, Told};
 use holdfast_actors::root::{FindRun, NextOpenRun, Root, RootError, RunHandle};
+use holdfast_actors::uploads::ForEndpoint;
 use holdfast_model::access::{Access, AccessCommand, AccessRefusal, Role, Token, TokenCreatedV1};
 use holdfast_model::audit::{Audit, AuditCommand};
 use holdfast_model::endpoint::{
@@ -251,7 +252,7 @@ impl Holdfast {
         Ok(())
     }
 
-    async fn endpoint(&self, name: &EndpointName) -> Result<EndpointConfigV2, EngineError> {
+    pub(super) async fn endpoint(&self, name: &EndpointName) -> Result<EndpointConfigV2, EngineError> {
         let config = self.read(|known| known.endpoints.get(name).and_then(Endpoint::config).cloned()).await?;
         config.ok_or_else(|| refused(EndpointRefusal::NotFound))
     }
@@ -269,7 +270,9 @@ impl Holdfast {
         name: &EndpointName,
         command: EndpointCommand,
     ) -> Result<Endpoint, EngineError> {
-        self.tell::<Endpoint>(StreamId::endpoint(name), command).await.map(|told| told.state)
+        let message = ForEndpoint { endpoint: name.clone(), command, origin: self.origin.clone() };
+        let told = self.shared.root.send(message).await.map_err(|_| EngineError::Stopped)??;
+        Ok(told.state)
     }
 
     /// Keeps a password under a new id, before anything names it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_model::ids::ParticipantName;
-use holdfast_model::run::{Consistency, Encryption, Trigger};
+use holdfast_model::run::{Consistency, Copies, Encryption, Trigger};
 
 use crate::participant::FilesDefinition;
 use crate::pipeline::Compression;
@@ -47,6 +47,8 @@ pub struct Backup {
     pub(super) consistency: Option<Consistency>,
     /// `Some(None)` for as long as it likes.
     pub(super) timeout: Option<Option<Duration>>,
+    /// `None` as configured.
+    pub(super) copies: Option<Copies>,
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +89,7 @@ impl Backup {
             idempotency_key,
             consistency: None,
             timeout: None,
+            copies: None,
         }
     }
 
@@ -137,6 +140,13 @@ impl Backup {
     #[must_use]
     pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Where copies of it go, and what is expected of them; as configured where nothing is said.
+    #[must_use]
+    pub fn copies(mut self, copies: Copies) -> Self {
+        self.copies = Some(copies);
         self
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use holdfast_actors::root::{ForParticipant, ForRun, ResumeRuns, Root, RunHandle};
+use holdfast_actors::uploads::ResumeUploads;
 use holdfast_log::DurableLog;
 use holdfast_log::home::Home;
 use holdfast_model::codec::Origin;
@@ -16,7 +17,7 @@ use holdfast_model::run::{Found, Retained, RunCommand};
 use super::registry::Registry;
 use super::restoring::{self, Restorer};
 use super::secrets::Secrets;
-use super::{EngineError, Projections, Start, SystemClock, owed_thaw, restores};
+use super::{EngineError, Projections, Start, SystemClock, imports, owed_thaw, restores};
 use crate::command::{self, Launcher};
 
 /// Ends what a dead process had started for a participant and left running: nothing is begun beside it. What cannot be ended is that
@@ -57,6 +58,8 @@ pub(super) struct Settled {
     pub(super) left: Vec<(RestoreId, Vec<ParticipantName>)>,
     /// A restore that could not be rolled back.
     pub(super) half: Option<RestoreId>,
+    /// The highest counter of the runs whose import was gone on with.
+    pub(super) highest_counter: u32,
 }
 
 /// Takes away the passwords that no endpoint names, and says which endpoints have lost theirs. A file that cannot be used keeps nobody
@@ -118,20 +121,24 @@ pub(super) async fn settle(
             Err(error) => tracing::error!(run_id = %entry.run_id, %error, "a deletion cannot be gone on with"),
         }
     }
+    let imports = imports::settle(root, home, log, history, &start.origin).await?;
     let in_place = restoring::settle(root, log, modules, history, &start.origin).await?;
     let mut told = restores::settle(root, home, log, history, &start.origin).await;
     told.splice(0..0, thawed);
     told.extend(left);
+    told.extend(imports.told);
     told.extend(in_place.told);
-    let (left, half) = (in_place.left, in_place.half);
+    let (left, half, highest_counter) = (in_place.left, in_place.half, imports.highest_counter);
     told.extend(sweep_secrets(home, projections).await);
     if !start.resume {
-        return Ok(Settled { resumed: Vec::new(), told, unended, left, half });
+        return Ok(Settled { resumed: Vec::new(), told, unended, left, half, highest_counter });
     }
     let open = history.open().map(|entry| entry.run_id).collect();
     let resumed = root
         .send(ResumeRuns { runs: open, stopped: history.was_stopped() })
         .await
         .map_err(|_| EngineError::Stopped)??;
-    Ok(Settled { resumed, told, unended, left, half })
+    let uploading = history.uploading().map(|entry| entry.run_id).collect();
+    root.send(ResumeUploads { runs: uploading }).await.map_err(|_| EngineError::Stopped)??;
+    Ok(Settled { resumed, told, unended, left, half, highest_counter })
 }

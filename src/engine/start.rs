@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::running::{Parts, Running};
 use super::{
     EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, declared, drive,
-    folded_runs, keys, ledger, plan, projections, restoring, settle, verify,
+    folded_runs, imports, keys, ledger, plan, projections, restoring, settle, uploads, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -77,12 +77,14 @@ impl Holdfast {
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
         let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
+        let uploader = uploads::Uploader::new(&opened.home, &owner);
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),
             backups: Arc::new(directories),
             participants: Arc::new(drivers.clone()),
             restores: Arc::new(restorer.clone()),
+            uploads: Arc::new(uploader.clone()),
             reserve: Arc::new(LogReserve(ballast)),
             data_plane: data_plane.clone(),
             actor_restarts: Arc::default(),
@@ -120,7 +122,7 @@ impl Holdfast {
             world,
             board,
             registry,
-            last_counter: AtomicU32::new(opened.projections.history.highest_counter()),
+            last_counter: AtomicU32::new(opened.projections.history.highest_counter().max(settled.highest_counter)),
             passphrase,
             settled,
             append_latency: log.append_latency().clone(),
@@ -130,7 +132,9 @@ impl Holdfast {
             keys: tokio::sync::Mutex::default(),
             restoring: restoring::Gate::with(left),
             restorer,
+            uploader,
             verifying: verify::Verifying::default(),
+            importing: imports::Importing::default(),
             running: Mutex::new(Some(running)),
         };
         let sweeps = start.resume;

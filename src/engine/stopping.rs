@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Holdfast;
 
 impl Holdfast {
-    /// Waits until no run is open and nothing is being restored in place, or for so long; less where the server is told meanwhile to stop
+    /// Waits until no run is open, and nothing is being restored in place or imported, or for so long; less where the server is told meanwhile to stop
     /// sooner. Says whether it is so.
     pub async fn drain(&self, within: Duration) -> bool {
         let ended = async {
@@ -19,8 +19,11 @@ impl Holdfast {
                             return false;
                         }
                     }
-                    Ok(None) if self.shared.restoring.is_idle() => return true,
-                    Ok(None) => self.restores_ended().await,
+                    Ok(None) if self.shared.restoring.is_idle() && self.shared.importing.is_idle() => return true,
+                    Ok(None) => {
+                        self.restores_ended().await;
+                        self.shared.importing.ended().await;
+                    }
                     Err(_) => return false,
                 }
             }
@@ -57,6 +60,7 @@ impl Holdfast {
     /// [`ProgressUpdates`](super::ProgressUpdates).
     pub async fn stop(self) {
         self.shared.restoring.end().await;
+        self.shared.importing.end().await;
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
         drop(self);
         running.end().await;

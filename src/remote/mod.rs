@@ -17,11 +17,27 @@
 //! - **Installations never mingle**: no name leads out of the server id it was opened for.
 //! - **Nothing from there is trusted**: names are typed, sizes bounded, and every byte that comes back is checked against a hash.
 
+//!
+//! [`open()`] makes one from an address. [`upload()`], [`fetch()`] and [`verify()`] bring whole runs there and back.
+
+mod fetch;
+mod lists;
+mod open;
+mod progress;
+mod source;
+pub mod store;
+mod upload;
+pub mod vault;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holdfast_model::ids::{ArtifactName, RunId, Sha256};
 
+pub use self::fetch::{fetch, verify};
+pub use self::open::{open, probe};
+pub use self::progress::UploadProgress;
+pub use self::upload::{Uploaded, Verify, upload};
 use crate::endpoints::{Answer, ByteStream, Meter, Range, Source};
 
 /// The place of one installation's runs at one endpoint.
@@ -53,8 +69,17 @@ pub trait Remote: Send + Sync {
     /// Makes a run not exist any more, then takes its files away. Good, too, where there is none.
     fn delete(&self, run_id: RunId) -> Answer<'_, ()>;
 
-    /// Takes away what uploads that never ended have left. Answers how much there was.
+    /// Takes away what uploads that never ended have left, and are too old to go on. Answers how much there was.
     fn sweep(&self) -> Answer<'_, u64>;
+
+    /// Makes the list of the runs anew from the runs themselves. Answers how many there are.
+    fn rebuild(&self) -> Answer<'_, u64>;
+
+    /// Whether the far side itself compares each file with its SHA-256 before it says that it is there.
+    fn compares_hashes(&self) -> bool;
+
+    /// How many streams may go at once.
+    fn streams(&self) -> usize;
 }
 
 /// What is there of a run.

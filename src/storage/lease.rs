@@ -8,8 +8,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use holdfast_model::ids::{ArtifactName, RunId};
+use holdfast_model::ids::{ArtifactName, RunId, Sha256};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use sha2::Digest;
 
 use super::error::{FileKind, StorageError};
 use super::manifest::{self, Manifest, ManifestArtifact};
@@ -141,6 +142,14 @@ impl ReadLease {
     /// Opens a file of the directory as what it should be.
     pub(crate) fn open_as(&self, name: &str, kind: FileKind) -> Result<File, StorageError> {
         open_as(&self.directory, &self.path, name, kind)
+    }
+
+    /// SHA-256 of the list of hashes, and with it of everything.
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`], [`StorageError::Io`].
+    pub fn sums_sha256(&self) -> Result<Sha256, StorageError> {
+        Ok(Sha256(sha2::Sha256::digest(self.read_sums()?).into()))
     }
 
     pub(crate) fn read_sums(&self) -> Result<Vec<u8>, StorageError> {

@@ -28,6 +28,7 @@
 
 mod error;
 mod field_path;
+mod imports;
 mod lease;
 mod manifest;
 mod places;
@@ -40,6 +41,7 @@ mod verify;
 mod tests;
 
 pub use error::{FileKind, StorageError};
+pub use imports::Arrived;
 pub use lease::ReadLease;
 pub use manifest::{Consistency, Encryption, Manifest, ManifestArtifact, ManifestIndex, ManifestParticipant, Warnings};
 pub use places::{Destination, Place, Storage};

@@ -142,7 +142,7 @@ impl Storage {
         Ok(())
     }
 
-    fn folder(&self, place: Place) -> PathBuf {
+    pub(super) fn folder(&self, place: Place) -> PathBuf {
         self.root.join(place.folder())
     }
 
@@ -152,7 +152,7 @@ impl Storage {
         Place::ALL.into_iter().find(|place| self.is_at(*place, run_id))
     }
 
-    fn is_at(&self, place: Place, run_id: RunId) -> bool {
+    pub(super) fn is_at(&self, place: Place, run_id: RunId) -> bool {
         self.path(place, run_id).symlink_metadata().is_ok_and(|found| found.is_dir())
     }
 
@@ -270,7 +270,7 @@ impl Storage {
     }
 
     /// Keeps readers out of a published run for as long as the answer lives.
-    fn lock_unread(&self, run_id: RunId, place: Place) -> Result<File, StorageError> {
+    pub(super) fn lock_unread(&self, run_id: RunId, place: Place) -> Result<File, StorageError> {
         let path = self.path(place, run_id);
         let directory = open_dir(&path).map_err(StorageError::io("open", &path))?;
         match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -314,7 +314,7 @@ impl Storage {
         }
     }
 
-    fn rename_away(&self, run_id: RunId, place: Place) -> Result<PathBuf, StorageError> {
+    pub(super) fn rename_away(&self, run_id: RunId, place: Place) -> Result<PathBuf, StorageError> {
         // One of the same id, deleted before and not swept yet, is nothing anymore.
         let gone = self.path(Place::Deleting, run_id);
         if gone.symlink_metadata().is_ok() {
@@ -324,7 +324,7 @@ impl Storage {
         Ok(gone)
     }
 
-    fn rename(&self, run_id: RunId, from: Place, to: Place) -> Result<(), StorageError> {
+    pub(super) fn rename(&self, run_id: RunId, from: Place, to: Place) -> Result<(), StorageError> {
         let (old, new) = (self.path(from, run_id), self.path(to, run_id));
         durable::rename_no_replace(&old, &new).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => StorageError::Exists { path: new },
@@ -334,7 +334,7 @@ impl Storage {
     }
 
     /// The new name first: a crash between the two then leaves both, or the new one, and never none.
-    fn sync(&self, from: Place, to: Place) -> Result<(), StorageError> {
+    pub(super) fn sync(&self, from: Place, to: Place) -> Result<(), StorageError> {
         for folder in [self.folder(to), self.folder(from)] {
             durable::sync_dir(&folder).map_err(StorageError::io("sync", &folder))?;
         }

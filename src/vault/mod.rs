@@ -22,12 +22,12 @@
 //! |---|---|---|
 //! | `OPTIONS /uploads` | says what of tus is spoken | 204 |
 //! | `POST /uploads` | begins an upload: `Upload-Length`, and `Upload-Metadata` with `run_id`, `filename`, `sha256` ([`wire::UploadMetadata`]); a body of `application/offset+octet-stream` is its beginning | 201, `Location`, `Upload-Expires`, with a body `Upload-Offset` |
-//! | `GET /uploads?run_id=` | lists open uploads with their offsets ([`wire::VaultUploads`]): all a client needs to go on after it lost its memory | 200 |
+//! | `GET /uploads?run_id=` | lists open uploads with their offsets, and the run where it is committed ([`wire::VaultUploads`]): all a client needs to go on after it lost its memory | 200 |
 //! | `HEAD /uploads/ID` | how much is there and synced | 200, `Upload-Offset`, `Upload-Length` |
 //! | `PATCH /uploads/ID` | adds bytes at `Upload-Offset`, checked by `Upload-Checksum` where it is given; the one that ends the file is answered once the file's SHA-256 was compared | 204, `Upload-Offset`, `Upload-Expires` |
 //! | `DELETE /uploads/ID` | ends an upload of one's own that is not committed | 204 |
 //! | `POST /runs/RUN/commit` | commits: `manifest.json`, `SHA256SUMS` and each file they name must be finished uploads of the run, and nothing else; asked again, it answers the same | 200, [`wire::VaultRun`] |
-//! | `GET /runs?limit=&cursor=` | lists committed runs, the one received last first ([`wire::VaultRuns`]) | 200 |
+//! | `GET /runs?limit=&cursor=&summary=` | lists committed runs, the one received last first ([`wire::VaultRuns`]); with `summary=true` also what their manifests say of them | 200 |
 //! | `GET /runs/RUN` | one run ([`wire::VaultRun`]) | 200 |
 //! | `GET /runs/RUN/FILE`, `HEAD` | a file, or one range of it (`Range`, RFC 9110 section 14) | 200, 206 |
 //! | `DELETE /runs/RUN` | deletes a run, with the permission `full` | 204 |

@@ -1,19 +1,25 @@
 //! Runs: committed, listed, read, deleted. And what is swept.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_actors::ports::Clock;
 use holdfast_model::ids::RunId;
 use holdfast_model::vault::{Owed, Permission, StoredRun, UploadEnd, VaultClientCommand, VaultClientRefusal};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use super::Vault;
-use super::commit::{self, Uploads};
+use super::commit::{self, MAX_LIST, Uploads};
 use super::error::{Problem, VaultError};
 use super::visitor::Visitor;
-use super::wire::{VaultRun, VaultRuns, VaultStanding};
+use super::wire::{VaultRun, VaultRunSummary, VaultRuns, VaultStanding};
 use crate::engine::SystemClock;
+use crate::storage::MANIFEST;
 
 /// Who the vault's own deeds are recorded under.
 const OWN: &str = "";
@@ -28,8 +34,28 @@ impl From<&StoredRun> for VaultRun {
             files: run.files,
             stored_bytes: run.stored_bytes,
             sums_sha256: run.sums_sha256,
+            summary: None,
         }
     }
+}
+
+/// What of a manifest goes into a summary. All else is read over, and kept nowhere.
+#[derive(Deserialize)]
+struct ManifestHead {
+    #[serde(rename = "type")]
+    run_type: String,
+    status: String,
+    started_at: i64,
+    finished_at: i64,
+    #[serde(default)]
+    sealed: Option<IgnoredAny>,
+}
+
+fn summary(manifest: &Path) -> io::Result<VaultRunSummary> {
+    let file = BufReader::new(File::open(manifest)?.take(MAX_LIST));
+    let head: ManifestHead = serde_json::from_reader(file)?;
+    let ManifestHead { run_type, status, started_at, finished_at, sealed } = head;
+    Ok(VaultRunSummary { run_type, status, started_at, finished_at, encrypted: sealed.is_some() })
 }
 
 impl Vault {
@@ -126,6 +152,26 @@ impl Vault {
         found.truncate(limit);
         let next_cursor = found.last().filter(|_| more).map(|(number, _)| number.to_string());
         Ok(VaultRuns { rows: found.into_iter().map(|(_, run)| run).collect(), next_cursor })
+    }
+
+    /// Adds what the manifests say to a list of runs. One that cannot be read says nothing.
+    pub(super) async fn summarize(
+        self: &Arc<Self>,
+        server_id: Uuid,
+        mut runs: VaultRuns,
+    ) -> Result<VaultRuns, Problem> {
+        let _slot = self.slots.send(server_id, &self.limits)?;
+        let place = self.place(server_id);
+        let read = move || {
+            for row in &mut runs.rows {
+                let path = place.run(row.run_id).join(MANIFEST);
+                row.summary = summary(&path)
+                    .inspect_err(|error| tracing::warn!(run_id = %row.run_id, %error, "a manifest cannot be read"))
+                    .ok();
+            }
+            runs
+        };
+        Ok(self.blocking(read).await?)
     }
 
     /// Who somebody is here.

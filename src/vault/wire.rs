@@ -138,6 +138,25 @@ pub struct VaultRun {
     pub stored_bytes: u64,
     /// SHA-256 of `SHA256SUMS`, and with it of everything.
     pub sums_sha256: Sha256,
+    /// What its manifest says of it, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<VaultRunSummary>,
+}
+
+/// What the manifest of a run says of it, under the manifest's own names. The vault passes it on as the client brought it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultRunSummary {
+    /// `full` or `scoped`.
+    #[serde(rename = "type")]
+    pub run_type: String,
+    /// How it ended.
+    pub status: String,
+    /// When it started, in Unix seconds.
+    pub started_at: i64,
+    /// When it ended, in Unix seconds.
+    pub finished_at: i64,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
 }
 
 /// Runs, the one received last first.
@@ -173,6 +192,9 @@ pub struct VaultUpload {
 pub struct VaultUploads {
     /// They.
     pub rows: Vec<VaultUpload>,
+    /// The run that was asked about, where it is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<VaultRun>,
 }
 
 /// Who a client is to the vault, and what it may do and has.

@@ -8,22 +8,25 @@ use holdfast_actors::event_sourced::replay;
 use holdfast_actors::participant::LiveCounts;
 use holdfast_actors::ports::{
     Backups, BarrierFailure, BarrierJob, Clock, DirectoryFailure, Inspection, Job, Participants, PortFuture, Reserve,
-    RestoreJob, Restores, WorkFailure, World, Written,
+    RestoreJob, Restores, UploadJob, Uploads, WorkFailure, World, Written,
 };
 use holdfast_actors::restores::ForRestore;
 use holdfast_actors::root::{ForRun, RequestRun, Root, RunHandle, Shutdown};
+use holdfast_actors::uploads::ForEndpoint;
 use holdfast_log::{Append, AppendError, AppendFuture, EventLog, MemoryLog, ReadError, ReadLog};
 use holdfast_model::codec::Origin;
+use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2};
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
-use holdfast_model::ids::{Position, RestoreId, RunId, Sha256, StreamId, Timestamp, Version};
+use holdfast_model::ids::{EndpointName, Position, RestoreId, RunId, Sha256, StreamId, Timestamp, Version};
 use holdfast_model::record::Record;
 use holdfast_model::restore::{
     Did, NewParticipant as NewRestored, NewRestore, Restore, RestoreCommand, RestoreParticipantPlannedV1,
     RestoreRequestedV3, RestoredParticipantV1, Safety, SafetySnapshot, Step,
 };
 use holdfast_model::run::{
-    ArtifactStoredV1, Barrier, Encryption, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1, ParticipantStatus,
-    Run, RunCommand, RunParticipant, RunRequestedV4, RunType, StoredFileV1, Target, Trigger,
+    ArtifactStoredV1, Barrier, Copies, Encryption, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1,
+    ParticipantStatus, Run, RunCommand, RunParticipant, RunRequestedV4, RunType, StoredFileV1, Target, Trigger,
+    UploadCheck, Uploaded,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -42,6 +45,8 @@ pub(crate) enum Fault {
     LogAfter(u64),
     NoSpaceOnceAfter(u64),
     WaitForStop(&'static str),
+    /// So many tries to upload to this endpoint fail, each so.
+    Uploads(&'static str, u32, Failure),
     /// It is told to stop, says that it is overdue, and never returns.
     Stuck(&'static str),
 }
@@ -62,6 +67,7 @@ impl TestWorld {
             backups: ports.clone(),
             participants: ports.clone(),
             restores: ports.clone(),
+            uploads: ports.clone(),
             reserve: ports.clone(),
             data_plane: runtime.handle().clone(),
             actor_restarts: Arc::default(),
@@ -86,6 +92,30 @@ impl TestWorld {
             }
             ends
         })
+    }
+
+    /// Makes a run and copies of it at these endpoints, until all of these came to their end.
+    pub(crate) fn copy_to(&self, endpoints: &[&str]) -> Arc<Run> {
+        self.with_root(async |root| {
+            for name in endpoints {
+                let config = EndpointConfigV2 { retry_delay_s: 0, ..EndpointConfigV2::new(name.parse().unwrap()) };
+                let command = EndpointCommand::Add(config);
+                let message = ForEndpoint { endpoint: name.parse().unwrap(), command, origin: origin() };
+                root.send(message).await.unwrap().unwrap();
+            }
+            let copies = Copies {
+                endpoints: endpoints.iter().chain(&["nowhere"]).map(|name| name.parse().unwrap()).collect(),
+                ..Copies::default()
+            };
+            let mut handle = request_with(&root, 1, &["one"], copies).await;
+            let copied = handle.watch.wait_for(|run| run.id().is_some() && !run.is_open() && !run.is_uploading());
+            tokio::time::timeout(DEADLINE, copied).await.expect("in time").expect("told").clone()
+        })
+    }
+
+    /// An endpoint as a replay of the log shows it.
+    pub(crate) fn endpoint(&self, name: &str) -> Endpoint {
+        replay::<Endpoint>(&*self.world.log, &StreamId::endpoint(&name.parse().unwrap())).unwrap().0
     }
 
     /// Restores into these, until nobody stands still for it any more.
@@ -172,6 +202,10 @@ impl TestWorld {
 }
 
 async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) -> RunHandle {
+    request_with(root, counter, participants, Copies::default()).await
+}
+
+async fn request_with(root: &actix::Addr<Root>, counter: u32, participants: &[&str], copies: Copies) -> RunHandle {
     let participant = |name: &&str| NewParticipant {
         name: name.parse().unwrap(),
         kind: "test".into(),
@@ -201,6 +235,7 @@ async fn request(root: &actix::Addr<Root>, counter: u32, participants: &[&str]) 
             encryption: Encryption::default(),
         },
         participants: participants.iter().map(participant).collect(),
+        copies,
     };
     root.send(RequestRun { run, origin: origin() }).await.unwrap().unwrap()
 }
@@ -236,11 +271,18 @@ struct Ports {
     calls: Mutex<Vec<String>>,
     panics: AtomicU32,
     damaged: AtomicU32,
+    uploads: AtomicU32,
 }
 
 impl Ports {
     fn new(fault: Fault) -> Self {
-        Self { fault, calls: Mutex::default(), panics: AtomicU32::new(0), damaged: AtomicU32::new(0) }
+        Self {
+            fault,
+            calls: Mutex::default(),
+            panics: AtomicU32::new(0),
+            damaged: AtomicU32::new(0),
+            uploads: AtomicU32::new(0),
+        }
     }
 
     /// Notes a call, and panics in it, in the actor that makes it, where that is the fault.
@@ -291,6 +333,23 @@ impl Backups for Ports {
         self.call("delete");
         Box::pin(async { Ok(()) })
     }
+}
+
+impl Uploads for Ports {
+    fn upload(&self, job: UploadJob) -> PortFuture<Result<Uploaded, Failure>> {
+        let name = job.endpoint.name.to_string();
+        self.call(&format!("upload {name}"));
+        let fails = match &self.fault {
+            Fault::Uploads(at, times, failure) if *at == name => {
+                (self.uploads.fetch_add(1, Ordering::Relaxed) < *times).then(|| failure.clone())
+            }
+            _ => None,
+        };
+        let uploaded = Uploaded { stored_bytes: 10, sent_bytes: 10, check: UploadCheck::Hash };
+        Box::pin(async move { fails.map_or(Ok(uploaded), Err) })
+    }
+
+    fn stop(&self, _run_id: RunId, _endpoint: &EndpointName) {}
 }
 
 impl Restores for Ports {

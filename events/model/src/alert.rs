@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Envelope;
 use crate::event::{
-    AuditEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent, VaultClientEvent,
+    AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent,
+    VaultClientEvent,
 };
 use crate::failure::{FailureKind, Warnings};
 use crate::ids::{RestoreId, RunId};
@@ -35,6 +36,14 @@ pub enum AlertCode {
     RunDamaged,
     /// A run could not be deleted.
     RunDeleteFailed,
+    /// A copy of a run did not get to an endpoint.
+    UploadFailed,
+    /// An endpoint failed so often in a row that it is left alone for a while.
+    EndpointUnavailable,
+    /// It takes uploads again.
+    EndpointRecovered,
+    /// A run could not be brought back from an endpoint.
+    RunImportFailed,
     /// A participant failed so often in a row that runs try it only once.
     ParticipantQuarantined,
     /// A participant is tried as others are again.
@@ -91,6 +100,9 @@ pub struct Alert {
     /// The restore it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_id: Option<String>,
+    /// The endpoint it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// The position of the event it follows from.
     pub position: u64,
     /// When that was recorded, in Unix seconds.
@@ -122,7 +134,8 @@ impl Alert {
             Event::AuditEvent(event) => of_audit(event),
             Event::MaintenanceEvent(event) => of_maintenance(event),
             Event::VaultClientEvent(event) => of_vault_client(event),
-            Event::EndpointEvent(_) | Event::AccessEvent(_) | Event::VaultAccessEvent(_) => None,
+            Event::EndpointEvent(event) => of_endpoint(event),
+            Event::AccessEvent(_) | Event::VaultAccessEvent(_) => None,
         }?;
         let stream = &envelope.stream;
         let run_id = stream.run_id().or_else(|| work_of(&envelope.data)).map(|run_id| run_id.to_string());
@@ -136,6 +149,7 @@ impl Alert {
                 .restore_id()
                 .or_else(|| cause_of(&envelope.data))
                 .map(|restore_id| restore_id.to_string()),
+            endpoint: crate::story::endpoint_of(envelope).map(|name| name.to_string()),
             position: envelope.position.0,
             time: envelope.time.seconds(),
         })
@@ -182,6 +196,23 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
             let text = format!("the run could not be deleted, and is kept: {}", failed.failure);
             Some((AlertCode::RunDeleteFailed, Severity::Warning, text))
         }
+        RunEvent::UploadFailed(failed) if failed.failure.kind != FailureKind::Cancelled => {
+            let text = format!("the run has no copy at {}: {}", failed.endpoint, failed.failure);
+            Some((AlertCode::UploadFailed, Severity::Critical, text))
+        }
+        RunEvent::CopiesPlanned(_)
+        | RunEvent::UploadsRequested(_)
+        | RunEvent::UploadStarted(_)
+        | RunEvent::UploadTryFailed(_)
+        | RunEvent::UploadCompleted(_)
+        | RunEvent::UploadFailed(_)
+        | RunEvent::UploadInterrupted(_)
+        | RunEvent::LocalCopyRemovalRequested(_)
+        | RunEvent::RemoteCopyDeleted(_) => None,
+        RunEvent::ImportFailed(failed) if failed.failure.kind != FailureKind::Cancelled => {
+            let text = format!("the run could not be brought back from its endpoint: {}", failed.failure);
+            Some((AlertCode::RunImportFailed, Severity::Warning, text))
+        }
         RunEvent::Requested(_)
         | RunEvent::ParticipantPlanned(_)
         | RunEvent::DefinitionPart(_)
@@ -208,7 +239,13 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
         | RunEvent::BarrierRequested(_)
         | RunEvent::ParticipantFrozen(_)
         | RunEvent::BarrierCompleted(_)
-        | RunEvent::BarrierAborted(_) => None,
+        | RunEvent::BarrierAborted(_)
+        | RunEvent::ImportRequested(_)
+        | RunEvent::Imported(_)
+        | RunEvent::ParticipantImported(_)
+        | RunEvent::ImportPublishRequested(_)
+        | RunEvent::ImportCompleted(_)
+        | RunEvent::ImportFailed(_) => None,
     }
 }
 
@@ -258,6 +295,28 @@ fn of_participant(event: &ParticipantEvent) -> Option<Told> {
         | ParticipantEvent::FreezeRequested(_)
         | ParticipantEvent::Thawed(_)
         | ParticipantEvent::BarrierFailed(_) => None,
+    }
+}
+
+fn of_endpoint(event: &EndpointEvent) -> Option<Told> {
+    match event {
+        EndpointEvent::Unavailable(unavailable) => {
+            let text = format!(
+                "the endpoint failed {} times in a row, and is left alone for {} s: {}",
+                unavailable.failures, unavailable.pause_s, unavailable.failure
+            );
+            Some((AlertCode::EndpointUnavailable, Severity::Critical, text))
+        }
+        EndpointEvent::Recovered(_) => {
+            Some((AlertCode::EndpointRecovered, Severity::Info, "the endpoint takes uploads again".to_owned()))
+        }
+        EndpointEvent::Added(_)
+        | EndpointEvent::Updated(_)
+        | EndpointEvent::Deleted(_)
+        | EndpointEvent::TryFailed(_)
+        | EndpointEvent::RemoteDeleteRequested(_)
+        | EndpointEvent::RemoteRunDeleted(_)
+        | EndpointEvent::RemoteDeleteFailed(_) => None,
     }
 }
 

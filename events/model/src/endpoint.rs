@@ -4,15 +4,21 @@
 //! file alone: [`EndpointCommand::Declare`] and [`EndpointCommand::Withdraw`] are its wishes, the others are everybody else's.
 
 mod config;
+mod health;
 mod plaintext;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::config::{EndpointConfigV1, EndpointConfigV2, UploadCheck};
+pub use self::health::{
+    EndpointRecoveredV1, EndpointTryFailedV1, EndpointUnavailableV1, Health, RemoteDeleteFailedV1,
+    RemoteDeleteRequestedV1, RemoteRunDeletedV1, UNAVAILABLE_AFTER,
+};
 pub use self::plaintext::{PlaintextRefused, plaintext_refused};
 use crate::aggregate::{Aggregate, Moment};
 use crate::event::EndpointEvent;
-use crate::ids::{EndpointName, Timestamp};
+use crate::failure::Failure;
+use crate::ids::{EndpointName, RunId, Timestamp};
 
 /// Most endpoints of an installation.
 pub const MAX_ENDPOINTS: usize = 200;
@@ -66,6 +72,7 @@ pub struct Endpoint {
     config: Option<EndpointConfigV2>,
     changed_at: Timestamp,
     changed_by: String,
+    health: Health,
 }
 
 impl Endpoint {
@@ -73,6 +80,12 @@ impl Endpoint {
     #[must_use]
     pub fn config(&self) -> Option<&EndpointConfigV2> {
         self.config.as_ref()
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// When it was added or changed last.
@@ -97,10 +110,37 @@ pub enum EndpointCommand {
     Update(EndpointConfigV2),
     /// Use it no more.
     Delete,
+    /// A try of an upload failed there.
+    TryFailed {
+        /// Of which run.
+        run_id: RunId,
+        /// Why.
+        failure: Failure,
+    },
+    /// An upload succeeded there.
+    Succeeded,
+    /// Delete a run there.
+    DeleteRun(RunId),
+    /// It is gone there.
+    RunDeleted(RunId),
+    /// It could not be deleted there.
+    RunDeleteFailed {
+        /// Which.
+        run_id: RunId,
+        /// Why.
+        failure: Failure,
+    },
     /// The configuration file has it, so.
     Declare(EndpointConfigV2),
     /// The configuration file has it no more.
     Withdraw,
+}
+
+/// What an endpoint asks of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointEffect {
+    /// What waits for it may have its turn now, or never.
+    LookAgain,
 }
 
 /// Why a wish about an endpoint was refused.
@@ -147,7 +187,7 @@ impl EndpointRefusal {
 impl Aggregate for Endpoint {
     type Command = EndpointCommand;
     type Event = EndpointEvent;
-    type Effect = ();
+    type Effect = EndpointEffect;
     type Refusal = EndpointRefusal;
 
     fn decide(&self, command: EndpointCommand, _now: Timestamp) -> Result<Vec<EndpointEvent>, EndpointRefusal> {
@@ -166,7 +206,7 @@ impl Aggregate for Endpoint {
                 true => vec![EndpointEvent::Deleted(EndpointDeletedV1 {})],
                 false => Vec::new(),
             }),
-            (EndpointCommand::Update(_) | EndpointCommand::Delete, None) => Err(EndpointRefusal::NotFound),
+            (_, None) => Err(EndpointRefusal::NotFound),
             (EndpointCommand::Update(_) | EndpointCommand::Delete, Some(old)) if old.declared => {
                 Err(EndpointRefusal::Declared)
             }
@@ -174,20 +214,37 @@ impl Aggregate for Endpoint {
                 updated(EndpointConfigV2 { declared: false, ..config }, old)
             }
             (EndpointCommand::Delete, Some(_)) => Ok(vec![EndpointEvent::Deleted(EndpointDeletedV1 {})]),
+            (EndpointCommand::TryFailed { run_id, failure }, Some(_)) => Ok(self.health.try_failed(run_id, failure)),
+            (EndpointCommand::Succeeded, Some(_)) => Ok(self.health.succeeded()),
+            (EndpointCommand::DeleteRun(run_id), Some(_)) => {
+                Ok(vec![EndpointEvent::RemoteDeleteRequested(RemoteDeleteRequestedV1 { run_id })])
+            }
+            (EndpointCommand::RunDeleted(run_id), Some(_)) => {
+                Ok(vec![EndpointEvent::RemoteRunDeleted(RemoteRunDeletedV1 { run_id })])
+            }
+            (EndpointCommand::RunDeleteFailed { run_id, failure }, Some(_)) => {
+                let failure = failure.bounded();
+                Ok(vec![EndpointEvent::RemoteDeleteFailed(RemoteDeleteFailedV1 { run_id, failure })])
+            }
         }
     }
 
     fn apply(&mut self, event: &EndpointEvent, moment: &Moment) {
-        let config = match event {
-            EndpointEvent::Added(added) => Some(added.config.clone()),
-            EndpointEvent::Updated(updated) => Some(updated.config.clone()),
-            EndpointEvent::Deleted(_) => None,
-        };
-        *self = Self { config, changed_at: moment.time, changed_by: moment.principal.clone() };
+        match event {
+            EndpointEvent::Added(added) => self.config = Some(added.config.clone()),
+            // What it is now may do better than what it was.
+            EndpointEvent::Updated(updated) => self.config = Some(updated.config.clone()),
+            EndpointEvent::Deleted(_) => self.config = None,
+            _ => return self.health.apply(event, moment.time),
+        }
+        self.health = Health::default();
+        self.changed_at = moment.time;
+        self.changed_by.clone_from(&moment.principal);
     }
 
-    fn effects(&self, _events: &[EndpointEvent]) -> Vec<()> {
-        Vec::new()
+    fn effects(&self, events: &[EndpointEvent]) -> Vec<EndpointEffect> {
+        let changed = |event: &EndpointEvent| matches!(event, EndpointEvent::Updated(_) | EndpointEvent::Deleted(_));
+        events.iter().any(changed).then_some(EndpointEffect::LookAgain).into_iter().collect()
     }
 }
 

@@ -178,6 +178,21 @@ events! {
         30 "BarrierCompleted" BarrierCompleted: 1 r::BarrierCompletedV1;
         31 "BarrierAborted" BarrierAborted: 1 r::BarrierAbortedV1;
         32 "RunTimedOut" TimedOut: 1 r::RunTimedOutV1;
+        33 "RunCopiesPlanned" CopiesPlanned: 1 r::CopiesPlannedV1;
+        34 "UploadsRequested" UploadsRequested: 1 r::UploadsRequestedV1;
+        35 "UploadStarted" UploadStarted: 1 r::UploadStartedV1;
+        36 "UploadTryFailed" UploadTryFailed: 1 r::UploadTryFailedV1;
+        37 "UploadCompleted" UploadCompleted: 1 r::UploadCompletedV1;
+        38 "UploadFailed" UploadFailed: 1 r::UploadFailedV1;
+        39 "UploadInterrupted" UploadInterrupted: 1 r::UploadInterruptedV1;
+        40 "RunImportRequested" ImportRequested: 1 r::RunImportRequestedV1;
+        41 "RunImported" Imported: 1 r::RunImportedV1;
+        42 "ParticipantImported" ParticipantImported: 1 r::ParticipantImportedV1;
+        43 "RunImportPublishRequested" ImportPublishRequested: 1 r::RunImportPublishRequestedV1;
+        44 "RunImportCompleted" ImportCompleted: 1 r::RunImportCompletedV1;
+        45 "RunImportFailed" ImportFailed: 1 r::RunImportFailedV1;
+        51 "LocalCopyRemovalRequested" LocalCopyRemovalRequested: 1 r::LocalCopyRemovalRequestedV1;
+        52 "RemoteCopyDeleted" RemoteCopyDeleted: 1 r::RemoteCopyDeletedV1;
     }
     /// A fact of a participant's supervision.
     ParticipantEvent {
@@ -232,6 +247,12 @@ events! {
         401 "EndpointAdded" Added: 1 en::EndpointAddedV1, 2 en::EndpointAddedV2;
         402 "EndpointUpdated" Updated: 1 en::EndpointUpdatedV1, 2 en::EndpointUpdatedV2;
         403 "EndpointDeleted" Deleted: 1 en::EndpointDeletedV1;
+        404 "EndpointTryFailed" TryFailed: 1 en::EndpointTryFailedV1;
+        405 "EndpointUnavailable" Unavailable: 1 en::EndpointUnavailableV1;
+        406 "EndpointRecovered" Recovered: 1 en::EndpointRecoveredV1;
+        407 "RemoteDeleteRequested" RemoteDeleteRequested: 1 en::RemoteDeleteRequestedV1;
+        408 "RemoteRunDeleted" RemoteRunDeleted: 1 en::RemoteRunDeletedV1;
+        409 "RemoteDeleteFailed" RemoteDeleteFailed: 1 en::RemoteDeleteFailedV1;
     }
     /// A fact about who may come to a vault.
     VaultAccessEvent {

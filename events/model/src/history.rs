@@ -4,12 +4,16 @@
 //! own stream when it is shown.
 
 mod half;
+mod imports;
 mod keys;
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
+use uuid::Uuid;
+
 pub use self::half::HalfRestored;
+use self::imports::Imports;
 use self::keys::Keys;
 
 use crate::aggregate::Aggregate;
@@ -17,7 +21,7 @@ use crate::codec::Envelope;
 use crate::event::{Event, RestoreEvent, RunEvent, SystemEvent};
 use crate::ids::{ParticipantName, Position, RestoreId, RunId, Timestamp};
 use crate::participant::Participant;
-use crate::run::{Outcome, RunType, Trigger};
+use crate::run::{Outcome, RequireEndpoints, RunType, Target, Trigger};
 
 /// What is known of a run without folding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,27 @@ pub struct RunEntry {
     pub deleted: bool,
     /// Whether a deletion was begun and not finished.
     pub deleting: bool,
+    /// Whether its directory was taken away because copies are kept on endpoints.
+    pub kept_remotely: bool,
+    /// Its copies on endpoints.
+    pub copies: CopyCounts,
+    /// Whether it is known from elsewhere alone: its place in the log is that of its import.
+    pub imported: bool,
+    /// Whether another installation made it.
+    pub foreign: bool,
+}
+
+/// How many copies of a run there are, and how many there should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CopyCounts {
+    /// How many of those that were planned must be there.
+    pub require: RequireEndpoints,
+    /// Planned with the run.
+    pub planned: u8,
+    /// Pending or on their way.
+    pub open: u8,
+    /// There.
+    pub uploaded: u8,
 }
 
 /// What is known of a restore without folding it.
@@ -74,6 +99,8 @@ pub struct History {
     half_restored: HalfRestored,
     participants: BTreeMap<ParticipantName, Participant>,
     highest_counter: u32,
+    server_id: Option<Uuid>,
+    imports: Imports,
     stopped: bool,
     folded_to: Position,
 }
@@ -103,10 +130,15 @@ impl History {
                         locked: false,
                         deleted: false,
                         deleting: false,
+                        kept_remotely: false,
+                        copies: CopyCounts::default(),
+                        imported: false,
+                        foreign: false,
                     },
                 );
             }
             Event::RunEvent(event) => {
+                self.apply_import(event, envelope);
                 let entry = envelope.stream.run_id().and_then(|id| self.places.get(&id).copied());
                 if let Some(entry) = entry.and_then(|place| self.runs.get_mut(&place)) {
                     let open = entry.ended.is_none();
@@ -123,6 +155,7 @@ impl History {
                 self.apply_restore(event, envelope);
             }
             Event::MaintenanceEvent(event) => self.half_restored.seen_to(event),
+            Event::SystemEvent(SystemEvent::HomeCreated(created)) => self.server_id = Some(created.server_id),
             Event::SystemEvent(SystemEvent::EngineStopped(_)) => self.stopped = true,
             Event::SystemEvent(SystemEvent::EngineStarted(_)) => self.stopped = false,
             Event::ParticipantEvent(event) => {
@@ -212,6 +245,11 @@ impl History {
         self.runs.values().filter(|entry| entry.outcome.is_none())
     }
 
+    /// Ended runs with uploads that are pending or on their way, the oldest first.
+    pub fn uploading(&self) -> impl Iterator<Item = &RunEntry> {
+        self.runs.values().filter(|entry| entry.ended.is_some() && entry.copies.open > 0)
+    }
+
     /// Runs whose deletion was begun and not finished.
     pub fn deleting(&self) -> impl Iterator<Item = &RunEntry> {
         self.runs.values().filter(|entry| entry.deleting)
@@ -268,12 +306,13 @@ impl History {
         self.runs.get(self.places.get(&id)?)
     }
 
-    /// The newest good run that is kept, and the newer ones that were passed over for it, the newest first. A run of some participants,
+    /// The newest good run made here that is kept, and the newer ones that were passed over for it, the newest first. A run of some participants,
     /// or of what was named for it alone, is passed over for one of all that is configured: it does not stand for what the other holds.
     /// Where every completed run was found damaged it is the newest of them: [`RunEntry::is_good`] tells.
     #[must_use]
     pub fn latest(&self) -> (Option<&RunEntry>, Vec<&RunEntry>) {
-        let kept = || self.newest_first().filter(|entry| !entry.deleted);
+        let made_here = self.made_here();
+        let kept = || made_here.iter().copied().filter(|entry| !entry.deleted);
         let good = || kept().filter(|entry| entry.is_good());
         let completed = |entry: &&RunEntry| entry.outcome == Some(Outcome::Completed);
         let latest = good().find(|entry| !entry.scoped && !entry.ad_hoc).or_else(|| good().next());
@@ -294,13 +333,24 @@ impl RunEntry {
         match event {
             // The end is known at `Classified`, but it is the end only once it is published.
             RunEvent::Ended(ended) => self.end(ended.outcome, envelope),
-            RunEvent::Published(published) => self.end(published.outcome, envelope),
+            RunEvent::Published(published) => {
+                if published.target == Target::Completed {
+                    self.copies.open = self.copies.planned;
+                }
+                self.end(published.outcome, envelope);
+            }
             RunEvent::ParticipantPlanned(planned) if planned.definition_parts > 0 => self.ad_hoc = true,
             RunEvent::Verified(verified) => {
                 self.damaged = !verified.ok;
                 if verified.ok {
                     self.verified_at = Some(envelope.time);
                 }
+            }
+            // What came was read whole.
+            RunEvent::ImportCompleted(_) => {
+                self.damaged = false;
+                self.deleted = false;
+                self.verified_at = Some(envelope.time);
             }
             RunEvent::Locked(_) => self.locked = true,
             RunEvent::Unlocked(_) => self.locked = false,
@@ -312,7 +362,41 @@ impl RunEntry {
             RunEvent::DeleteFailed(_) => {
                 self.deleted = false;
                 self.deleting = false;
+                self.kept_remotely = false;
             }
+            RunEvent::LocalCopyRemovalRequested(_) => {
+                self.deleting = true;
+                self.kept_remotely = true;
+            }
+            _ => self.copies.apply(event),
+        }
+    }
+}
+
+impl CopyCounts {
+    /// Whether as many as are required are there.
+    #[must_use]
+    pub fn are_enough(&self) -> bool {
+        self.require.is_met(self.planned.into(), self.uploaded.into())
+    }
+
+    fn apply(&mut self, event: &RunEvent) {
+        // A run has fifty copies at most.
+        let few = |many: usize| u8::try_from(many).unwrap_or(u8::MAX);
+        match event {
+            RunEvent::CopiesPlanned(planned) => {
+                self.require = planned.require;
+                self.planned = few(planned.endpoints.len());
+            }
+            RunEvent::UploadsRequested(requested) => {
+                self.open = self.open.saturating_add(few(requested.endpoints.len()));
+            }
+            RunEvent::UploadCompleted(_) => {
+                self.open = self.open.saturating_sub(1);
+                self.uploaded = self.uploaded.saturating_add(1);
+            }
+            RunEvent::UploadFailed(_) => self.open = self.open.saturating_sub(1),
+            RunEvent::RemoteCopyDeleted(_) => self.uploaded = self.uploaded.saturating_sub(1),
             _ => {}
         }
     }

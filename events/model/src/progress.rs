@@ -14,7 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ParticipantName, Timestamp};
-use crate::run::{Outcome, ParticipantStatus, Run, RunParticipant, RunStatus, RunType, Stage, Trigger, share};
+use crate::run::{
+    CopyStatus, Outcome, ParticipantStatus, Run, RunParticipant, RunStatus, RunType, Stage, Trigger, share,
+};
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -217,8 +219,8 @@ impl Progress {
             overall_percent: overall(run, phase, &rows, checked),
             participants_total: rows.len() as u64,
             participants_done: run.participants().iter().filter(|p| !p.status.is_open()).count() as u64,
-            remote_total: 0,
-            remote_done: 0,
+            remote_total: run.copies().len().max(run.planned_copies().endpoints.len()) as u64,
+            remote_done: run.copies().iter().filter(|copy| copy.status == CopyStatus::Uploaded).count() as u64,
             started_at: run.started_at().map_or(0, |at| at.seconds()),
             updated_at: run.updated_at().seconds(),
             finished_at: ended_at.map_or(0, |at| at.seconds()),

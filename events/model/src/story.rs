@@ -16,6 +16,7 @@ use crate::event::{
 };
 use crate::failure::Warnings;
 use crate::figures::{counted, size};
+use crate::ids::EndpointName;
 
 /// How much somebody has to care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -111,12 +112,30 @@ fn participant_of(event: &RunEvent) -> Option<&crate::ids::ParticipantName> {
         RunEvent::ParticipantCancelled(event) => &event.participant,
         RunEvent::ParticipantSkipped(event) => &event.participant,
         RunEvent::ParticipantFrozen(event) => &event.participant,
+        RunEvent::ParticipantImported(event) => &event.participant,
         _ => return None,
     })
 }
 
 fn endpoint_name(envelope: &Envelope) -> String {
-    envelope.stream.endpoint_name().map(|name| name.to_string()).unwrap_or_default()
+    endpoint_of(envelope).map(|name| name.to_string()).unwrap_or_default()
+}
+
+/// The one endpoint that an event is about.
+pub(crate) fn endpoint_of(envelope: &Envelope) -> Option<EndpointName> {
+    match &envelope.data {
+        Event::RunEvent(event) => Some(match event {
+            RunEvent::UploadStarted(event) => event.endpoint.clone(),
+            RunEvent::UploadTryFailed(event) => event.endpoint.clone(),
+            RunEvent::UploadCompleted(event) => event.endpoint.clone(),
+            RunEvent::UploadFailed(event) => event.endpoint.clone(),
+            RunEvent::UploadInterrupted(event) => event.endpoint.clone(),
+            RunEvent::RemoteCopyDeleted(event) => event.endpoint.clone(),
+            RunEvent::ImportRequested(event) => event.endpoint.clone(),
+            _ => return None,
+        }),
+        _ => envelope.stream.endpoint_name(),
+    }
 }
 
 fn participant(event: &ParticipantEvent, name: &str) -> Told {
@@ -210,6 +229,28 @@ fn endpoint(event: &EndpointEvent, name: &str, by: &str) -> Told {
             }
         }
         EndpointEvent::Deleted(_) => format!("endpoint {name} was taken out of the configuration by {by}"),
+        EndpointEvent::TryFailed(failed) => {
+            let text = format!("a try to upload run {} to {name} failed: {}", failed.run_id, failed.failure);
+            return (Level::Warning, text);
+        }
+        EndpointEvent::Unavailable(unavailable) => {
+            let text = format!(
+                "endpoint {name} failed {} times in a row, and is left alone for {} s: {}",
+                unavailable.failures, unavailable.pause_s, unavailable.failure
+            );
+            return (Level::Error, text);
+        }
+        EndpointEvent::Recovered(recovered) => {
+            format!("endpoint {name} takes uploads again, after {} failed tries in a row", recovered.failures)
+        }
+        EndpointEvent::RemoteDeleteRequested(requested) => {
+            format!("{by} asked to delete run {} at {name}", requested.run_id)
+        }
+        EndpointEvent::RemoteRunDeleted(deleted) => format!("run {} is deleted at {name}", deleted.run_id),
+        EndpointEvent::RemoteDeleteFailed(failed) => {
+            let text = format!("run {} could not be deleted at {name}: {}", failed.run_id, failed.failure);
+            return (Level::Error, text);
+        }
     };
     (Level::Info, text)
 }

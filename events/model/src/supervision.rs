@@ -4,7 +4,7 @@
 //! often in a row is quarantined: a run still tries it, so that a bad night never becomes silence, but only once.
 
 use crate::failure::FailureKind;
-use crate::ids::{ParticipantName, RunId};
+use crate::ids::RunId;
 
 /// So many failed tries in a row put a participant into quarantine.
 pub const QUARANTINE_AFTER: u32 = 5;
@@ -20,13 +20,13 @@ pub fn may_be_mended(kind: FailureKind) -> bool {
     kind == FailureKind::Retryable
 }
 
-/// The pause after a failed try, in milliseconds: `base`, doubled with each try, at most [`MAX_RETRY_DELAY_MS`], and of that between
+/// The pause after a failed try of a participant or an upload, in milliseconds: `base`, doubled with each try, at most [`MAX_RETRY_DELAY_MS`], and of that between
 /// a half and the whole, so that those that failed together do not come back together. The same for the same try, always.
 #[must_use]
-pub fn retry_delay_ms(base_ms: u64, run_id: RunId, participant: &ParticipantName, try_number: u32) -> u64 {
+pub fn retry_delay_ms(base_ms: u64, run_id: RunId, name: &str, try_number: u32) -> u64 {
     let doubled = 1_u64.checked_shl(try_number.saturating_sub(1)).unwrap_or(u64::MAX);
     let whole = base_ms.saturating_mul(doubled).min(MAX_RETRY_DELAY_MS);
-    let seed = format!("{run_id}/{participant}/{try_number}");
+    let seed = format!("{run_id}/{name}/{try_number}");
     whole / 2 + spread(seed.as_bytes()) % (whole / 2 + 1)
 }
 
@@ -41,7 +41,7 @@ mod tests {
     use crate::ids::Timestamp;
 
     fn pause(base_ms: u64, name: &str, try_number: u32) -> u64 {
-        retry_delay_ms(base_ms, RunId::new(Timestamp(0), 1), &name.parse().expect("a name"), try_number)
+        retry_delay_ms(base_ms, RunId::new(Timestamp(0), 1), name, try_number)
     }
 
     #[test]

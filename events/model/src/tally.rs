@@ -108,6 +108,8 @@ impl Tally {
                 self.deleted += 1;
                 self.each(|marks| marks.deleted(run_id));
             }
+            // What came was read whole, and so is what it replaced.
+            RunEvent::ImportCompleted(_) => self.each(|marks| marks.verified(run_id, true, now)),
             RunEvent::Ended(ended) => self.end(run_id, ended.outcome, now),
             RunEvent::Published(published) => self.end(run_id, published.outcome, now),
             _ => self.apply_open(run_id, event, now),

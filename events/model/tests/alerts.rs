@@ -13,7 +13,10 @@ use uuid::Uuid;
 #[cfg(test)]
 mod samples;
 
-const TOLD: [&str; 17] = [
+const TOLD: [&str; 21] = [
+    "EndpointRecovered",
+    "EndpointUnavailable",
+    "UploadFailed",
     "GuessesSummed",
     "LogRepaired",
     "ParticipantQuarantined",
@@ -23,6 +26,7 @@ const TOLD: [&str; 17] = [
     "RestoreRolledBack",
     "RunDeleteFailed",
     "RunEnded",
+    "RunImportFailed",
     "RunInterrupted",
     "RunPublished",
     "RunResumed",
@@ -33,7 +37,19 @@ const TOLD: [&str; 17] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 74] = [
+const NOT_TOLD: [&str; 91] = [
+    "EndpointTryFailed",
+    "LocalCopyRemovalRequested",
+    "RemoteCopyDeleted",
+    "RemoteDeleteFailed",
+    "RemoteDeleteRequested",
+    "RemoteRunDeleted",
+    "RunCopiesPlanned",
+    "UploadCompleted",
+    "UploadInterrupted",
+    "UploadStarted",
+    "UploadTryFailed",
+    "UploadsRequested",
     "ArtifactStored",
     "AttemptAbandoned",
     "BarrierAborted",
@@ -57,6 +73,7 @@ const NOT_TOLD: [&str; 74] = [
     "ParticipantDue",
     "ParticipantFailed",
     "ParticipantFrozen",
+    "ParticipantImported",
     "ParticipantPlanned",
     "ParticipantProgressed",
     "ParticipantReset",
@@ -87,6 +104,10 @@ const NOT_TOLD: [&str; 74] = [
     "RunClassified",
     "RunDeleteRequested",
     "RunDeleted",
+    "RunImportCompleted",
+    "RunImportPublishRequested",
+    "RunImportRequested",
+    "RunImported",
     "RunLocked",
     "RunPublishRequested",
     "RunRequested",

@@ -1,29 +1,61 @@
-//! `GetRemoteBackupRuns`, `DeleteRemoteBackupRun` and `ImportRemoteBackupRun`: runs on endpoints.
-//!
-//! This version keeps the configuration of endpoints and copies nothing to them. So for an endpoint that is configured each of these is
-//! refused with that reason, after all that can be checked was.
+//! `GetRemoteBackupRuns` and `ValidateRemoteBackupRun`: runs that lie on endpoints.
 
 use holdfast_model::access::Role;
-use holdfast_model::ids::{EndpointName, RunId};
-use holdfast_model::run::RunView;
+use holdfast_model::ids::{EndpointName, RunId, Sha256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::paging;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
+use crate::remote::RemoteRun;
+
+/// Longest cursor, in bytes.
+const MAX_CURSOR: usize = 256;
 
 /// The runs that lie on an endpoint, the newest first, a page at a time.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct GetRemoteBackupRuns {
     /// Which endpoint.
     pub server_name: EndpointName,
+    /// The installation whose runs are meant; this one where nothing is said.
+    #[serde(default)]
+    pub server_id: Option<Uuid>,
     /// Rows at most; 1 to 1,000, and 100 where nothing is said.
     #[schemars(range(min = 1, max = 1000))]
     pub limit: Option<u32>,
     /// Where the page begins: `next_cursor` of the page before, empty for the first.
     #[serde(default)]
-    #[schemars(regex(pattern = r"^[0-9]{0,19}$"))]
+    #[schemars(length(max = 256))]
     pub cursor: String,
+}
+
+/// A run on an endpoint: what is known of it without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemoteRunRow {
+    /// The run.
+    pub run_id: RunId,
+    /// `full` or `scoped`.
+    #[serde(rename = "type")]
+    pub run_type: String,
+    /// How it ended.
+    pub status: String,
+    /// When it started.
+    pub started_at: i64,
+    /// When it ended.
+    pub finished_at: i64,
+    /// When it came there, by the far side's clock where it has one of its own.
+    pub received_at: i64,
+    /// Its files, the manifest and the list of hashes included.
+    pub files: u32,
+    /// Bytes of all of them.
+    pub stored_bytes: u64,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// SHA-256 of its list of hashes, and with it of everything.
+    pub sums_sha256: Sha256,
+    /// Whether it is here too.
+    pub here: bool,
 }
 
 /// A page of the runs on an endpoint.
@@ -31,42 +63,39 @@ pub struct GetRemoteBackupRuns {
 pub struct RemoteRuns {
     /// Which endpoint.
     pub server_name: EndpointName,
+    /// The installation whose runs they are.
+    pub server_id: Uuid,
     /// The runs, the newest first.
-    pub rows: Vec<RunView>,
+    pub rows: Vec<RemoteRunRow>,
     /// Where the next page begins; empty where there is none.
     pub next_cursor: String,
 }
 
-/// Deletes a run from an endpoint. The run here stays.
+/// Reads a run on an endpoint whole and compares every size and hash. Changes nothing, there or here.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct DeleteRemoteBackupRun {
+pub struct ValidateRemoteBackupRun {
     /// Which endpoint.
     pub server_name: EndpointName,
     /// Which run.
     pub run_id: RunId,
+    /// The installation whose run it is; this one where nothing is said.
+    #[serde(default)]
+    pub server_id: Option<Uuid>,
 }
 
-/// The run is gone from the endpoint.
+/// The run on the endpoint is as it was published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RemoteRunDeleted {
+pub struct RemoteRunValidated {
     /// It is so.
     pub ok: bool,
     /// Which endpoint.
     pub server_name: EndpointName,
-    /// Which run it was.
-    pub run_id: RunId,
-}
-
-/// Brings a run back from an endpoint.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct ImportRemoteBackupRun {
-    /// Which endpoint.
-    pub server_name: EndpointName,
     /// Which run.
     pub run_id: RunId,
-    /// Whether it takes the place of the same run here.
-    #[serde(default)]
-    pub overwrite: bool,
+    /// Files that were read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Command for GetRemoteBackupRuns {
@@ -77,65 +106,61 @@ impl Command for GetRemoteBackupRuns {
     type Answer = RemoteRuns;
 
     fn check(&self) -> Result<(), ApiError> {
-        paging::check(self.limit, &self.cursor)
+        paging::check(self.limit, "")?;
+        let visible = self.cursor.bytes().all(|byte| byte.is_ascii_graphic());
+        if self.cursor.len() > MAX_CURSOR || !visible {
+            return Err(ApiError::field("cursor", "it is none that a page gave out as `next_cursor`"));
+        }
+        Ok(())
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RemoteRuns>, ApiError> {
-        paging::limit(call, self.limit)?;
-        Err(unreached(call, &self.server_name, ErrorCode::RemoteBackupListFailed, "listed").await)
+        let limit = paging::limit(call, self.limit)?;
+        let page = call.engine.remote_runs(&self.server_name, self.server_id, limit, &self.cursor).await;
+        let page = page.map_err(|error| ApiError::of_remote(error, ErrorCode::RemoteBackupListFailed))?;
+        let server_id = call.engine.server_id(self.server_id);
+        let here = |run: &RemoteRun, known: &crate::engine::Projections| {
+            known.history.run(run.run_id).is_some_and(|entry| !entry.deleted && entry.outcome.is_some())
+        };
+        let rows = call.engine.read(|known| page.rows.iter().map(|run| row(run, here(run, known))).collect()).await?;
+        let next_cursor = page.next_cursor.unwrap_or_default();
+        Ok(RemoteRuns { server_name: self.server_name, server_id, rows, next_cursor }.into())
     }
 }
 
-impl Command for DeleteRemoteBackupRun {
-    const NAME: &'static str = "DeleteRemoteBackupRun";
-    const ALIASES: &'static [&'static str] = &["DeleteRemoteBackup"];
-    const ROLE: Option<Role> = Some(Role::Manager);
-    const KIND: Kind = Kind::Change;
+fn row(run: &RemoteRun, here: bool) -> RemoteRunRow {
+    RemoteRunRow {
+        run_id: run.run_id,
+        run_type: run.run_type.clone(),
+        status: run.status.clone(),
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+        received_at: run.received_at,
+        files: run.files,
+        stored_bytes: run.stored_bytes,
+        encrypted: run.encrypted,
+        sums_sha256: run.sums_sha256,
+        here,
+    }
+}
+
+impl Command for ValidateRemoteBackupRun {
+    const NAME: &'static str = "ValidateRemoteBackupRun";
+    const ROLE: Option<Role> = Some(Role::Operator);
+    const KIND: Kind = Kind::Work;
     const ERRORS: &'static [ErrorCode] =
-        &[ErrorCode::RemoteNotFound, ErrorCode::RemoteBackupRunNotFound, ErrorCode::RemoteBackupDeleteFailed];
-    type Answer = RemoteRunDeleted;
+        &[ErrorCode::RemoteNotFound, ErrorCode::RemoteBackupRunNotFound, ErrorCode::RemoteBackupValidationFailed];
+    type Answer = RemoteRunValidated;
 
     fn recorded(&self) -> Vec<(&'static str, String)> {
         vec![("server_name", self.server_name.to_string()), ("run_id", self.run_id.to_string())]
     }
 
-    async fn run(self, call: &Call) -> Result<Reply<RemoteRunDeleted>, ApiError> {
-        Err(unreached(call, &self.server_name, ErrorCode::RemoteBackupDeleteFailed, "deleted").await)
-    }
-}
-
-impl Command for ImportRemoteBackupRun {
-    const NAME: &'static str = "ImportRemoteBackupRun";
-    const ROLE: Option<Role> = Some(Role::Manager);
-    const KIND: Kind = Kind::Work;
-    const ERRORS: &'static [ErrorCode] = &[ErrorCode::RemoteNotFound, ErrorCode::RemoteBackupImportFailed];
-    type Answer = RunView;
-
-    fn recorded(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("server_name", self.server_name.to_string()),
-            ("run_id", self.run_id.to_string()),
-            ("overwrite", self.overwrite.to_string()),
-        ]
-    }
-
-    async fn run(self, call: &Call) -> Result<Reply<RunView>, ApiError> {
-        Err(unreached(call, &self.server_name, ErrorCode::RemoteBackupImportFailed, "imported").await)
-    }
-}
-
-/// Why nothing is done on an endpoint: there is none of this name, or endpoints are not reached yet.
-async fn unreached(call: &Call, name: &EndpointName, code: ErrorCode, done: &str) -> ApiError {
-    match call.engine.read(|known| known.endpoints.contains_key(name)).await {
-        Err(error) => error.into(),
-        Ok(false) => {
-            let text = format!("there is no endpoint {name}: GetBackupConfig lists them");
-            ApiError::new(ErrorCode::RemoteNotFound, text)
-        }
-        Ok(true) => {
-            let text =
-                format!("no run is {done}: this version keeps how endpoint {name} is used, and does not reach it");
-            ApiError::new(code, text)
-        }
+    async fn run(self, call: &Call) -> Result<Reply<RemoteRunValidated>, ApiError> {
+        let Self { server_name, run_id, server_id } = self;
+        let found = call.engine.verify_remote(&server_name, server_id, run_id).await;
+        let (files, bytes) =
+            found.map_err(|error| ApiError::of_remote(error, ErrorCode::RemoteBackupValidationFailed))?;
+        Ok(RemoteRunValidated { ok: true, server_name, run_id, files, bytes }.into())
     }
 }

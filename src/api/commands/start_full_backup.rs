@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use holdfast_model::access::Role;
-use holdfast_model::ids::{ParticipantName, RunId};
-use holdfast_model::run::{Consistency, Encryption, Outcome, Run, RunParticipant, RunType, RunView, Trigger};
+use holdfast_model::ids::{EndpointName, ParticipantName, RunId};
+use holdfast_model::run::{
+    Consistency, Copies, Encryption, MAX_COPIES, Outcome, RequireEndpoints, Run, RunParticipant, RunType, RunView,
+    Trigger,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -52,6 +55,9 @@ pub struct StartFullBackup {
         regex(pattern = r"^(lz4|none|zstd:([1-9]|1[0-9]|2[0-2])|gzip:[1-9]|brotli:([0-9]|1[01]))$")
     )]
     pub compression: Option<Compression>,
+    /// Endpoints that get a copy, all of which must have it for the run to be good; as configured where none is named.
+    #[schemars(length(max = 50))]
+    pub endpoints: Vec<EndpointName>,
     /// Public keys that its artifacts are encrypted to; as configured where none is given. This machine only: who could choose them could
     /// make backups that nobody here can open.
     #[schemars(skip)]
@@ -91,6 +97,7 @@ impl Default for StartFullBackup {
             job: String::new(),
             strict: false,
             compression: None,
+            endpoints: Vec::new(),
             encrypt_to: Vec::new(),
             paths: Vec::new(),
             name: None,
@@ -111,6 +118,7 @@ impl Command for StartFullBackup {
         ErrorCode::BackupAlreadyRunning,
         ErrorCode::RestoreAlreadyRunning,
         ErrorCode::RestoreRollbackFailed,
+        ErrorCode::NotFound,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::BackupRunFailed,
     ];
@@ -120,6 +128,9 @@ impl Command for StartFullBackup {
         let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.participants.len() > holdfast_model::run::MAX_PARTICIPANTS {
             return Err(ApiError::field("participants", "must be no more than a run may have"));
+        }
+        if self.endpoints.len() > MAX_COPIES {
+            return Err(ApiError::field("endpoints", format!("must be {MAX_COPIES} names at most")));
         }
         if self.idempotency_key.chars().count() > 128 {
             return Err(ApiError::field("idempotency_key", "must be at most 128 characters"));
@@ -148,6 +159,8 @@ impl Command for StartFullBackup {
         let names: Vec<_> = self.participants.iter().map(ToString::to_string).collect();
         let mut fields = vec![("trigger", self.trigger.as_str().to_owned())];
         fields.extend((!names.is_empty()).then(|| ("participants", names.join(","))));
+        let endpoints: Vec<_> = self.endpoints.iter().map(ToString::to_string).collect();
+        fields.extend((!endpoints.is_empty()).then(|| ("endpoints", endpoints.join(","))));
         fields.extend((!self.job.is_empty()).then(|| ("job", self.job.clone())));
         fields.extend((!self.paths.is_empty()).then(|| ("name", self.participant_of_paths().to_string())));
         fields
@@ -236,6 +249,7 @@ impl StartFullBackup {
             && request.job == self.job
             && request.strict == self.strict
             && self.consistency.is_none_or(|consistency| consistency == request.consistency)
+            && (self.endpoints.is_empty() || self.endpoints == run.planned_copies().endpoints)
             && self.timeout_s.is_none_or(|timeout| timeout.saturating_mul(1000) == request.timeout_ms)
             && self.encryption().ok().flatten().is_none_or(|encryption| encryption == request.encryption)
             && self.compression.is_none_or(|compression| compression.to_string() == request.compression)
@@ -297,6 +311,14 @@ impl StartFullBackup {
         let backup = match self.timeout_s {
             Some(timeout) => backup.timeout((timeout > 0).then(|| Duration::from_secs(timeout))),
             None => backup,
+        };
+        let backup = match self.endpoints.is_empty() {
+            true => backup,
+            false => backup.copies(Copies {
+                endpoints: self.endpoints.clone(),
+                require: RequireEndpoints::All,
+                keep_local: true,
+            }),
         };
         let backup = match self.encryption() {
             Ok(Some(encryption)) => backup.encryption(encryption),

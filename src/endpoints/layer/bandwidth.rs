@@ -41,7 +41,8 @@ impl Bucket {
         tokio::time::sleep_until(due).await;
     }
 
-    fn limit(self, stream: ByteStream) -> ByteStream {
+    /// The same stream, no faster than the bucket allows.
+    pub(crate) fn limit(self, stream: ByteStream) -> ByteStream {
         // Small pieces, so that several streams get the same share.
         let small = stream.map_ok(|bytes: Bytes| pieces(bytes).map(Ok::<_, StoreError>)).try_flatten();
         small

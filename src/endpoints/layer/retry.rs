@@ -50,16 +50,8 @@ impl<S: Store + 'static> Retry<S> {
         Self { inner: Arc::new(inner), attempts }
     }
 
-    async fn again<'a, T>(&'a self, mut attempt: impl FnMut() -> Answer<'a, T>) -> Result<T, StoreError> {
-        let mut done = 0;
-        loop {
-            let error = match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            done += 1;
-            pause(self.attempts, done, error).await?;
-        }
+    async fn again<'a, T>(&'a self, attempt: impl FnMut() -> Answer<'a, T>) -> Result<T, StoreError> {
+        again(self.attempts, attempt).await
     }
 
     /// Whether what is there is what was to be sent, byte by byte.
@@ -82,8 +74,24 @@ impl<S: Store + 'static> Retry<S> {
     }
 }
 
+/// Tries until it succeeds, or another attempt does not help.
+pub(crate) async fn again<'a, T>(
+    attempts: Attempts,
+    mut attempt: impl FnMut() -> Answer<'a, T>,
+) -> Result<T, StoreError> {
+    let mut done = 0;
+    loop {
+        let error = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        done += 1;
+        pause(attempts, done, error).await?;
+    }
+}
+
 /// Waits before the next attempt, or says that there is none.
-async fn pause(attempts: Attempts, done: u32, error: StoreError) -> Result<(), StoreError> {
+pub(crate) async fn pause(attempts: Attempts, done: u32, error: StoreError) -> Result<(), StoreError> {
     if !error.kind().retryable() || done >= attempts.total || error.attempts() >= attempts.total.max(2) {
         let tried = error.attempts().max(done);
         return Err(error.tried(tried));
@@ -115,11 +123,24 @@ impl Comparison {
     }
 }
 
-/// A stream that goes on where it broke off.
-struct Resuming<S> {
-    store: Arc<S>,
+/// Opens a stream at a range.
+pub(crate) type Opener = Box<dyn Fn(Range) -> Answer<'static, ByteStream> + Send + Sync>;
+
+/// A stream that goes on where it broke off. `stream` is the first attempt's, if there was one.
+pub(crate) fn resuming(attempts: Attempts, range: Range, stream: Option<ByteStream>, opener: Opener) -> ByteStream {
+    let resuming = Resuming { opener, attempts, range, stream, done: 0 };
+    stream::unfold(Some(resuming), |resuming| async move {
+        let mut resuming = resuming?;
+        let next = resuming.next().await?;
+        let more = next.is_ok().then_some(resuming);
+        Some((next, more))
+    })
+    .boxed()
+}
+
+struct Resuming {
+    opener: Opener,
     attempts: Attempts,
-    name: ObjectName,
     /// What is still to come.
     range: Range,
     stream: Option<ByteStream>,
@@ -127,12 +148,12 @@ struct Resuming<S> {
     done: u32,
 }
 
-impl<S: Store> Resuming<S> {
+impl Resuming {
     async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
         loop {
             let next = match &mut self.stream {
                 Some(stream) => stream.next().await?,
-                None => match self.store.get(&self.name, self.range).await {
+                None => match (self.opener)(self.range).await {
                     Ok(stream) => {
                         self.stream = Some(stream);
                         continue;
@@ -181,15 +202,12 @@ impl<S: Store + 'static> Store for Retry<S> {
     fn get<'a>(&'a self, name: &'a ObjectName, range: Range) -> Answer<'a, ByteStream> {
         Box::pin(async move {
             let stream = self.again(|| self.inner.get(name, range)).await?;
-            let (store, attempts) = (self.inner.clone(), self.attempts);
-            let resuming = Resuming { store, attempts, name: name.clone(), range, stream: Some(stream), done: 0 };
-            Ok(stream::unfold(Some(resuming), |resuming| async move {
-                let mut resuming = resuming?;
-                let next = resuming.next().await?;
-                let more = next.is_ok().then_some(resuming);
-                Some((next, more))
-            })
-            .boxed())
+            let (store, name) = (self.inner.clone(), name.clone());
+            let opener: Opener = Box::new(move |range| {
+                let (store, name) = (store.clone(), name.clone());
+                Box::pin(async move { store.get(&name, range).await })
+            });
+            Ok(resuming(self.attempts, range, Some(stream), opener))
         })
     }
 

@@ -32,13 +32,45 @@ impl<S> Stall<S> {
         Self { inner, limit }
     }
 
-    fn late(&self, doing: String) -> StoreError {
-        StoreError::new(ErrorKind::Timeout, doing, format!("nothing moved for {} s", self.limit.as_secs_f64()))
-    }
-
     async fn within<T>(&self, limit: Duration, doing: String, answer: Answer<'_, T>) -> Result<T, StoreError> {
-        timeout(limit, answer).await.unwrap_or_else(|_| Err(self.late(doing)))
+        timeout(limit, answer).await.unwrap_or_else(|_| Err(late(self.limit, doing)))
     }
+}
+
+pub(crate) fn late(limit: Duration, doing: String) -> StoreError {
+    StoreError::new(ErrorKind::Timeout, doing, format!("nothing moved for {} s", limit.as_secs_f64()))
+}
+
+/// An attempt that ends once its meter does not move for so long, unless that is excused.
+pub(crate) async fn moving<T, E: From<StoreError>>(
+    limit: Duration,
+    meter: &Meter,
+    doing: impl FnOnce() -> String,
+    attempt: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let mut attempt = pin!(attempt);
+    loop {
+        let seen = meter.beats();
+        match timeout(limit, &mut attempt).await {
+            Ok(result) => return result,
+            Err(_) if meter.beats() != seen || meter.is_excused() => {}
+            Err(_) => return Err(late(limit, doing()).into()),
+        }
+    }
+}
+
+/// A stream that ends with an error once nothing comes for so long.
+pub(crate) fn watched(stream: ByteStream, limit: Duration, doing: String) -> ByteStream {
+    stream::unfold(Some((stream, doing)), move |reading| async move {
+        let (mut stream, doing) = reading?;
+        match timeout(limit, stream.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some((stream, doing)))),
+            Ok(Some(Err(error))) => Some((Err(error), None)),
+            Err(_) => Some((Err(late(limit, doing)), None)),
+        }
+    })
+    .boxed()
 }
 
 /// What is read here, watched: whether it is waited for, what went wrong with it, and whether it was as long as said.
@@ -137,15 +169,8 @@ impl<S: Store> Store for Stall<S> {
             let meter = put.meter.clone();
             let failed = Arc::new(Mutex::new(None));
             let watched = Watched { source, meter: meter.clone(), failed: failed.clone() };
-            let mut attempt = pin!(self.inner.put(name, &watched, put));
-            let result = loop {
-                let seen = meter.beats();
-                match timeout(self.limit, &mut attempt).await {
-                    Ok(result) => break result,
-                    Err(_) if meter.beats() != seen || meter.is_excused() => {}
-                    Err(_) => break Err(self.late(format!("write {name}"))),
-                }
-            };
+            let attempt = self.inner.put(name, &watched, put);
+            let result = moving(self.limit, &meter, || format!("write {name}"), attempt).await;
             // What a connection says of a body that broke off is not why it broke off.
             let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
             result.map_err(|error| failed.unwrap_or(error))
@@ -155,17 +180,7 @@ impl<S: Store> Store for Stall<S> {
     fn get<'a>(&'a self, name: &'a ObjectName, range: Range) -> Answer<'a, ByteStream> {
         Box::pin(async move {
             let stream = self.within(self.limit, format!("read {name}"), self.inner.get(name, range)).await?;
-            let (limit, late) = (self.limit, self.late(format!("read {name}")));
-            Ok(stream::unfold(Some((stream, late)), move |reading| async move {
-                let (mut stream, late) = reading?;
-                match timeout(limit, stream.next()).await {
-                    Ok(None) => None,
-                    Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some((stream, late)))),
-                    Ok(Some(Err(error))) => Some((Err(error), None)),
-                    Err(_) => Some((Err(late), None)),
-                }
-            })
-            .boxed())
+            Ok(watched(stream, self.limit, format!("read {name}")))
         })
     }
 

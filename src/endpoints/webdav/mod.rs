@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use self::multistatus::time;
-use super::address::WebdavAddress;
+use super::address::{WebdavAddress, is_this_machine};
 use super::tree::{self, Child, Folders};
 use super::{
     Answer, ByteStream, ErrorKind, Existing, ObjectName, PARTIAL, Page, Prefix, Put, Range, Source, Stat, Store,
@@ -198,18 +198,6 @@ impl WebdavStore {
             }
         }
         Err(StoreError::new(ErrorKind::Fatal, doing, "its folder cannot be made"))
-    }
-}
-
-/// Whether an address is of this machine alone.
-fn is_this_machine(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => {
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-        None => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod damage;
 mod hostile;
+mod imports;
 mod lifecycle;
 
 use std::io::Write;

@@ -76,6 +76,8 @@ async fn standing(request: HttpRequest, vault: web::Data<Vault>) -> HttpResponse
 struct Page {
     limit: Option<usize>,
     cursor: Option<String>,
+    #[serde(default)]
+    summary: bool,
 }
 
 async fn list(request: HttpRequest, vault: web::Data<Vault>) -> HttpResponse {
@@ -84,6 +86,7 @@ async fn list(request: HttpRequest, vault: web::Data<Vault>) -> HttpResponse {
     answered(&request, vault, what, |vault, visitor| async move {
         let page = page.map_err(|error| Problem::new(400, "INVALID_DATA", error.to_string()))?.into_inner();
         let runs = vault.runs(visitor.server_id, page.cursor.as_deref(), page.limit.unwrap_or(PAGE))?;
+        let runs = if page.summary { vault.summarize(visitor.server_id, runs).await? } else { runs };
         Ok(json(200, &runs))
     })
     .await

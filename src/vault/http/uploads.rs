@@ -83,10 +83,13 @@ async fn list(request: &HttpRequest, vault: &Arc<Vault>) -> HttpResponse {
             web::Query::<Listing>::from_query(request.query_string()).map_err(|error| invalid(error.to_string()))?;
         let run_id = listing.into_inner().run_id.map(|text| text.parse()).transpose();
         let run_id = run_id.map_err(|error: holdfast_model::ids::InvalidName| invalid(error.to_string()))?;
-        vault.uploads(&visitor, run_id).await
+        let rows = vault.uploads(&visitor, run_id).await?;
+        // After them: what was an upload a moment ago may be a run now.
+        let run = run_id.and_then(|run_id| vault.run(visitor.server_id, run_id));
+        Ok(VaultUploads { rows, run })
     };
     match listed.await {
-        Ok(rows) => json(200, &VaultUploads { rows }),
+        Ok(uploads) => json(200, &uploads),
         Err(problem) => refuse(vault, request, &visitor, &what, &problem).await,
     }
 }

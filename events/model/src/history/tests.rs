@@ -317,3 +317,58 @@ fn events_of_others_only_move_the_place() {
     log.published(7, Outcome::Completed);
     assert_eq!((log.history.folded_to(), log.history.newest_first().count()), (Position(2), 0));
 }
+
+fn import(log: &mut Log, counter: u32, server: u128) {
+    use crate::run::{Consistency, RunImportCompletedV1, RunImportRequestedV1, RunImportedV1};
+    let server_id = Uuid::from_u128(server);
+    let endpoint = "offsite".parse().expect("a name");
+    let wish = RunImportRequestedV1 { run_id: id(counter), endpoint, server_id, overwrite: true };
+    let facts = RunImportedV1 {
+        run_id: id(counter),
+        server_id,
+        run_type: RunType::Full,
+        trigger: Trigger::Manual,
+        outcome: Outcome::Completed,
+        attempt: 1,
+        started_at: Timestamp(0),
+        finished_at: Timestamp(1),
+        error_summary: String::new(),
+        requested_by: String::new(),
+        job: String::new(),
+        compression: String::new(),
+        consistency: Consistency::Concurrent,
+        barrier_at: None,
+        held_us: 0,
+        encryption: Encryption::None,
+        masked: false,
+        participants: 1,
+        sums_sha256: crate::ids::Sha256([0; 32]),
+    };
+    log.run(counter, RunEvent::ImportRequested(wish)).run(counter, RunEvent::Imported(facts));
+    assert_eq!(log.history.importing().collect::<Vec<_>>(), [id(counter)]);
+    log.run(counter, RunEvent::ImportCompleted(RunImportCompletedV1 {}));
+    assert_eq!(log.history.importing().count(), 0);
+}
+
+#[test]
+fn what_comes_back_in_any_order_is_as_new_as_its_number_says_and_foreign_runs_are_never_the_latest() {
+    let mut log = Log::default();
+    let created = HomeCreatedV1 { server_id: Uuid::from_u128(1), app_version: String::new() };
+    log.push(StreamId::system(), SystemEvent::HomeCreated(created));
+    for counter in [9, 7, 8] {
+        import(&mut log, counter, 1);
+    }
+    import(&mut log, 70, 2);
+    assert_eq!(log.latest(), (Some(9), vec![]));
+    assert_eq!(log.history.highest_counter(), 70, "no number is used twice");
+    let entry = *log.history.run(id(70)).expect("it is listed");
+    assert!(entry.foreign && entry.imported && entry.is_good());
+    assert_eq!(log.history.open().count(), 0);
+    assert_eq!(
+        log.history.newest_first().next().map(|entry| entry.run_id),
+        Some(id(70)),
+        "lists have it where it came"
+    );
+    log.requested(71);
+    assert_eq!(log.latest(), (Some(9), vec![71]));
+}

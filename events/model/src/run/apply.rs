@@ -25,6 +25,9 @@ impl Aggregate for Run {
         if !matches!(event, RunEvent::Locked(_) | RunEvent::Unlocked(_)) {
             self.updated_at = now;
         }
+        if self.apply_import(event, moment) {
+            return;
+        }
         match event {
             RunEvent::Requested(request) => {
                 if self.stage != Stage::Unknown {
@@ -202,9 +205,27 @@ impl Aggregate for Run {
             RunEvent::Deleted(_) => self.retained = Retained::Deleted,
             RunEvent::DeleteFailed(failed) => {
                 self.retained = Retained::Kept;
+                self.kept_remotely = false;
                 self.delete_failure = Some(failed.failure.clone());
             }
+            RunEvent::CopiesPlanned(_)
+            | RunEvent::UploadsRequested(_)
+            | RunEvent::UploadStarted(_)
+            | RunEvent::UploadTryFailed(_)
+            | RunEvent::UploadCompleted(_)
+            | RunEvent::UploadFailed(_)
+            | RunEvent::UploadInterrupted(_)
+            | RunEvent::LocalCopyRemovalRequested(_)
+            | RunEvent::RemoteCopyDeleted(_) => {}
+            // Folded above.
+            RunEvent::ImportRequested(_)
+            | RunEvent::Imported(_)
+            | RunEvent::ParticipantImported(_)
+            | RunEvent::ImportPublishRequested(_)
+            | RunEvent::ImportCompleted(_)
+            | RunEvent::ImportFailed(_) => {}
         }
+        self.apply_copy(event, now);
     }
 
     fn effects(&self, events: &[RunEvent]) -> Vec<RunEffect> {
@@ -237,6 +258,7 @@ impl Aggregate for Run {
                 RunEvent::Published(_) | RunEvent::Ended(_) => effects.push(RunEffect::Ended),
                 _ => {}
             }
+            self.copy_effects(event, &mut effects);
         }
         effects
     }

@@ -1,10 +1,11 @@
 //! What may be wished of a run, and why a wish is refused.
 
 use super::{
-    ArtifactStoredV1, Held, NotFrozen, ParticipantCompletedV1, ParticipantProgressedV1, RunRequestedV4, RunVerifiedV1,
+    ArtifactStoredV1, Copies, Held, NotFrozen, ParticipantCompletedV1, ParticipantImportedV1, ParticipantProgressedV1,
+    RunImportRequestedV1, RunImportedV1, RunRequestedV4, RunVerifiedV1, Uploaded,
 };
 use crate::failure::Failure;
-use crate::ids::{ParticipantName, Sha256, Timestamp};
+use crate::ids::{EndpointName, ParticipantName, Sha256, Timestamp};
 
 /// A participant of a run that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct NewRun {
     pub request: RunRequestedV4,
     /// The participants, in the order they work in.
     pub participants: Vec<NewParticipant>,
+    /// Where copies of it go.
+    pub copies: Copies,
 }
 
 /// Where a run's directory was found after a process died.
@@ -161,6 +164,60 @@ pub enum RunCommand {
     Deleted,
     /// Its directory could not be taken out of its place.
     DeleteFailed(Failure),
+    /// Copy it to these endpoints, also where that failed before.
+    UploadTo(Vec<EndpointName>),
+    /// The endpoint has time for it.
+    UploadBegins {
+        /// Which.
+        endpoint: EndpointName,
+        /// Tries in all, the first included.
+        max_tries: u32,
+        /// The pause after the first one, in milliseconds.
+        retry_delay_ms: u64,
+    },
+    /// The endpoint does not take it.
+    UploadRefused {
+        /// Which.
+        endpoint: EndpointName,
+        /// Why.
+        failure: Failure,
+    },
+    /// A try to send it there has ended.
+    UploadEnded {
+        /// Where to.
+        endpoint: EndpointName,
+        /// Which try.
+        try_number: u32,
+        /// What it came to.
+        result: Result<Uploaded, Failure>,
+    },
+    /// The process, or the actor, that had its open uploads to do is gone.
+    ResumeUploads {
+        /// Those to this endpoint; all of them where none is named.
+        only: Option<EndpointName>,
+    },
+    /// The endpoint does not have it any more.
+    CopyDeleted(EndpointName),
+    /// Bring it back from an endpoint.
+    Import(RunImportRequestedV1),
+    /// All its files have come and are as its manifest says; this is what that says of a run that is not known here.
+    ImportFacts(RunImportedV1),
+    /// What it says of one participant more.
+    ImportParticipant {
+        /// The participant.
+        participant: ParticipantImportedV1,
+        /// Its artifacts.
+        artifacts: Vec<ArtifactStoredV1>,
+    },
+    /// All that is to be known of it is recorded.
+    ImportWhole {
+        /// SHA-256 of `SHA256SUMS`, as it came.
+        sums_sha256: Sha256,
+    },
+    /// The directory that came is in its place.
+    ImportPublished,
+    /// It did not come back.
+    ImportFailed(Failure),
 }
 
 /// Why a wish about a run was refused.
@@ -187,6 +244,26 @@ pub enum Refusal {
     /// It has been deleted.
     #[error("the run has been deleted")]
     Deleted,
+    /// Its copies are on their way.
+    #[error("copies of the run are on their way: wait for them, or `holdfast cancel` it first")]
+    Uploading,
+    /// There is nothing to copy.
+    #[error("only a completed or partial run whose directory is here can be uploaded")]
+    NotUploadable,
+    /// It is being taken away.
+    #[error("the run is being deleted: try again once it is gone")]
+    BeingDeleted,
+    /// It is being brought back.
+    #[error("the run is being imported: wait for its end")]
+    Importing,
+    /// It is here, and nothing was said of replacing it.
+    #[error("the run is here: say that it may be overwritten, to put the one of the endpoint in its place")]
+    IsHere,
+    /// What lies at the endpoint is not the run of this id that is known here.
+    #[error(
+        "what lies at the endpoint is not the run of this id that is known here: the hashes of its files are others"
+    )]
+    AnotherRun,
     /// The answer came to a question that is no longer asked.
     #[error("the run is not at a point where this can follow")]
     OutOfOrder,
@@ -206,8 +283,12 @@ impl Refusal {
             Refusal::Exists => "BACKUP_RUN_EXISTS",
             Refusal::Invalid(_) => "INVALID_DATA",
             Refusal::NotActive => "BACKUP_RUN_NOT_ACTIVE",
-            Refusal::Active => "BACKUP_RUN_ACTIVE",
+            Refusal::Active | Refusal::Uploading | Refusal::BeingDeleted => "BACKUP_RUN_ACTIVE",
+            Refusal::NotUploadable => "BACKUP_RUN_NOT_UPLOADABLE",
             Refusal::Locked(_) => "BACKUP_RUN_LOCKED",
+            Refusal::Importing => "BACKUP_RUN_IMPORTING",
+            Refusal::IsHere => "BACKUP_RUN_EXISTS",
+            Refusal::AnotherRun => "IMPORT_ANOTHER_RUN",
             Refusal::OutOfOrder => "OUT_OF_ORDER",
         }
     }

@@ -19,6 +19,9 @@ use crate::supervision::{self, MAX_TRIES};
 type Decision = Result<Vec<RunEvent>, Refusal>;
 
 pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
+    if let Some(decision) = run.decide_import(&command) {
+        return decision;
+    }
     match (command, run.stage) {
         (RunCommand::Request(new), Stage::Unknown) => request(new),
         (RunCommand::Request(_), _) => Err(Refusal::Exists),
@@ -48,6 +51,7 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
             Ok(events)
         }
         (RunCommand::Cancel { reason }, Stage::Preparing | Stage::Barrier | Stage::Working) => Ok(run.cancel(&reason)),
+        (RunCommand::Cancel { reason }, Stage::Ended) if run.is_uploading() => Ok(run.cancel_uploads(&reason)),
         (RunCommand::Cancel { .. }, _) => Err(Refusal::NotActive),
         (RunCommand::TimedOut { attempt }, Stage::Preparing | Stage::Barrier | Stage::Working) => run.time_out(attempt),
 
@@ -71,7 +75,16 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
             Ok(run.recover(found, &broken, taken_over, stopped))
         }
 
+        (RunCommand::CopyDeleted(endpoint), _) => Ok(run.copy_deleted(&endpoint)),
+        (RunCommand::ResumeUploads { only }, _) => Ok(run.resume_uploads(only.as_ref())),
+        (RunCommand::UploadEnded { endpoint, try_number, result }, _) => run.end_upload(&endpoint, try_number, result),
+        (RunCommand::UploadRefused { endpoint, failure }, _) => run.refuse_upload(&endpoint, failure),
+
         (_, Stage::Ended) if run.retained == Retained::Deleted => Err(Refusal::Deleted),
+        (RunCommand::UploadTo(endpoints), _) => run.request_uploads(endpoints),
+        (RunCommand::UploadBegins { endpoint, max_tries, retry_delay_ms }, _) => {
+            run.begin_upload(&endpoint, max_tries, retry_delay_ms)
+        }
         (RunCommand::Verified(_), Stage::Ended) if run.retained == Retained::Deleting => Err(Refusal::Deleted),
         (RunCommand::Verified(verified), Stage::Ended) => {
             Ok(vec![RunEvent::Verified(RunVerifiedV1 { errors: verified.errors.bounded(), ..verified })])
@@ -86,6 +99,7 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
         (RunCommand::Delete, Stage::Ended) if run.lock.is_some() => {
             Err(Refusal::Locked(run.lock.clone().unwrap_or_default()))
         }
+        (RunCommand::Delete, Stage::Ended) if run.is_uploading() => Err(Refusal::Uploading),
         (RunCommand::Delete, Stage::Ended) => Ok(vec![RunEvent::DeleteRequested(RunDeleteRequestedV1 {})]),
         (RunCommand::Deleted, Stage::Ended) if run.retained == Retained::Deleting => {
             Ok(vec![RunEvent::Deleted(RunDeletedV1 {})])
@@ -124,6 +138,7 @@ fn request(new: NewRun) -> Decision {
         return invalid(format!("{name} waits for itself: take one of the names out of depends_on"));
     }
     let mut events = vec![RunEvent::Requested(new.request)];
+    events.extend(Run::plan_copies(new.copies)?);
     let mut names = BTreeSet::new();
     for participant in new.participants {
         if participant.depends_on.len() > MAX_DEPENDENCIES {
@@ -326,7 +341,7 @@ impl Run {
         } else if let Some(run_id) = self.id().filter(|_| again) {
             let try_number = participant.tries;
             let base = participant.retry_delay_ms;
-            let retry_after_ms = supervision::retry_delay_ms(base, run_id, &name, try_number);
+            let retry_after_ms = supervision::retry_delay_ms(base, run_id, name.as_str(), try_number);
             RunEvent::ParticipantTryFailed(ParticipantTryFailedV1 {
                 participant: name,
                 try_number,
@@ -460,6 +475,6 @@ fn ended(outcome: Outcome, error_summary: String) -> RunEvent {
 }
 
 /// The files an artifact has in the run directory.
-fn files(artifact: &ArtifactStoredV1) -> impl Iterator<Item = &str> {
+pub(super) fn files(artifact: &ArtifactStoredV1) -> impl Iterator<Item = &str> {
     [Some(&artifact.stored), artifact.index.as_ref()].into_iter().flatten().map(|stored| stored.file.as_str())
 }

@@ -4,10 +4,20 @@
 //! the table of [`crate::event`] and a `From` of the one before. Enumerations inside grow only at their end.
 
 mod barrier;
+mod copies;
+mod import;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::barrier::{BarrierAbortedV1, BarrierCompletedV1, BarrierRequestedV1, ParticipantFrozenV1};
+pub use self::copies::{
+    CopiesPlannedV1, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, UploadCompletedV1, UploadFailedV1,
+    UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1, UploadsRequestedV1,
+};
+pub use self::import::{
+    ParticipantImportedV1, RunImportCompletedV1, RunImportFailedV1, RunImportPublishRequestedV1, RunImportRequestedV1,
+    RunImportedV1,
+};
 use super::words::{Consistency, Encryption, Outcome, RunType, Target, Trigger};
 use crate::failure::{Failure, Warnings};
 use crate::ids::{ArtifactName, ParticipantName, RunId, Sha256};

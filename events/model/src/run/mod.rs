@@ -13,9 +13,11 @@
 mod apply;
 mod barrier;
 mod command;
+mod copies;
 mod deadline;
 mod decide;
 mod events;
+mod import;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -25,12 +27,17 @@ mod words;
 pub(crate) use apply::share;
 pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
+pub use copies::{CopyStatus, MAX_COPIES, RemoteStatus, RunCopy, Uploaded};
 pub use events::*;
-pub use view::{ArtifactView, ConsistencyView, ParticipantView, RunStatus, RunView};
-pub use words::{Consistency, Encryption, MAX_RECIPIENT, MAX_RECIPIENTS, Outcome, RunType, Target, Trigger};
+pub use import::{ImportedFrom, MAX_IMPORTED_COUNTER};
+pub use view::{ArtifactView, ConsistencyView, CopyView, ParticipantView, RunStatus, RunView};
+pub use words::{
+    Consistency, Copies, Encryption, MAX_RECIPIENT, MAX_RECIPIENTS, Outcome, RequireEndpoints, RunType, Target,
+    Trigger, UploadCheck,
+};
 
 use crate::failure::{Failure, Warnings};
-use crate::ids::{ParticipantName, RunId, Sha256, Timestamp};
+use crate::ids::{EndpointName, ParticipantName, RunId, Sha256, Timestamp};
 
 /// Largest piece of a definition in one event, in bytes.
 pub const DEFINITION_PART: usize = 4096;
@@ -80,7 +87,10 @@ pub enum Stage {
 }
 
 /// How far a participant of a run has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+///
+/// What an import brings is recorded with it: it grows only at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ParticipantStatus {
     /// Not begun.
     #[default]
@@ -206,6 +216,12 @@ pub struct Run {
     check: Check,
     was_good: bool,
     lock: Option<String>,
+    planned_copies: Copies,
+    copies: Vec<RunCopy>,
+    kept_remotely: bool,
+    importing: Option<Box<import::Importing>>,
+    imported: Option<ImportedFrom>,
+    masked: bool,
 }
 
 /// How long it takes to read everything again, which is measured for the estimates of later runs.
@@ -422,6 +438,24 @@ pub enum RunEffect {
     Publish(Target),
     /// Take the directory out of its place and unlink it.
     Delete,
+    /// Come back with [`RunCommand::UploadBegins`] when the endpoint has time for it.
+    OfferUpload(EndpointName),
+    /// Send the run there.
+    Upload {
+        /// Where to.
+        endpoint: EndpointName,
+        /// Which try.
+        try_number: u32,
+    },
+    /// Offer the upload again once the pause is over.
+    RetryUpload {
+        /// Where to.
+        endpoint: EndpointName,
+        /// The pause, in milliseconds.
+        after_ms: u64,
+    },
+    /// Stop sending it there.
+    StopUpload(EndpointName),
     /// Tell whoever waits that it has ended.
     Ended,
 }

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantStatus, Run, RunParticipant, RunType, Stage, Trigger,
+    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantStatus, Run, RunCopy, RunParticipant, RunType,
+    Stage, Trigger,
 };
 use crate::failure::Warnings;
 use crate::ids::{ArtifactName, Sha256};
@@ -116,10 +117,12 @@ pub struct RunView {
     pub attempt: u32,
     /// Whether the artifacts are of one moment.
     pub consistency: ConsistencyView,
-    /// How the copies on endpoints stand.
+    /// How the copies on endpoints stand: `none`, `uploading`, `completed`, `partial`, `failed`.
     pub remote_status: String,
-    /// Each endpoint.
-    pub endpoints: Vec<String>,
+    /// Each copy.
+    pub endpoints: Vec<CopyView>,
+    /// Whether the run is good: completed, with a copy at as many endpoints as are required.
+    pub good: bool,
     /// Whether it is kept from deletion.
     pub locked: bool,
     /// Why; empty where it is not, or nothing was said.
@@ -132,8 +135,24 @@ pub struct RunView {
     pub stored_bytes: u64,
     /// Who asked.
     pub requested_by: String,
-    /// Whether its directory has been deleted.
+    /// Whether its directory has been deleted. One that was taken away because copies are kept on endpoints is not deleted: it has no `path`.
     pub deleted: bool,
+    /// Where it came back from last, where it was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported_from: Option<ImportedFromView>,
+}
+
+/// Where a run came back from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImportedFromView {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The installation that made the run.
+    pub server_id: String,
+    /// When it came.
+    pub imported_at: i64,
+    /// Whether its names, texts and contents are in the encrypted part of its manifest alone: they are neutral, empty and 0 here.
+    pub masked: bool,
 }
 
 /// Whether the artifacts of a run are of one moment.
@@ -145,6 +164,33 @@ pub struct ConsistencyView {
     pub barrier_at: i64,
     /// How long participants stood still, from the first that was told to until the last that went on, in microseconds.
     pub held_us: u64,
+}
+
+/// A copy of a run on an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CopyView {
+    /// The endpoint.
+    pub name: String,
+    /// `pending`, `uploading`, `uploaded`, `failed`, `deleted`.
+    pub status: String,
+    /// Tries since it was asked for last.
+    pub tries: u32,
+    /// Why it is not there, or why its last try failed.
+    pub error: String,
+    /// The code of that.
+    pub error_code: String,
+    /// When the last try began.
+    pub started_at: i64,
+    /// When it was there, or given up.
+    pub finished_at: i64,
+    /// When it is tried again; 0 where it does not wait for that.
+    pub retry_at: i64,
+    /// Bytes there.
+    pub stored_bytes: u64,
+    /// Bytes that were sent in the last try.
+    pub sent_bytes: u64,
+    /// How it was checked there: `hash`, `size`, `readback`; empty before that.
+    pub check: String,
 }
 
 /// A participant of a run.
@@ -274,15 +320,22 @@ impl Run {
                 barrier_at: self.barrier.map_or(0, |barrier| barrier.at.seconds()),
                 held_us: self.barrier.map_or(0, |barrier| barrier.longest_us),
             },
-            remote_status: "none".into(),
-            endpoints: Vec::new(),
+            remote_status: self.remote_status().as_str().into(),
+            endpoints: self.copies.iter().map(copy_view).collect(),
+            good: self.is_good(),
             locked: self.lock.is_some(),
             lock_reason: self.lock.clone().unwrap_or_default(),
             job: request.job.clone(),
             size_bytes: self.size_bytes(),
             stored_bytes: self.stored_bytes(),
             requested_by: self.requested_by.clone(),
-            deleted: self.retained != super::Retained::Kept,
+            deleted: self.retained != super::Retained::Kept && !self.kept_remotely,
+            imported_from: self.imported.as_ref().map(|from| ImportedFromView {
+                endpoint: from.endpoint.to_string(),
+                server_id: from.server_id.to_string(),
+                imported_at: from.at.seconds(),
+                masked: self.masked,
+            }),
         })
     }
 
@@ -350,5 +403,22 @@ impl Run {
             of(&artifact.stored.file) || artifact.index.as_ref().is_some_and(|index| of(&index.file))
         };
         self.good_artifacts().any(own)
+    }
+}
+
+fn copy_view(copy: &RunCopy) -> CopyView {
+    let seconds = |at: Option<crate::ids::Timestamp>| at.map_or(0, |at| at.seconds());
+    CopyView {
+        name: copy.endpoint.to_string(),
+        status: copy.status.as_str().into(),
+        tries: copy.tries,
+        error: copy.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
+        error_code: copy.failure.as_ref().map(|failure| failure.code.clone()).unwrap_or_default(),
+        started_at: seconds(copy.started_at),
+        finished_at: seconds(copy.finished_at),
+        retry_at: seconds(copy.retry_at),
+        stored_bytes: copy.stored_bytes,
+        sent_bytes: copy.sent_bytes,
+        check: copy.check.map(|check| check.as_str().to_owned()).unwrap_or_default(),
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::EndpointName;
+
 /// Which participants a run takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -108,6 +110,83 @@ impl Consistency {
         match self {
             Consistency::Concurrent => "concurrent",
             Consistency::Barrier => "barrier",
+        }
+    }
+}
+
+/// How many of a run's endpoints must have a copy of it for the run to be good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequireEndpoints {
+    /// None.
+    #[default]
+    None,
+    /// One of them.
+    Any,
+    /// All of them.
+    All,
+}
+
+impl RequireEndpoints {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RequireEndpoints::None => "none",
+            RequireEndpoints::Any => "any",
+            RequireEndpoints::All => "all",
+        }
+    }
+
+    /// Whether a run with so many copies planned and there is good in this regard.
+    #[must_use]
+    pub fn is_met(self, planned: usize, uploaded: usize) -> bool {
+        match self {
+            RequireEndpoints::None => true,
+            RequireEndpoints::Any => uploaded > 0,
+            RequireEndpoints::All => planned > 0 && uploaded >= planned,
+        }
+    }
+}
+
+/// Where copies of a run go, and what is expected of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copies {
+    /// To each of these.
+    pub endpoints: Vec<EndpointName>,
+    /// How many of them must have one for the run to be good.
+    pub require: RequireEndpoints,
+    /// Whether the run's directory stays once the copies are there.
+    pub keep_local: bool,
+}
+
+impl Default for Copies {
+    fn default() -> Self {
+        Self { endpoints: Vec::new(), require: RequireEndpoints::None, keep_local: true }
+    }
+}
+
+/// How a copy was checked at the far side before it was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadCheck {
+    /// By the sizes of its files.
+    #[default]
+    Size,
+    /// By their SHA-256, which the far side took.
+    Hash,
+    /// By their SHA-256, taken of what was read back.
+    Readback,
+}
+
+impl UploadCheck {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UploadCheck::Size => "size",
+            UploadCheck::Hash => "hash",
+            UploadCheck::Readback => "readback",
         }
     }
 }

@@ -3,9 +3,10 @@
 use super::{Level, Told, listed, reason};
 use crate::event::RunEvent;
 use crate::figures::{counted, seconds, size};
+use crate::ids::EndpointName;
 use crate::run::{
-    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantPlannedV3, ParticipantProgressedV1, RunRequestedV4,
-    RunStatus, RunType, Target,
+    ArtifactStoredV1, Consistency, CopiesPlannedV1, Encryption, Outcome, ParticipantPlannedV3, ParticipantProgressedV1,
+    RequireEndpoints, RunRequestedV4, RunStatus, RunType, Target,
 };
 
 pub(super) fn told(event: &RunEvent, by: &str) -> Told {
@@ -128,6 +129,70 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
         RunEvent::BarrierAborted(aborted) => {
             (Level::Error, format!("the participants did not stand still together: {}", aborted.failure))
         }
+        RunEvent::CopiesPlanned(planned) => (Level::Info, copies(planned)),
+        RunEvent::UploadsRequested(requested) => {
+            (Level::Info, format!("{by} asked for copies at {}", names(&requested.endpoints)))
+        }
+        RunEvent::UploadStarted(started) => match started.try_number {
+            0 | 1 => (Level::Info, format!("the upload to {} begins", started.endpoint)),
+            number => (Level::Info, format!("the upload to {} begins its try {number}", started.endpoint)),
+        },
+        RunEvent::UploadTryFailed(failed) => {
+            let (endpoint, number) = (&failed.endpoint, failed.try_number);
+            let pause = seconds(failed.retry_after_ms as f64 / 1000.0);
+            let text =
+                format!("try {number} of the upload to {endpoint} failed, the next is in {pause}: {}", failed.failure);
+            (Level::Warning, text)
+        }
+        RunEvent::UploadCompleted(done) => (
+            Level::Info,
+            format!(
+                "{} has all of it: {}, of which {} were sent in this try; checked by {}",
+                done.endpoint,
+                size(done.stored_bytes),
+                size(done.sent_bytes),
+                done.check.as_str()
+            ),
+        ),
+        RunEvent::UploadFailed(failed) => {
+            (Level::Error, format!("{} does not get it: {}", failed.endpoint, failed.failure))
+        }
+        RunEvent::UploadInterrupted(interrupted) => {
+            let text = format!("the upload to {} was interrupted, and is begun again", interrupted.endpoint);
+            (Level::Warning, text)
+        }
+        RunEvent::LocalCopyRemovalRequested(_) => {
+            (Level::Info, "its copies are where they should be: its directory here is taken away".to_owned())
+        }
+        RunEvent::RemoteCopyDeleted(deleted) => {
+            (Level::Info, format!("{} does not have it any more", deleted.endpoint))
+        }
+        RunEvent::ImportRequested(wish) => {
+            let instead = if wish.overwrite { ", in the place of what is here" } else { "" };
+            let (endpoint, server_id) = (&wish.endpoint, wish.server_id);
+            (Level::Info, format!("{by} asked to bring the run of {server_id} back from endpoint {endpoint}{instead}"))
+        }
+        RunEvent::Imported(facts) => {
+            let (outcome, participants) = (word(facts.outcome), counted(facts.participants.into(), "participant"));
+            let masked = if facts.masked { "; what it holds only a key tells" } else { "" };
+            (Level::Info, format!("it has come whole: it had ended {outcome}, with {participants}{masked}"))
+        }
+        RunEvent::ParticipantImported(one) => {
+            let (level, how) = match &one.failure {
+                Some(failure) => (Level::Warning, format!("{}: {failure}", one.status.as_str())),
+                None => (Level::Info, one.status.as_str().to_owned()),
+            };
+            (level, format!("{} had ended {how}", one.participant))
+        }
+        RunEvent::ImportPublishRequested(publish) => {
+            let instead = if publish.replaces { ", in the place of what is there" } else { "" };
+            (
+                Level::Info,
+                format!("what came was read again and is whole; it goes to {}{instead}", place(publish.target)),
+            )
+        }
+        RunEvent::ImportCompleted(_) => (Level::Info, "it is here again".to_owned()),
+        RunEvent::ImportFailed(failed) => (Level::Error, format!("it did not come back: {}", failed.failure)),
     }
 }
 
@@ -154,6 +219,20 @@ fn requested(request: &RunRequestedV4, by: &str) -> String {
         request.trigger.as_str(),
         request.compression
     )
+}
+
+fn copies(planned: &CopiesPlannedV1) -> String {
+    let require = match planned.require {
+        RequireEndpoints::None => "none of these is required",
+        RequireEndpoints::Any => "one of these is required",
+        RequireEndpoints::All => "all of these are required",
+    };
+    let here = if planned.keep_local { "" } else { "; it is not kept here once they are there" };
+    format!("copies go to {}: {require}{here}", names(&planned.endpoints))
+}
+
+fn names(endpoints: &[EndpointName]) -> String {
+    endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn takes_part(planned: &ParticipantPlannedV3) -> String {

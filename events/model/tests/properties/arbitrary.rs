@@ -22,6 +22,15 @@ use proptest::sample::select;
 use proptest::strategy::Union;
 use uuid::Uuid;
 
+/// Wraps what a strategy gives into its event.
+macro_rules! event {
+    ($set:ident::$variant:ident, $strategy:expr, $make:expr) => {
+        $strategy.prop_map(|values| Event::from($set::$variant($make(values)))).boxed()
+    };
+}
+
+mod copies;
+
 pub(crate) fn participant() -> impl Strategy<Value = ParticipantName> + Clone {
     "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"))
 }
@@ -143,16 +152,11 @@ pub(crate) fn verified() -> impl Strategy<Value = r::RunVerifiedV1> + Clone {
     })
 }
 
-/// Wraps what a strategy gives into its event.
-macro_rules! event {
-    ($set:ident::$variant:ident, $strategy:expr, $make:expr) => {
-        $strategy.prop_map(|values| Event::from($set::$variant($make(values)))).boxed()
-    };
-}
-
 /// One strategy for each row of [`Event::TABLE`], in its order.
 pub(crate) fn every_kind() -> Vec<BoxedStrategy<Event>> {
-    [run_kinds(), other_kinds(), endpoint_kinds(), vault_kinds(), control_kinds()].concat()
+    let of_endpoints = [endpoint_kinds(), copies::endpoint_kinds()].concat();
+    let of_runs = [run_kinds(), copies::run_kinds(), import_kinds(), copies::later_run_kinds()].concat();
+    [of_runs, other_kinds(), of_endpoints, vault_kinds(), control_kinds()].concat()
 }
 
 fn run_kinds() -> Vec<BoxedStrategy<Event>> {
@@ -247,6 +251,67 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             timeout_ms
         }),
     ]
+}
+
+fn import_kinds() -> Vec<BoxedStrategy<Event>> {
+    vec![
+        event!(RunEvent::ImportRequested, (run_id(), uuid(), any::<bool>()), |(run_id, server_id, overwrite)| {
+            r::RunImportRequestedV1 { run_id, endpoint: "offsite".parse().expect("a name"), server_id, overwrite }
+        }),
+        event!(RunEvent::Imported, imported(), |imported| imported),
+        event!(
+            RunEvent::ParticipantImported,
+            (participant(), short(), option::of(failure()), warnings(), any::<bool>()),
+            |(participant, kind, failure, warnings, critical)| {
+                let (started_at, finished_at) = (Some(Timestamp(7)), None);
+                let status = r::ParticipantStatus::Completed;
+                r::ParticipantImportedV1 {
+                    participant,
+                    kind,
+                    critical,
+                    status,
+                    started_at,
+                    finished_at,
+                    failure,
+                    warnings,
+                }
+            }
+        ),
+        event!(RunEvent::ImportPublishRequested, (target(), any::<bool>()), |(target, replaces)| {
+            r::RunImportPublishRequestedV1 { target, replaces }
+        }),
+        event!(RunEvent::ImportCompleted, Just(()), |()| r::RunImportCompletedV1 {}),
+        event!(RunEvent::ImportFailed, failure(), |failure| r::RunImportFailedV1 { failure }),
+    ]
+}
+
+fn imported() -> impl Strategy<Value = r::RunImportedV1> + Clone {
+    let numbers = any::<(u32, i64, i64, Option<i64>, u64, bool)>();
+    (run_id(), uuid(), outcome(), numbers, text(), short(), digest()).prop_map(
+        |(run_id, server_id, outcome, (participants, began, ended, barrier, held_us, masked), text, short, sums)| {
+            r::RunImportedV1 {
+                run_id,
+                server_id,
+                run_type: r::RunType::Full,
+                trigger: r::Trigger::Manual,
+                outcome,
+                attempt: participants,
+                started_at: Timestamp(began),
+                finished_at: Timestamp(ended),
+                error_summary: text,
+                requested_by: short.clone(),
+                job: short.clone(),
+                compression: short,
+                consistency: r::Consistency::Barrier,
+                barrier_at: barrier.map(Timestamp),
+                held_us,
+                encryption: r::Encryption::None,
+                masked,
+                participants,
+                sums_sha256: sums,
+            }
+        },
+    )
 }
 
 fn other_kinds() -> Vec<BoxedStrategy<Event>> {
@@ -575,7 +640,41 @@ pub(crate) fn largest() -> Vec<Event> {
         RunEvent::Locked(r::RunLockedV1 { reason: failure.message.clone() }).into(),
         RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
         RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
-        RunEvent::Verified(r::RunVerifiedV1 { ok: false, files: u64::MAX, bytes: u64::MAX, errors: warnings }).into(),
+        RunEvent::Verified(r::RunVerifiedV1 { ok: false, files: u64::MAX, bytes: u64::MAX, errors: warnings.clone() })
+            .into(),
+        RunEvent::Imported(r::RunImportedV1 {
+            run_id,
+            server_id: Uuid::max(),
+            run_type: r::RunType::Scoped,
+            trigger: r::Trigger::Shutdown,
+            outcome: r::Outcome::Timeout,
+            attempt: u32::MAX,
+            started_at: Timestamp(i64::MAX),
+            finished_at: Timestamp(i64::MAX),
+            error_summary: failure.message.clone(),
+            requested_by: "b".repeat(256),
+            job: "j".repeat(r::MAX_JOB),
+            compression: "c".repeat(r::MAX_KIND),
+            consistency: r::Consistency::Barrier,
+            barrier_at: Some(Timestamp(i64::MAX)),
+            held_us: u64::MAX,
+            encryption: r::Encryption::Recipients(vec!["r".repeat(r::MAX_RECIPIENT); r::MAX_RECIPIENTS]),
+            masked: true,
+            participants: u32::MAX,
+            sums_sha256: Sha256([0xff; 32]),
+        })
+        .into(),
+        RunEvent::ParticipantImported(r::ParticipantImportedV1 {
+            participant: "p".repeat(64).parse().expect("a name"),
+            kind: "k".repeat(r::MAX_KIND),
+            critical: true,
+            status: r::ParticipantStatus::Timeout,
+            started_at: Some(Timestamp(i64::MAX)),
+            finished_at: Some(Timestamp(i64::MAX)),
+            failure: Some(failure.clone()),
+            warnings,
+        })
+        .into(),
         ParticipantEvent::WorkFailed(p::WorkFailedV1 { run_id, failure: failure.clone() }).into(),
         RestoreEvent::Requested(re::RestoreRequestedV3 {
             restore_id: RestoreId(Uuid::max()),

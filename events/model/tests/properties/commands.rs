@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_model::aggregate::{Aggregate, Moment};
 use holdfast_model::event::{Event, RunEvent};
 use holdfast_model::failure::{Failure, Warnings};
-use holdfast_model::ids::{ParticipantName, RunId, Sha256, Timestamp};
+use holdfast_model::ids::{EndpointName, ParticipantName, RunId, Sha256, Timestamp};
 use holdfast_model::progress::Progress;
 use holdfast_model::run::{
-    ArtifactStoredV1, Barrier, Consistency, Encryption, Found, Held, NewParticipant, NewRun, NotFrozen, Outcome,
-    ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, Retained, Run, RunCommand, RunRequestedV4, RunType,
-    Stage, StoredFileV1, Trigger, Try,
+    ArtifactStoredV1, Barrier, Consistency, Copies, Encryption, Found, Held, NewParticipant, NewRun, NotFrozen,
+    Outcome, ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, RequireEndpoints, Retained, Run,
+    RunCommand, RunImportRequestedV1, RunRequestedV4, RunType, Stage, StoredFileV1, Trigger, Try, UploadCheck,
+    Uploaded,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -64,8 +65,41 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                     format_version: 0,
                 })
                 .collect(),
+            copies: Copies {
+                endpoints: ENDPOINTS[..if critical[1] && critical[2] { participants } else { 0 }]
+                    .iter()
+                    .map(|name| name.parse().expect("a name"))
+                    .collect(),
+                require: if strict { RequireEndpoints::All } else { RequireEndpoints::Any },
+                keep_local: critical[0],
+            },
         },
     )
+}
+
+const ENDPOINTS: [&str; 4] = ["near", "far", "farther", "nowhere"];
+
+fn endpoint() -> impl Strategy<Value = EndpointName> + Clone {
+    select(ENDPOINTS.to_vec()).prop_map(|text| text.parse().expect("a name"))
+}
+
+/// Wishes about copies, most of them for uploads that may be open.
+fn copying() -> impl Strategy<Value = RunCommand> {
+    let good = (any::<u64>(), any::<u64>())
+        .prop_map(|(stored_bytes, sent_bytes)| Ok(Uploaded { stored_bytes, sent_bytes, check: UploadCheck::Size }));
+    let result = prop_oneof![2 => good, 2 => failure().prop_map(Err)];
+    prop_oneof![
+        1 => vec(endpoint(), 0..3).prop_map(RunCommand::UploadTo),
+        4 => (endpoint(), 0_u32..3).prop_map(|(endpoint, max_tries)| {
+            RunCommand::UploadBegins { endpoint, max_tries, retry_delay_ms: 1000 }
+        }),
+        4 => (endpoint(), 1_u32..3, result).prop_map(|(endpoint, try_number, result)| {
+            RunCommand::UploadEnded { endpoint, try_number, result }
+        }),
+        1 => (endpoint(), failure()).prop_map(|(endpoint, failure)| RunCommand::UploadRefused { endpoint, failure }),
+        1 => (any::<bool>(), endpoint()).prop_map(|(all, only)| RunCommand::ResumeUploads { only: (!all).then_some(only) }),
+        1 => endpoint().prop_map(RunCommand::CopyDeleted),
+    ]
 }
 
 fn complete() -> impl Strategy<Value = RunCommand> {
@@ -142,6 +176,7 @@ fn command() -> impl Strategy<Value = RunCommand> {
         3 => vec((name(), careless()), 0..3).prop_map(RunCommand::SealFoundDamage),
         1 => careless().prop_map(RunCommand::DirectoryLost),
         6 => Just(RunCommand::Published),
+        3 => copying(),
         4 => (found, vec((name(), text()), 0..3)).prop_map(|(found, broken)| {
             RunCommand::Recover { found, broken, taken_over: Timestamp(0), stopped: false}
         }),
@@ -151,6 +186,15 @@ fn command() -> impl Strategy<Value = RunCommand> {
         6 => Just(RunCommand::Delete),
         2 => Just(RunCommand::Deleted),
         1 => careless().prop_map(RunCommand::DeleteFailed),
+        4 => any::<bool>().prop_map(|overwrite| RunCommand::Import(RunImportRequestedV1 {
+            run_id: RunId::new(Timestamp(0), 1),
+            endpoint: "offsite".parse().expect("a name"),
+            server_id: uuid::Uuid::nil(),
+            overwrite,
+        })),
+        4 => Just(RunCommand::ImportWhole { sums_sha256: Sha256::default() }),
+        4 => Just(RunCommand::ImportPublished),
+        1 => careless().prop_map(RunCommand::ImportFailed),
     ]
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn samples() -> Vec<Event> {
     runs.chain(participants)
         .chain(restores)
         .chain(system)
+        .chain(copy_samples())
         .chain(endpoint_samples())
         .chain(vault_samples())
         .chain(people_samples())
@@ -177,6 +178,51 @@ fn run_samples() -> Vec<RunEvent> {
         RunEvent::DeleteFailed(r::RunDeleteFailedV1 {
             failure: Failure::new(FailureKind::Retryable, "STORAGE_IO", "the folder is a mount point"),
         }),
+        RunEvent::ImportRequested(r::RunImportRequestedV1 {
+            run_id: run_id(),
+            endpoint: "offsite".parse().expect("a name"),
+            server_id: uuid(31),
+            overwrite: true,
+        }),
+        RunEvent::Imported(r::RunImportedV1 {
+            run_id: run_id(),
+            server_id: uuid(31),
+            run_type: r::RunType::Full,
+            trigger: r::Trigger::Cron,
+            outcome: r::Outcome::Partial,
+            attempt: 2,
+            started_at: Timestamp(1_795_298_400_000_000),
+            finished_at: Timestamp(1_795_298_460_000_000),
+            error_summary: "db: connection refused".into(),
+            requested_by: "token:ops".into(),
+            job: "nightly".into(),
+            compression: "zstd:3".into(),
+            consistency: r::Consistency::Barrier,
+            barrier_at: Some(Timestamp(1_795_298_401_000_000)),
+            held_us: 8_200,
+            encryption: r::Encryption::Passphrase,
+            masked: true,
+            participants: 2,
+            sums_sha256: digest(7),
+        }),
+        RunEvent::ParticipantImported(r::ParticipantImportedV1 {
+            participant: name(),
+            kind: "files".into(),
+            critical: true,
+            status: r::ParticipantStatus::Failed,
+            started_at: Some(Timestamp(1_795_298_400_000_000)),
+            finished_at: None,
+            failure: Some(failure()),
+            warnings: warnings(&["/srv/a: permission denied"]),
+        }),
+        RunEvent::ImportPublishRequested(r::RunImportPublishRequestedV1 {
+            target: r::Target::Completed,
+            replaces: true,
+        }),
+        RunEvent::ImportCompleted(r::RunImportCompletedV1 {}),
+        RunEvent::ImportFailed(r::RunImportFailedV1 {
+            failure: Failure::new(FailureKind::Retryable, "REMOTE_UNAVAILABLE", "the connection broke"),
+        }),
     ]
 }
 
@@ -283,6 +329,51 @@ fn system_samples() -> Vec<SystemEvent> {
         SystemEvent::LogRepaired(s::LogRepairedV1 { what: "a torn commit of 40 bytes was dropped".into() }),
         SystemEvent::EngineStopped(s::EngineStoppedV1 { pid: 4711 }),
     ]
+}
+
+/// Copies of a run on endpoints, and how those do.
+fn copy_samples() -> Vec<Event> {
+    let endpoint = || "offsite".parse().expect("a name");
+    let refused = || Failure::new(FailureKind::Retryable, "REMOTE_UNAVAILABLE", "cannot reach it");
+    let of_run = [
+        RunEvent::CopiesPlanned(r::CopiesPlannedV1 {
+            endpoints: vec![endpoint(), "nas".parse().expect("a name")],
+            require: r::RequireEndpoints::Any,
+            keep_local: false,
+        }),
+        RunEvent::UploadsRequested(r::UploadsRequestedV1 { endpoints: vec![endpoint()] }),
+        RunEvent::UploadStarted(r::UploadStartedV1 {
+            endpoint: endpoint(),
+            try_number: 2,
+            max_tries: 3,
+            retry_delay_ms: 10_000,
+        }),
+        RunEvent::UploadTryFailed(r::UploadTryFailedV1 {
+            endpoint: endpoint(),
+            try_number: 2,
+            failure: refused(),
+            retry_after_ms: 20_000,
+        }),
+        RunEvent::UploadCompleted(r::UploadCompletedV1 {
+            endpoint: endpoint(),
+            stored_bytes: 5_000_000_000,
+            sent_bytes: 70_000,
+            check: r::UploadCheck::Readback,
+        }),
+        RunEvent::UploadFailed(r::UploadFailedV1 { endpoint: endpoint(), failure: refused() }),
+        RunEvent::UploadInterrupted(r::UploadInterruptedV1 { endpoint: endpoint() }),
+        RunEvent::LocalCopyRemovalRequested(r::LocalCopyRemovalRequestedV1 {}),
+        RunEvent::RemoteCopyDeleted(r::RemoteCopyDeletedV1 { endpoint: endpoint() }),
+    ];
+    let of_endpoint = [
+        EndpointEvent::TryFailed(en::EndpointTryFailedV1 { run_id: run_id(), failure: refused() }),
+        EndpointEvent::Unavailable(en::EndpointUnavailableV1 { failures: 5, pause_s: 60, failure: refused() }),
+        EndpointEvent::Recovered(en::EndpointRecoveredV1 { failures: 5 }),
+        EndpointEvent::RemoteDeleteRequested(en::RemoteDeleteRequestedV1 { run_id: run_id() }),
+        EndpointEvent::RemoteRunDeleted(en::RemoteRunDeletedV1 { run_id: run_id() }),
+        EndpointEvent::RemoteDeleteFailed(en::RemoteDeleteFailedV1 { run_id: run_id(), failure: refused() }),
+    ];
+    of_run.into_iter().map(Event::from).chain(of_endpoint.into_iter().map(Event::from)).collect()
 }
 
 fn endpoint_samples() -> Vec<Event> {

@@ -1,8 +1,10 @@
 //! The rules of a run, each as given / when / then, in the words below.
 
 mod barrier;
+mod copies;
 mod deadline;
 mod ends;
+mod imports;
 mod locks;
 mod recovery;
 mod retries;
@@ -60,6 +62,7 @@ fn new_run(plan: &Plan) -> NewRun {
             encryption: Encryption::default(),
         },
         participants: plan.iter().map(participant).collect(),
+        copies: crate::run::Copies::default(),
     }
 }
 

@@ -88,6 +88,9 @@ fn each_command_is_granted_in_its_stages_and_refused_in_all_others() {
                 Err(Refusal::Locked(_)) => 'L',
                 Err(Refusal::Deleted) => 'D',
                 Err(Refusal::Invalid(_)) => 'I',
+                Err(Refusal::Uploading) => 'U',
+                Err(Refusal::NotUploadable) => 'P',
+                Err(Refusal::BeingDeleted | Refusal::Importing | Refusal::IsHere | Refusal::AnotherRun) => 'M',
             })
             .collect();
         assert_eq!(found, row, "{name} in {STAGES:?}");

@@ -1,0 +1,482 @@
+//! Copies of a run on endpoints: which are wanted, how each stands, and what follows once they are there.
+//!
+//! ```text
+//! pending ─ UploadStarted ─► uploading ─ UploadCompleted ─► uploaded ─ RemoteCopyDeleted ─► deleted
+//!    ▲                          │  └──── UploadFailed ────► failed ─┐
+//!    ├── UploadTryFailed ───────┤                                   │
+//!    ├── UploadInterrupted ─────┘                                   │
+//!    └── UploadsRequested ◄─────────────────────────────────────────┘
+//! ```
+//!
+//! None of it changes how the run ended: that was said when it was published.
+
+use std::collections::BTreeSet;
+
+use super::{
+    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run, RunEffect,
+    Stage, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1,
+    UploadsRequestedV1,
+};
+use crate::event::RunEvent;
+use crate::failure::{Failure, FailureKind};
+use crate::ids::{EndpointName, Timestamp};
+use crate::run::words::{Copies, RequireEndpoints};
+use crate::supervision;
+
+/// Most endpoints of one run.
+pub const MAX_COPIES: usize = 50;
+
+/// How a copy stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CopyStatus {
+    /// Waits for its turn, or for another try.
+    Pending,
+    /// On its way.
+    Uploading,
+    /// There, whole.
+    Uploaded,
+    /// Not there, and not tried any more.
+    Failed,
+    /// It was there, and was deleted.
+    Deleted,
+}
+
+impl CopyStatus {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CopyStatus::Pending => "pending",
+            CopyStatus::Uploading => "uploading",
+            CopyStatus::Uploaded => "uploaded",
+            CopyStatus::Failed => "failed",
+            CopyStatus::Deleted => "deleted",
+        }
+    }
+
+    /// Whether something will still be done about it.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, CopyStatus::Pending | CopyStatus::Uploading)
+    }
+}
+
+/// A copy of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunCopy {
+    /// Where.
+    pub endpoint: EndpointName,
+    /// How it stands.
+    pub status: CopyStatus,
+    /// Tries since it was asked for last.
+    pub tries: u32,
+    /// Tries in all, as the endpoint was configured when the last one began.
+    pub max_tries: u32,
+    /// The pause after the first try, in milliseconds.
+    pub retry_delay_ms: u64,
+    /// When it is tried again, while it waits for that.
+    pub retry_at: Option<Timestamp>,
+    /// When the last try began.
+    pub started_at: Option<Timestamp>,
+    /// When it was there, or given up.
+    pub finished_at: Option<Timestamp>,
+    /// Why it is not there, or why its last try failed.
+    pub failure: Option<Failure>,
+    /// Bytes there.
+    pub stored_bytes: u64,
+    /// Bytes that were sent in the last try.
+    pub sent_bytes: u64,
+    /// How it was checked there.
+    pub check: Option<UploadCheck>,
+}
+
+impl RunCopy {
+    fn wanted(endpoint: EndpointName) -> Self {
+        Self {
+            endpoint,
+            status: CopyStatus::Pending,
+            tries: 0,
+            max_tries: 1,
+            retry_delay_ms: 0,
+            retry_at: None,
+            started_at: None,
+            finished_at: None,
+            failure: None,
+            stored_bytes: 0,
+            sent_bytes: 0,
+            check: None,
+        }
+    }
+}
+
+/// What a try to upload a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Bytes of all its files there.
+    pub stored_bytes: u64,
+    /// Bytes that were sent.
+    pub sent_bytes: u64,
+    /// How it was checked there.
+    pub check: UploadCheck,
+}
+
+/// How all copies of a run stand, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RemoteStatus {
+    /// There are none, and none are wanted.
+    None,
+    /// Some are pending or on their way.
+    Uploading,
+    /// All are there.
+    Completed,
+    /// Some are there.
+    Partial,
+    /// None is there.
+    Failed,
+}
+
+impl RemoteStatus {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RemoteStatus::None => "none",
+            RemoteStatus::Uploading => "uploading",
+            RemoteStatus::Completed => "completed",
+            RemoteStatus::Partial => "partial",
+            RemoteStatus::Failed => "failed",
+        }
+    }
+}
+
+impl Run {
+    /// Where copies were to go when it was asked for, and what is expected of them.
+    #[must_use]
+    pub fn planned_copies(&self) -> &Copies {
+        &self.planned_copies
+    }
+
+    /// Its copies, also those that were asked for later.
+    #[must_use]
+    pub fn copies(&self) -> &[RunCopy] {
+        &self.copies
+    }
+
+    /// The copy at an endpoint.
+    #[must_use]
+    pub fn copy_at(&self, endpoint: &EndpointName) -> Option<&RunCopy> {
+        self.copies.iter().find(|copy| copy.endpoint == *endpoint)
+    }
+
+    /// Whether an upload of it is pending or on its way.
+    #[must_use]
+    pub fn is_uploading(&self) -> bool {
+        self.copies.iter().any(|copy| copy.status.is_open())
+    }
+
+    /// How all its copies stand.
+    #[must_use]
+    pub fn remote_status(&self) -> RemoteStatus {
+        let kept = || self.copies.iter().filter(|copy| copy.status != CopyStatus::Deleted);
+        let uploaded = kept().filter(|copy| copy.status == CopyStatus::Uploaded).count();
+        match kept().count() {
+            0 => RemoteStatus::None,
+            _ if self.is_uploading() => RemoteStatus::Uploading,
+            all if uploaded == all => RemoteStatus::Completed,
+            _ if uploaded > 0 => RemoteStatus::Partial,
+            _ => RemoteStatus::Failed,
+        }
+    }
+
+    /// Whether as many endpoints as are required have a copy.
+    #[must_use]
+    pub fn has_required_copies(&self) -> bool {
+        let planned = &self.planned_copies;
+        let there = |name: &&EndpointName| self.copy_at(name).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
+        planned.require.is_met(planned.endpoints.len(), planned.endpoints.iter().filter(there).count())
+    }
+
+    /// Whether it completed, and as many copies as are required are there.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.stage == Stage::Ended && self.outcome == Some(Outcome::Completed) && self.has_required_copies()
+    }
+
+    /// Whether its directory was taken away because its copies are kept elsewhere.
+    #[must_use]
+    pub fn is_kept_remotely(&self) -> bool {
+        self.kept_remotely
+    }
+
+    pub(super) fn plan_copies(copies: Copies) -> Result<Option<RunEvent>, Refusal> {
+        let Copies { endpoints, require, keep_local } = copies;
+        let endpoints = distinct(endpoints)?;
+        if endpoints.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(RunEvent::CopiesPlanned(CopiesPlannedV1 { endpoints, require, keep_local })))
+    }
+
+    pub(super) fn request_uploads(&self, endpoints: Vec<EndpointName>) -> Result<Vec<RunEvent>, Refusal> {
+        if self.stage != Stage::Ended {
+            return Err(Refusal::Active);
+        }
+        if !self.may_be_copied() {
+            return Err(Refusal::NotUploadable);
+        }
+        let mut endpoints = distinct(endpoints)?;
+        let settled = |name: &EndpointName| {
+            let status = self.copy_at(name).map(|copy| copy.status);
+            status.is_some_and(|status| status.is_open() || status == CopyStatus::Uploaded)
+        };
+        endpoints.retain(|name| !settled(name));
+        let new = endpoints.iter().filter(|name| self.copy_at(name).is_none()).count();
+        if self.copies.len() + new > MAX_COPIES {
+            return Err(Refusal::Invalid(format!("a run has copies at {MAX_COPIES} endpoints at most")));
+        }
+        if endpoints.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![RunEvent::UploadsRequested(UploadsRequestedV1 { endpoints })])
+    }
+
+    /// Whether it is one that copies are made of, and its directory is there.
+    fn may_be_copied(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Completed | Outcome::Partial)) && self.retained == Retained::Kept
+    }
+
+    pub(super) fn begin_upload(
+        &self,
+        endpoint: &EndpointName,
+        max_tries: u32,
+        retry_delay_ms: u64,
+    ) -> Result<Vec<RunEvent>, Refusal> {
+        let copy = self.open_copy(endpoint, CopyStatus::Pending)?;
+        let started = UploadStartedV1 {
+            endpoint: endpoint.clone(),
+            try_number: copy.tries.saturating_add(1),
+            max_tries: max_tries.max(1),
+            retry_delay_ms,
+        };
+        Ok(vec![RunEvent::UploadStarted(started)])
+    }
+
+    pub(super) fn end_upload(
+        &self,
+        endpoint: &EndpointName,
+        try_number: u32,
+        result: Result<Uploaded, Failure>,
+    ) -> Result<Vec<RunEvent>, Refusal> {
+        let copy = self.open_copy(endpoint, CopyStatus::Uploading)?;
+        if copy.tries != try_number {
+            return Err(Refusal::OutOfOrder);
+        }
+        let endpoint = endpoint.clone();
+        let event = match result {
+            Ok(Uploaded { stored_bytes, sent_bytes, check }) => {
+                RunEvent::UploadCompleted(UploadCompletedV1 { endpoint, stored_bytes, sent_bytes, check })
+            }
+            Err(failure) => {
+                let failure = failure.bounded();
+                let again = matches!(failure.kind, FailureKind::Retryable | FailureKind::Timeout);
+                match self.id() {
+                    Some(run_id) if again && copy.tries < copy.max_tries => {
+                        let pause =
+                            supervision::retry_delay_ms(copy.retry_delay_ms, run_id, endpoint.as_str(), copy.tries);
+                        RunEvent::UploadTryFailed(UploadTryFailedV1 {
+                            endpoint,
+                            try_number,
+                            failure,
+                            retry_after_ms: pause,
+                        })
+                    }
+                    _ => RunEvent::UploadFailed(UploadFailedV1 { endpoint, failure }),
+                }
+            }
+        };
+        Ok(self.settled_with(vec![event]))
+    }
+
+    /// The endpoint will not take it, as it stands: it is not tried.
+    pub(super) fn refuse_upload(&self, endpoint: &EndpointName, failure: Failure) -> Result<Vec<RunEvent>, Refusal> {
+        self.open_copy(endpoint, CopyStatus::Pending)?;
+        let failed = UploadFailedV1 { endpoint: endpoint.clone(), failure: failure.bounded() };
+        Ok(self.settled_with(vec![RunEvent::UploadFailed(failed)]))
+    }
+
+    /// Every open upload is given up.
+    pub(super) fn cancel_uploads(&self, reason: &str) -> Vec<RunEvent> {
+        let why = if reason.is_empty() { "somebody asked to stop it" } else { reason };
+        let failure = Failure::new(FailureKind::Cancelled, "CANCELLED", why).bounded();
+        let open = self.copies.iter().filter(|copy| copy.status.is_open());
+        open.map(|copy| {
+            RunEvent::UploadFailed(UploadFailedV1 { endpoint: copy.endpoint.clone(), failure: failure.clone() })
+        })
+        .collect()
+    }
+
+    /// Whoever had the open ones to do is gone.
+    pub(super) fn resume_uploads(&self, only: Option<&EndpointName>) -> Vec<RunEvent> {
+        if self.stage != Stage::Ended {
+            return Vec::new();
+        }
+        let open = self.copies.iter().filter(|copy| copy.status.is_open());
+        let open = open.filter(|copy| only.is_none_or(|only| copy.endpoint == *only));
+        open.map(|copy| RunEvent::UploadInterrupted(UploadInterruptedV1 { endpoint: copy.endpoint.clone() })).collect()
+    }
+
+    pub(super) fn copy_deleted(&self, endpoint: &EndpointName) -> Vec<RunEvent> {
+        let there = self.copy_at(endpoint).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
+        let deleted = || RunEvent::RemoteCopyDeleted(RemoteCopyDeletedV1 { endpoint: endpoint.clone() });
+        there.then(deleted).into_iter().collect()
+    }
+
+    fn open_copy(&self, endpoint: &EndpointName, status: CopyStatus) -> Result<&RunCopy, Refusal> {
+        let copy = self.copy_at(endpoint).filter(|copy| copy.status == status);
+        copy.filter(|_| self.stage == Stage::Ended).ok_or(Refusal::OutOfOrder)
+    }
+
+    /// Adds that the run's directory goes, where these facts were what that waited for.
+    fn settled_with(&self, mut events: Vec<RunEvent>) -> Vec<RunEvent> {
+        let mut after = self.clone();
+        after.apply_all(&events);
+        if after.may_leave() {
+            events.push(RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {}));
+        }
+        events
+    }
+
+    /// Whether its directory is to go now: what was asked for is elsewhere, and nobody needs it here.
+    fn may_leave(&self) -> bool {
+        let planned = &self.planned_copies;
+        let uploaded = self
+            .copies
+            .iter()
+            .filter(|copy| copy.status == CopyStatus::Uploaded && planned.endpoints.contains(&copy.endpoint));
+        let enough = match planned.require {
+            RequireEndpoints::Any => RequireEndpoints::Any,
+            RequireEndpoints::None | RequireEndpoints::All => RequireEndpoints::All,
+        };
+        !planned.keep_local
+            && enough.is_met(planned.endpoints.len(), uploaded.count())
+            && !self.is_uploading()
+            && self.may_be_copied()
+            && self.lock.is_none()
+            && self.last_verified.as_ref().is_none_or(|verified| verified.ok)
+    }
+
+    pub(super) fn apply_copy(&mut self, event: &RunEvent, now: Timestamp) {
+        match event {
+            RunEvent::CopiesPlanned(planned) => {
+                self.planned_copies = Copies {
+                    endpoints: planned.endpoints.clone(),
+                    require: planned.require,
+                    keep_local: planned.keep_local,
+                };
+            }
+            RunEvent::Published(_) if self.may_be_copied() => {
+                let planned = self.planned_copies.endpoints.clone();
+                planned.into_iter().for_each(|endpoint| self.want(endpoint));
+            }
+            RunEvent::UploadsRequested(requested) => {
+                requested.endpoints.iter().for_each(|endpoint| self.want(endpoint.clone()));
+            }
+            RunEvent::UploadStarted(started) => self.with_copy(&started.endpoint, |copy| {
+                copy.status = CopyStatus::Uploading;
+                copy.tries = started.try_number;
+                copy.max_tries = started.max_tries;
+                copy.retry_delay_ms = started.retry_delay_ms;
+                copy.retry_at = None;
+                copy.started_at = Some(now);
+            }),
+            RunEvent::UploadTryFailed(failed) => self.with_copy(&failed.endpoint, |copy| {
+                copy.status = CopyStatus::Pending;
+                copy.failure = Some(failed.failure.clone());
+                let pause = i64::try_from(failed.retry_after_ms).unwrap_or(i64::MAX).saturating_mul(1000);
+                copy.retry_at = Some(Timestamp(now.0.saturating_add(pause)));
+            }),
+            RunEvent::UploadInterrupted(interrupted) => self.with_copy(&interrupted.endpoint, |copy| {
+                // What another process was doing when it ended is no failure of the endpoint.
+                if copy.status == CopyStatus::Uploading {
+                    copy.tries = copy.tries.saturating_sub(1);
+                }
+                copy.status = CopyStatus::Pending;
+                copy.retry_at = None;
+            }),
+            RunEvent::UploadCompleted(completed) => self.with_copy(&completed.endpoint, |copy| {
+                copy.status = CopyStatus::Uploaded;
+                copy.failure = None;
+                copy.finished_at = Some(now);
+                copy.stored_bytes = completed.stored_bytes;
+                copy.sent_bytes = completed.sent_bytes;
+                copy.check = Some(completed.check);
+            }),
+            RunEvent::UploadFailed(failed) => self.with_copy(&failed.endpoint, |copy| {
+                copy.status = CopyStatus::Failed;
+                copy.retry_at = None;
+                copy.failure = Some(failed.failure.clone());
+                copy.finished_at = Some(now);
+            }),
+            RunEvent::RemoteCopyDeleted(deleted) => {
+                self.with_copy(&deleted.endpoint, |copy| copy.status = CopyStatus::Deleted);
+            }
+            RunEvent::LocalCopyRemovalRequested(_) => {
+                self.retained = Retained::Deleting;
+                self.kept_remotely = true;
+                self.delete_failure = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Wants a copy, also where there was one that failed or was deleted.
+    fn want(&mut self, endpoint: EndpointName) {
+        let wanted = RunCopy::wanted(endpoint);
+        match self.copies.iter_mut().find(|copy| copy.endpoint == wanted.endpoint) {
+            Some(copy) => *copy = wanted,
+            None => self.copies.push(wanted),
+        }
+    }
+
+    fn with_copy(&mut self, endpoint: &EndpointName, change: impl FnOnce(&mut RunCopy)) {
+        if let Some(copy) = self.copies.iter_mut().find(|copy| copy.endpoint == *endpoint) {
+            change(copy);
+        }
+    }
+
+    /// What copies ask of the world after an event.
+    pub(super) fn copy_effects(&self, event: &RunEvent, effects: &mut Vec<RunEffect>) {
+        match event {
+            RunEvent::Published(_) => {
+                let pending = self.copies.iter().filter(|copy| copy.status == CopyStatus::Pending);
+                effects.extend(pending.map(|copy| RunEffect::OfferUpload(copy.endpoint.clone())));
+            }
+            RunEvent::UploadsRequested(requested) => {
+                effects.extend(requested.endpoints.iter().cloned().map(RunEffect::OfferUpload));
+            }
+            RunEvent::UploadInterrupted(interrupted) => {
+                effects.push(RunEffect::OfferUpload(interrupted.endpoint.clone()));
+            }
+            RunEvent::UploadStarted(started) => {
+                effects.push(RunEffect::Upload { endpoint: started.endpoint.clone(), try_number: started.try_number })
+            }
+            RunEvent::UploadTryFailed(failed) => effects
+                .push(RunEffect::RetryUpload { endpoint: failed.endpoint.clone(), after_ms: failed.retry_after_ms }),
+            RunEvent::UploadFailed(failed) if failed.failure.kind == FailureKind::Cancelled => {
+                effects.push(RunEffect::StopUpload(failed.endpoint.clone()));
+            }
+            RunEvent::LocalCopyRemovalRequested(_) => effects.push(RunEffect::Delete),
+            _ => {}
+        }
+    }
+}
+
+/// Each endpoint once, and not too many.
+fn distinct(endpoints: Vec<EndpointName>) -> Result<Vec<EndpointName>, Refusal> {
+    let mut seen = BTreeSet::new();
+    let endpoints: Vec<_> = endpoints.into_iter().filter(|name| seen.insert(name.clone())).collect();
+    if endpoints.len() > MAX_COPIES {
+        return Err(Refusal::Invalid(format!("a run has copies at {MAX_COPIES} endpoints at most")));
+    }
+    Ok(endpoints)
+}

@@ -1,0 +1,91 @@
+//! The facts of a run's copies on endpoints.
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::ids::EndpointName;
+use crate::run::words::{RequireEndpoints, UploadCheck};
+
+/// Where copies of the run go once it is published. In the commit of its request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiesPlannedV1 {
+    /// To each of these.
+    pub endpoints: Vec<EndpointName>,
+    /// How many of them must have one for the run to be good.
+    pub require: RequireEndpoints,
+    /// Whether the run's directory stays once the copies are there.
+    pub keep_local: bool,
+}
+
+/// Somebody asked for copies of a run that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadsRequestedV1 {
+    /// To each of these.
+    pub endpoints: Vec<EndpointName>,
+}
+
+/// A try to upload the run began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadStartedV1 {
+    /// Where to.
+    pub endpoint: EndpointName,
+    /// Which try, 1 for the first.
+    pub try_number: u32,
+    /// Tries in all, the first included, as the endpoint is configured now.
+    pub max_tries: u32,
+    /// The pause before the second try, in milliseconds.
+    pub retry_delay_ms: u64,
+}
+
+/// A try failed, and there will be another one. What the far side has of the run is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadTryFailedV1 {
+    /// Where to.
+    pub endpoint: EndpointName,
+    /// Which try.
+    pub try_number: u32,
+    /// Why.
+    pub failure: Failure,
+    /// The pause before the next one, in milliseconds.
+    pub retry_after_ms: u64,
+}
+
+/// The endpoint has all of the run, checked and committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadCompletedV1 {
+    /// Where to.
+    pub endpoint: EndpointName,
+    /// Bytes of all its files there.
+    pub stored_bytes: u64,
+    /// Bytes that were sent in the last try: less where the far side had some of them already.
+    pub sent_bytes: u64,
+    /// How it was checked there.
+    pub check: UploadCheck,
+}
+
+/// The endpoint does not get the run, unless somebody asks for it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadFailedV1 {
+    /// Where to.
+    pub endpoint: EndpointName,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// The process that had the upload to do is gone. It is begun again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadInterruptedV1 {
+    /// Where to.
+    pub endpoint: EndpointName,
+}
+
+/// The copies that were asked for are there: the run's directory is being taken away, as was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalCopyRemovalRequestedV1 {}
+
+/// The endpoint does not have the run any more: somebody had it deleted there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteCopyDeletedV1 {
+    /// Where.
+    pub endpoint: EndpointName,
+}

@@ -1,0 +1,296 @@
+//! Copies of runs on endpoints: where they go, the uploads that are under way, and the wishes about them.
+//!
+//! What became of an upload is recorded by its run; an endpoint's actor gives each its turn. Here is what such a turn does: it opens the
+//! far side as the endpoint is configured now, keeps the run from deletion while it is read, and sends what the far side does not have.
+//! One try is one call: what may be tried again is decided, and recorded, by the run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use holdfast_actors::ports::{PortFuture, UploadJob, Uploads};
+use holdfast_actors::root::RunHandle;
+use holdfast_log::home::Home;
+use holdfast_log::owner::Owner;
+use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2, UploadCheck as Asked, plaintext_refused};
+use holdfast_model::failure::{Failure, FailureKind};
+use holdfast_model::ids::{EndpointName, RunId};
+use holdfast_model::run::{Copies, Run, RunCommand, RunType, UploadCheck, Uploaded};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{EngineError, Holdfast, RemoteError};
+use crate::endpoints::layer::retry::Attempts;
+use crate::endpoints::{Address, Credentials, ErrorKind, Limits, StoreError};
+use crate::remote::{self, Remote, UploadProgress, Verify};
+use crate::storage::Storage;
+
+/// What an endpoint's `mode` says where it takes full runs only.
+const FULL_RUNS_ONLY: u32 = 1;
+
+/// The uploads of one engine. Clones share them.
+#[derive(Clone)]
+pub(super) struct Uploader {
+    home: Home,
+    server_id: Uuid,
+    at_work: Arc<Mutex<BTreeMap<(RunId, EndpointName), Arc<AtWork>>>>,
+    /// Nothing is sent from a home that was given back.
+    owner: Weak<Owner>,
+}
+
+/// An upload that is under way.
+#[derive(Default)]
+struct AtWork {
+    stop: Notify,
+    progress: UploadProgress,
+}
+
+/// How far an upload is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadCounts {
+    /// Of which run.
+    pub run_id: RunId,
+    /// Where to.
+    pub endpoint: EndpointName,
+    /// Bytes that are there, those of earlier tries included.
+    pub bytes_done: u64,
+    /// Bytes in all; 0 before that is known.
+    pub bytes_total: u64,
+}
+
+impl Uploader {
+    pub(super) fn new(home: &Home, owner: &Arc<Owner>) -> Self {
+        let server_id = home.identity().server_id;
+        Self { home: home.clone(), server_id, at_work: Arc::default(), owner: Arc::downgrade(owner) }
+    }
+
+    fn at_work(&self) -> MutexGuard<'_, BTreeMap<(RunId, EndpointName), Arc<AtWork>>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far each upload is that is under way.
+    pub(super) fn counts(&self) -> Vec<UploadCounts> {
+        let at_work = self.at_work();
+        let counted = at_work.iter().map(|((run_id, endpoint), work)| UploadCounts {
+            run_id: *run_id,
+            endpoint: endpoint.clone(),
+            bytes_done: work.progress.done(),
+            bytes_total: work.progress.total(),
+        });
+        counted.collect()
+    }
+
+    /// The place of this installation's runs at an endpoint, tried `attempts` times.
+    pub(super) async fn open(
+        &self,
+        config: &EndpointConfigV2,
+        server_id: Option<Uuid>,
+        attempts: Option<Attempts>,
+    ) -> Result<Arc<dyn Remote>, StoreError> {
+        let doing = format!("use endpoint {}", config.name);
+        let wrong = |why: String| StoreError::new(ErrorKind::Fatal, doing.clone(), why);
+        let address = Address::of(config).map_err(|error| wrong(error.to_string()))?;
+        let mut limits = Limits::of(config);
+        limits.attempts = attempts.unwrap_or(limits.attempts);
+        let (home, of) = (self.home.root().to_owned(), config.clone());
+        let password = tokio::task::spawn_blocking(move || super::endpoint_password(&home, &of)).await;
+        let password = password.map_err(|panic| wrong(panic.to_string()))?;
+        let password =
+            password.map_err(|error| StoreError::new(ErrorKind::Credentials, doing.clone(), error.to_string()))?;
+        let credentials = Credentials { login: config.login.clone(), password };
+        remote::open(&address, credentials, &limits, server_id.unwrap_or(self.server_id))
+    }
+
+    async fn send(self, job: UploadJob, work: Arc<AtWork>) -> Result<Uploaded, Failure> {
+        let UploadJob { run, endpoint } = job;
+        let run_id =
+            run.id().ok_or_else(|| Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", "there is no such run"))?;
+        if let Some(reason) = plaintext_refused(&endpoint, run.encryption()) {
+            return Err(Failure::new(FailureKind::Fatal, "ENCRYPTION_REQUIRED", reason.to_string()));
+        }
+        let storage = Storage::at(self.home.backups());
+        let unusable = |reason: String| Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", reason);
+        let leased = tokio::task::spawn_blocking(move || {
+            let lease = storage.lease(run_id).map_err(|error| error.to_string())?;
+            // What is listed here is what was published, or nothing of it leaves.
+            let sums = lease.sums_sha256().map_err(|error| error.to_string())?;
+            let same = run.sums_sha256() == Some(sums);
+            same.then_some(lease).ok_or_else(|| {
+                format!("SHA256SUMS of run {run_id} is not as it was published: `holdfast verify {run_id}`")
+            })
+        });
+        let lease = leased.await.map_err(|panic| unusable(panic.to_string()))?.map_err(unusable)?;
+        // A try is made once here: the run counts tries, and says when the next one is.
+        let once = Attempts { total: 1, delay: Duration::ZERO };
+        let remote = self.open(&endpoint, None, Some(once)).await.map_err(|error| failure(&error))?;
+        let verify = match endpoint.verify {
+            Asked::Size => Verify::Size,
+            Asked::Readback => Verify::Readback,
+        };
+        let sent = remote::upload(&*remote, lease.path(), run_id, verify, &work.progress).await;
+        drop(lease);
+        let sent = sent.map_err(|error| failure(&error))?;
+        let check = match (verify, remote.compares_hashes()) {
+            (_, true) => UploadCheck::Hash,
+            (Verify::Readback, false) => UploadCheck::Readback,
+            (Verify::Size, false) => UploadCheck::Size,
+        };
+        Ok(Uploaded { stored_bytes: sent.row.stored_bytes, sent_bytes: sent.sent_bytes, check })
+    }
+}
+
+impl Uploads for Uploader {
+    fn upload(&self, job: UploadJob) -> PortFuture<Result<Uploaded, Failure>> {
+        let Some(owner) = self.owner.upgrade() else {
+            let stopped = Failure::new(FailureKind::Cancelled, "ENGINE_STOPPED", "the engine has been stopped");
+            return Box::pin(std::future::ready(Err(stopped)));
+        };
+        let Some(run_id) = job.run.id() else {
+            let missing = Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", "there is no such run");
+            return Box::pin(std::future::ready(Err(missing)));
+        };
+        // The home may be given back while a far side is waited for.
+        drop(owner);
+        let (uploader, key, work) = (self.clone(), (run_id, job.endpoint.name.clone()), Arc::<AtWork>::default());
+        self.at_work().insert(key.clone(), work.clone());
+        Box::pin(async move {
+            let sent = tokio::select! {
+                biased;
+                () = work.stop.notified() => Err(Failure::new(FailureKind::Cancelled, "CANCELLED", "somebody asked to stop it")),
+                sent = uploader.clone().send(job, work.clone()) => sent,
+            };
+            let mut at_work = uploader.at_work();
+            if at_work.get(&key).is_some_and(|mine| Arc::ptr_eq(mine, &work)) {
+                at_work.remove(&key);
+            }
+            sent
+        })
+    }
+
+    fn stop(&self, run_id: RunId, endpoint: &EndpointName) {
+        if let Some(work) = self.at_work().get(&(run_id, endpoint.clone())) {
+            work.stop.notify_one();
+        }
+    }
+}
+
+/// What a far side said, as a failure that is recorded.
+pub(super) fn failure(error: &StoreError) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::Retryable => FailureKind::Retryable,
+        ErrorKind::Timeout => FailureKind::Timeout,
+        ErrorKind::Full => FailureKind::Resource,
+        _ => FailureKind::Fatal,
+    };
+    Failure::new(kind, error.code(), error.to_string())
+}
+
+impl Holdfast {
+    /// Where copies of a run go that is asked for now.
+    pub(super) async fn copies_of(&self, asked: Option<Copies>, run_type: RunType) -> Result<Copies, EngineError> {
+        let now = self.shared.world.clock.now();
+        let config = self.config();
+        let known = self
+            .read(|known| {
+                let configs = known.endpoints.values().filter_map(Endpoint::config).cloned();
+                let last = |name: &EndpointName| known.last_uploads.get(name).copied();
+                configs.map(|config| (last(&config.name), config)).collect::<Vec<_>>()
+            })
+            .await?;
+        let asked = match asked {
+            Some(copies) => copies,
+            None if config.runs.endpoints.is_some() => Copies {
+                endpoints: config.runs.endpoints.clone().unwrap_or_default(),
+                require: config.runs.require_endpoints,
+                keep_local: config.runs.keep_local,
+            },
+            None => {
+                let takes = |config: &EndpointConfigV2| {
+                    config.enable && (config.mode != FULL_RUNS_ONLY || run_type == RunType::Full)
+                };
+                let mut takers: Vec<_> = known.iter().filter(|(_, config)| takes(config)).collect();
+                // Who takes one seldom is not due each time.
+                takers
+                    .retain(|(last, config)| last.is_none_or(|last| now.seconds_since(last) >= config.timeinterval_s));
+                takers.sort_by_key(|(_, config)| (config.priority, config.name.clone()));
+                return Ok(Copies {
+                    endpoints: takers.into_iter().map(|(_, config)| config.name.clone()).collect(),
+                    require: config.runs.require_endpoints,
+                    keep_local: config.runs.keep_local,
+                });
+            }
+        };
+        let missing: Vec<_> =
+            asked.endpoints.iter().filter(|name| !known.iter().any(|(_, one)| one.name == **name)).collect();
+        if !missing.is_empty() {
+            return Err(EngineError::UnknownEndpoint(missing.into_iter().map(ToString::to_string).collect()));
+        }
+        Ok(asked)
+    }
+
+    /// Asks for copies of an ended run at these endpoints; at all that are in use, where none is named. The answer comes once that is
+    /// recorded; copies that are there, or on their way, are not asked for again.
+    ///
+    /// # Errors
+    /// [`EngineError`] where there is no such run or endpoint, or the run is none that is copied.
+    pub async fn upload(&self, run_id: RunId, endpoints: Vec<EndpointName>) -> Result<RunHandle, EngineError> {
+        let known = self
+            .read(|known| {
+                let configs = known.endpoints.values().filter_map(Endpoint::config);
+                configs.map(|config| (config.name.clone(), config.enable)).collect::<BTreeMap<_, _>>()
+            })
+            .await?;
+        let missing: Vec<_> =
+            endpoints.iter().filter(|name| !known.contains_key(name)).map(ToString::to_string).collect();
+        if !missing.is_empty() {
+            return Err(EngineError::UnknownEndpoint(missing));
+        }
+        let endpoints = match endpoints.is_empty() {
+            true => known.into_iter().filter(|(_, enable)| *enable).map(|(name, _)| name).collect(),
+            false => endpoints,
+        };
+        if endpoints.is_empty() {
+            return Err(EngineError::NoEndpoints);
+        }
+        self.for_run(run_id, RunCommand::UploadTo(endpoints)).await
+    }
+
+    /// Waits until no copy of a run is on its way any more.
+    ///
+    /// # Errors
+    /// As [`Holdfast::wait`].
+    pub async fn wait_for_uploads(&self, handle: RunHandle) -> Result<Arc<Run>, EngineError> {
+        self.wait_until(handle, |run| !run.is_open() && !run.is_uploading()).await
+    }
+
+    /// How far each upload is that is under way.
+    #[must_use]
+    pub fn uploads(&self) -> Vec<UploadCounts> {
+        self.shared.uploader.counts()
+    }
+
+    /// Deletes this installation's run at an endpoint. The run here stays.
+    ///
+    /// # Errors
+    /// [`RemoteError`] with what the far side said; where there is no such endpoint, or nothing could be recorded.
+    pub async fn delete_remote(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), RemoteError> {
+        let remote = self.remote(endpoint, None).await?;
+        // Where it is not there nothing is to be deleted, and whoever asks is mistaken.
+        remote.run(run_id).await.map_err(|error| RemoteError::of(endpoint, run_id, error))?;
+        self.tell_endpoint(endpoint, EndpointCommand::DeleteRun(run_id)).await?;
+        match remote.delete(run_id).await {
+            Ok(()) => {
+                self.tell_endpoint(endpoint, EndpointCommand::RunDeleted(run_id)).await?;
+                if self.read(|known| known.history.run(run_id).is_some()).await? {
+                    self.for_run(run_id, RunCommand::CopyDeleted(endpoint.clone())).await?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let failure = failure(&error);
+                self.tell_endpoint(endpoint, EndpointCommand::RunDeleteFailed { run_id, failure }).await?;
+                Err(error.into())
+            }
+        }
+    }
+}
