@@ -78,7 +78,7 @@ fn fingerprint(text: &str) -> Result<Sha256, AddressError> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-    use holdfast_model::endpoint::EndpointConfigV1;
+    use holdfast_model::endpoint::EndpointConfigV2;
 
     use super::*;
     use crate::endpoints::Address;
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_host_and_a_port_alone_mean_a_vault() {
-        let mut config = EndpointConfigV1::new("far".parse().unwrap());
+        let mut config = EndpointConfigV2::new("far".parse().unwrap());
         config.host = "nas:4711".into();
         assert_eq!(Address::of(&config).unwrap(), Address::parse("vault://nas:4711").unwrap());
         config.url = "file:///srv".into();
