@@ -13,6 +13,7 @@
 //! | [`restore`] | from a run back into a folder |
 //! | [`storage`] | run directories: manifest, sums, publish, delete, verify |
 //! | [`endpoints`] | far sides, where copies go: files, S3, WebDAV, SFTP behind one port |
+//! | [`remote`] | runs at far sides: there, back, listed, verified; a vault's client |
 //! | [`server`] | the doors: TCP, WebSocket, HTTP, and the Unix socket under the home |
 //! | [`vault`] | a server that keeps the runs of other installations |
 //! | [`client`] | a client of the commands, for programs on the same machine |

@@ -84,6 +84,8 @@ pub(super) enum Command {
     Ls(LsArgs),
     /// Write one file or stream of a run to standard output
     Dump(DumpArgs),
+    /// Copy a run to endpoints
+    Upload(UploadArgs),
     /// Bring a run back into a folder, or into a participant
     Restore(RestoreArgs),
     /// List restores, the newest first
@@ -119,7 +121,7 @@ pub(super) enum Command {
     /// Say whether the system whose data is kept is down for maintenance
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
-    /// List, add, change, remove and test endpoints; this version keeps them and copies nothing to them yet
+    /// List, add, change, remove and test endpoints: where copies of runs go
     #[command(subcommand)]
     Endpoints(EndpointsCommand),
     /// Make keys, show them, prove that one opens a run
@@ -166,6 +168,7 @@ Examples:
   holdfast backup /etc /srv/data
   holdfast backup ~/projects --exclude target/ --exclude '*.o'
   holdfast backup / --one-file-system --name system --compression zstd:3
+  holdfast backup /srv/data --to offsite --to s3://bucket/backups?endpoint=https://s3.example
   holdfast backup /srv/data --json | jq 'select(.message_type == \"summary\")'
 
 A folder that holds CACHEDIR.TAG is stored without its contents. A .holdfastignore in a folder
@@ -210,6 +213,42 @@ pub(super) struct BackupArgs {
     /// How long it may take, as 6h, 90m or 30s, or none; then it is stopped and has failed [default: as configured]
     #[arg(long, value_name = "DURATION", value_parser = limit)]
     pub(super) timeout: Option<Limit>,
+    #[command(flatten)]
+    pub(super) to: ToArgs,
+}
+
+/// Where copies go.
+#[derive(Debug, Args)]
+pub(super) struct ToArgs {
+    /// Copy it to this endpoint, or to this address (s3://…, sftp://…, webdavs://…, vault://…, file:///…); may be given several times [default: as configured]
+    #[arg(long, value_name = "ENDPOINT|URL")]
+    pub(super) to: Vec<String>,
+    /// Who Holdfast is at the address
+    #[arg(long, value_name = "NAME", requires = "to")]
+    pub(super) login: Option<String>,
+    /// Read the password for the address from the first line of this file
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub(super) password_file: Option<PathBuf>,
+    /// Let runs lie at the address unencrypted
+    #[arg(long, requires = "to")]
+    pub(super) plaintext: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast upload latest                        to every endpoint in use that does not have it
+  holdfast upload 20261121-031500-000042 --to offsite
+  holdfast upload latest --to sftp://nas/srv/holdfast --login backup
+
+What is there already is not sent again, and an upload that was interrupted goes on: to a vault from the
+byte where it was, to other endpoints from the file.")]
+pub(super) struct UploadArgs {
+    /// A run id, or latest
+    #[arg(value_name = "RUN", value_parser = run_arg)]
+    pub(super) run: RunArg,
+    #[command(flatten)]
+    pub(super) to: ToArgs,
 }
 
 /// How long something may take.

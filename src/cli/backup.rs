@@ -13,7 +13,7 @@ use super::in_the_way::InTheWay;
 use super::interrupts::Interrupts;
 use super::participants::unknown_participant;
 use super::summary::summarise;
-use super::{Context, absolute, errors};
+use super::{Context, absolute, errors, uploads};
 use crate::api::commands::{GetBackupParticipants, StartFullBackup};
 use crate::client::Events;
 use crate::config::Source;
@@ -58,6 +58,7 @@ pub(super) async fn backup(context: &Context, args: &BackupArgs) -> CliResult {
             Some(interrupts) => interrupts,
             None => interrupts.insert(Interrupts::new()?),
         };
+        let request = StartFullBackup { endpoints: args.to.endpoints(&door).await?, ..request.clone() };
         let result = make(context, &door, &request, until, interrupts).await;
         match result {
             Ok(None) => {
@@ -151,9 +152,19 @@ async fn make(
         }
     }
     let Some((run, mut events)) = begin(context, door, request, until, interrupts).await? else { return Ok(None) };
-    let followed = follow(context, door, &mut events, interrupts, id(&run)?, Whose::Ours).await?;
+    let run_id = id(&run)?;
+    let followed = follow(context, door, &mut events, interrupts, run_id, Whose::Ours).await?;
     let summary = summarise(context.output, &followed.run, followed.seconds);
     tell_quarantine(context, door, &followed).await;
+    let summary = match summary {
+        Ok(exit) if followed.run.remote_status != "none" => {
+            let view = uploads::attend(context, door, interrupts, run_id, Whose::Ours).await?;
+            context.output.value(&serde_json::json!({ "message_type": "copies", "run": view }))?;
+            uploads::tell(context.output, &view)?;
+            uploads::exit(run_id, &view, exit)
+        }
+        summary => summary,
+    };
     match summary {
         Ok(Exit::Good) if ended_badly => Ok(Some(Exit::Warnings)),
         summary => summary.map(Some),

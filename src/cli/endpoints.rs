@@ -75,7 +75,8 @@ impl Wish {
             Self::Add(add) => {
                 let row = door.ask(add).await?;
                 out.value(&row)?;
-                out.line(format!("endpoint {} is added: it is kept; this version copies nothing to it yet", row.name))?;
+                let next = format!("`holdfast endpoints test {}` tries it", row.name);
+                out.line(format!("endpoint {} is added: copies of the runs from now on go there; {next}", row.name))?;
             }
             Self::Set(set) => {
                 let row = door.ask(set).await?;

@@ -35,6 +35,7 @@ mod stop;
 mod summary;
 mod token;
 mod trace;
+mod uploads;
 mod vault;
 mod verify;
 mod watcher;
@@ -165,6 +166,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Restore(args) => restore::restore(context, args).await,
         Command::Restores(args) => restores::list(context, args),
         Command::Delete(args) => delete::delete(context, args).await,
+        Command::Upload(args) => uploads::run(context, args).await,
         Command::Lock(args) => lock::lock(context, args).await,
         Command::Unlock(args) => lock::unlock(context, args).await,
         Command::Participants(args) => participants::run(context, args).await,

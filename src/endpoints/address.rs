@@ -154,7 +154,7 @@ impl Address {
         }
     }
 
-    /// The address of an endpoint: its `url`, or a vault where there is only `host`.
+    /// The address of an endpoint as it is configured: its `url`, or a vault where there is only a `host`.
     ///
     /// # Errors
     /// As [`Address::parse`].

@@ -85,10 +85,12 @@ pub(crate) fn unanswered(doing: String, error: &reqwest::Error) -> StoreError {
 }
 
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    error.downcast_ref::<rustls::Error>().or_else(|| {
-        let io = error.downcast_ref::<std::io::Error>()?;
-        io.get_ref()?.downcast_ref::<rustls::Error>()
-    })
+    let mut error = error;
+    // Errors of the system wrap others, and wrapped ones again.
+    while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        error = inner;
+    }
+    error.downcast_ref()
 }
 
 fn untrusted(doing: String, error: &rustls::Error) -> StoreError {

@@ -154,10 +154,15 @@ impl Uploads for Uploader {
         let (uploader, key, work) = (self.clone(), (run_id, job.endpoint.name.clone()), Arc::<AtWork>::default());
         self.at_work().insert(key.clone(), work.clone());
         Box::pin(async move {
+            // In a task of its own: a panic ends the upload and not what waits for it.
+            let mut sending = tokio::spawn(uploader.clone().send(job, work.clone()));
             let sent = tokio::select! {
                 biased;
-                () = work.stop.notified() => Err(Failure::new(FailureKind::Cancelled, "CANCELLED", "somebody asked to stop it")),
-                sent = uploader.clone().send(job, work.clone()) => sent,
+                () = work.stop.notified() => {
+                    sending.abort();
+                    Err(Failure::new(FailureKind::Cancelled, "CANCELLED", "somebody asked to stop it"))
+                }
+                sent = &mut sending => sent.unwrap_or_else(|error| Err(ended_early(&error))),
             };
             let mut at_work = uploader.at_work();
             if at_work.get(&key).is_some_and(|mine| Arc::ptr_eq(mine, &work)) {
@@ -171,6 +176,13 @@ impl Uploads for Uploader {
         if let Some(work) = self.at_work().get(&(run_id, endpoint.clone())) {
             work.stop.notify_one();
         }
+    }
+}
+
+fn ended_early(error: &tokio::task::JoinError) -> Failure {
+    match error.is_panic() {
+        true => Failure::new(FailureKind::Fatal, "UPLOAD_PANICKED", format!("a fault of the program itself: {error}")),
+        false => Failure::new(FailureKind::Cancelled, "ENGINE_STOPPED", "the engine has been stopped"),
     }
 }
 

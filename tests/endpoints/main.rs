@@ -11,11 +11,11 @@
 mod command;
 mod conformance;
 mod declared;
-mod far_side;
 mod faults;
 mod kinds;
 mod layers;
 mod planted_secrets;
-mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::{far_side, proxy};

@@ -18,10 +18,12 @@
 pub(crate) mod awkward;
 pub(crate) mod clients;
 pub(crate) mod engine;
+pub(crate) mod far_side;
 pub(crate) mod kill;
 pub(crate) mod mount;
 pub(crate) mod others;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod tree;
 

@@ -82,6 +82,15 @@ fn two_clients_have_each_their_own_and_pages_have_an_end() {
     let next = one.ask("GET", &format!("/runs?limit=1&cursor={}", text(&page["next_cursor"])), &[], b"").json();
     assert_eq!((&next["rows"][0]["run_id"], &next["next_cursor"]), (&json!(run), &json!(null)));
     one.ask("GET", "/runs?cursor=x", &[], b"").expect(400, "INVALID_DATA");
+    // What the manifests say is said where it is asked for; a run that is committed is told with its uploads.
+    assert_eq!(next["rows"][0]["summary"], json!(null));
+    let told = one.ask("GET", "/runs?limit=1&summary=true", &[], b"").json();
+    let summary = &told["rows"][0]["summary"];
+    assert_eq!((&summary["type"], &summary["status"]), (&json!("full"), &json!("completed")), "{told}");
+    assert_eq!(summary["encrypted"], json!(false));
+    let uploads = one.ask("GET", &format!("/uploads?run_id={run}"), &[], b"").json();
+    assert_eq!((&uploads["rows"], &uploads["run"]["run_id"]), (&json!([]), &json!(run)));
+    assert_eq!(two.ask("GET", &format!("/uploads?run_id={more}"), &[], b"").json()["run"], json!(null));
     assert_eq!(two.ask("GET", "/standing", &[], b"").json()["runs"], json!(1));
     // A token that only reads brings nothing.
     let read = served.client(&world.token("drill", "read", &["--server-id", &server_id]), "");

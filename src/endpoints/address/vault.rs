@@ -126,6 +126,7 @@ mod tests {
     #[test]
     fn a_host_and_a_port_alone_mean_a_vault() {
         let mut config = EndpointConfigV2::new("far".parse().unwrap());
+        assert!(Address::of(&config).is_err());
         config.host = "nas:4711".into();
         assert_eq!(Address::of(&config).unwrap(), Address::parse("vault://nas:4711").unwrap());
         config.url = "file:///srv".into();

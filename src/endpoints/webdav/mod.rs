@@ -85,7 +85,11 @@ impl WebdavStore {
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             made.push_str(segment);
             made.push('/');
-            let answer = self.ask(&doing, self.request(b"MKCOL", &made)?).await?;
+            let mut answer = self.ask(&doing, self.request(b"MKCOL", &made)?).await?;
+            if answer.status() == StatusCode::FORBIDDEN {
+                // Apache says so, too, where somebody else has just made it.
+                answer = self.ask(&doing, self.request(b"MKCOL", &made)?).await?;
+            }
             match answer.status() {
                 // There already (RFC 4918, section 9.3.1).
                 StatusCode::METHOD_NOT_ALLOWED => {}

@@ -138,7 +138,11 @@ impl Client {
     }
 
     async fn get_once(&self, doing: &str, path: &str) -> Result<Bytes, StoreError> {
-        let answer = self.ask(doing, self.request(Method::GET, path)?).await.map_err(|failed| failed.told(doing))?;
+        let answer = self.ask(doing, self.request(Method::GET, path)?).await.map_err(|failed| match failed.code() {
+            // For who looks for it, and does not bring it.
+            "RUN_DELETED" => StoreError::new(ErrorKind::NotFound, doing, "the run was deleted there (RUN_DELETED)"),
+            _ => failed.told(doing),
+        })?;
         let late = |_| Err(late(self.limits.timeout, doing.to_owned()));
         tokio::time::timeout(self.limits.timeout, body(doing, answer, MAX_ANSWER)).await.unwrap_or_else(late)
     }
@@ -207,7 +211,9 @@ impl Refusal {
         let (kind, why) = match (self.code.as_str(), self.status) {
             ("SERVER_ID_NEEDED", _) => (Credentials, "the token belongs to no installation yet, and none was named"),
             ("FOREIGN_SERVER_ID", _) => (Credentials, "the token belongs to another installation"),
-            ("SERVER_ID_TAKEN", _) => (Credentials, "the vault does not take this token for this installation"),
+            ("SERVER_ID_TAKEN", _) => {
+                (Credentials, "the vault knows this installation by another token: have one made for its server id")
+            }
             ("QUOTA_EXCEEDED", _) => (Full, "the quota there is used up"),
             ("RUN_DELETED", _) => (Denied, "the run was deleted there, and is not taken again"),
             ("RUN_IN_FUTURE", _) => (Denied, "by the vault's clock the run is of the future: set the clocks right"),

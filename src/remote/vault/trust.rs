@@ -24,7 +24,7 @@ pub(super) fn config(trust: &VaultTrust) -> Result<ClientConfig, StoreError> {
     let fatal = |error: &dyn std::fmt::Display| StoreError::new(ErrorKind::Fatal, "set up TLS", error.to_string());
     let provider = Arc::new(ring::default_provider());
     let verifier = match trust {
-        VaultTrust::Pinned(pinned) => Known::ByFingerprint(*pinned),
+        VaultTrust::Pinned(pinned) => Known::Fingerprint(*pinned),
         VaultTrust::CaFile(path) => by_authority(Some(path), &provider)?,
         // Without TLS nobody is asked.
         VaultTrust::System | VaultTrust::Loopback => by_authority(None, &provider)?,
@@ -38,21 +38,22 @@ pub(super) fn config(trust: &VaultTrust) -> Result<ClientConfig, StoreError> {
 fn by_authority(ca_file: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Known, StoreError> {
     let roots = Arc::new(http::roots(ca_file)?);
     if roots.is_empty() {
-        return Ok(Known::ByNothing);
+        return Ok(Known::Nothing);
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
     let refuse = |error: rustls::client::VerifierBuilderError| {
         StoreError::new(ErrorKind::Credentials, "set up TLS", error.to_string())
     };
-    Ok(Known::ByAuthority(verifier.map_err(refuse)?))
+    Ok(Known::Authority(verifier.map_err(refuse)?))
 }
 
+/// By what a certificate is known.
 #[derive(Debug)]
 enum Known {
-    ByAuthority(Arc<WebPkiServerVerifier>),
-    ByFingerprint(Sha256),
+    Authority(Arc<WebPkiServerVerifier>),
+    Fingerprint(Sha256),
     /// The system trusts no authority.
-    ByNothing,
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -92,12 +93,12 @@ impl ServerCertVerifier for Verifier {
         let shown = Sha256(sha2::Sha256::digest(end_entity).into());
         let untrusted = |why: String| refuse(Refused::Untrusted { shown, why });
         match &self.known {
-            Known::ByFingerprint(pinned) => match bool::from(shown.0.ct_eq(&pinned.0)) {
+            Known::Fingerprint(pinned) => match bool::from(shown.0.ct_eq(&pinned.0)) {
                 true => Ok(ServerCertVerified::assertion()),
                 false => Err(refuse(Refused::Other { shown })),
             },
-            Known::ByNothing => Err(untrusted("the system trusts no authority".to_owned())),
-            Known::ByAuthority(verifier) => verifier
+            Known::Nothing => Err(untrusted("the system trusts no authority".to_owned())),
+            Known::Authority(verifier) => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .map_err(|error| match error {
                     rustls::Error::InvalidCertificate(wrong) => untrusted(wrong.to_string()),

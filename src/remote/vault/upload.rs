@@ -123,7 +123,8 @@ impl Sending<'_> {
         if offset == self.file.size_bytes {
             return Ok(Delivery::Done);
         }
-        let mut reading = Reading { stream: self.file.source.open_at(offset).await?, rest: Bytes::new() };
+        let mut reading =
+            Reading { stream: self.file.source.open_at(offset).await?.fuse().boxed(), rest: Bytes::new() };
         let mut piece = reading.piece().await?;
         while !piece.is_empty() {
             let (delivered, next) = tokio::join!(self.deliver(&begun.path, offset, &piece), reading.piece());
@@ -217,7 +218,7 @@ impl Sending<'_> {
     }
 }
 
-/// A stream, read piece by piece.
+/// A stream, read piece by piece. It may be asked again after its end.
 struct Reading {
     stream: ByteStream,
     rest: Bytes,

@@ -1,6 +1,7 @@
 //! A way to a server on which something goes wrong once: it breaks, hangs, cuts an answer, loses it, or answers itself.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,10 +26,33 @@ pub(crate) enum Fault {
 /// A fault, and the bytes of a request at which it happens.
 type Armed = Arc<Mutex<Vec<(&'static str, Fault)>>>;
 
+/// Bytes on their way to the server: how many went, and how many may still go before everything breaks.
+#[derive(Default)]
+struct Way {
+    carried: AtomicU64,
+    left: Mutex<Option<u64>>,
+    broke: tokio::sync::Notify,
+}
+
+impl Way {
+    /// How many of so many bytes go.
+    fn take(&self, wanted: usize) -> usize {
+        let mut left = self.left.lock().unwrap();
+        let some = left.map_or(wanted, |left| wanted.min(usize::try_from(left).unwrap()));
+        *left = left.map(|left| left - some as u64);
+        if *left == Some(0) {
+            self.broke.notify_one();
+        }
+        self.carried.fetch_add(some as u64, Ordering::SeqCst);
+        some
+    }
+}
+
 /// The way.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     armed: Armed,
+    way: Arc<Way>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -39,18 +63,36 @@ impl Proxy {
         let own = listener.local_addr().unwrap().port();
         let armed: Armed = Arc::default();
         let faults = armed.clone();
+        let way = Arc::<Way>::default();
+        let of_all = way.clone();
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(carry(client, port, faults.clone()));
+                connections.spawn(carry(client, port, faults.clone(), of_all.clone()));
             }
         });
-        Self { port: own, armed, accepting }
+        Self { port: own, armed, way, accepting }
     }
 
     /// From now on the next request with these bytes meets a fault; of several each has its own.
     pub(crate) fn arm(&self, at: &'static str, fault: Fault) {
         self.armed.lock().unwrap().push((at, fault));
+    }
+
+    /// After so many bytes more to the server every connection breaks, and none goes through any more.
+    pub(crate) fn break_after(&self, bytes: u64) {
+        *self.way.left.lock().unwrap() = Some(bytes);
+    }
+
+    /// From now on all goes through again. Answers how many bytes went to the server since this was asked last.
+    pub(crate) fn mend(&self) -> u64 {
+        *self.way.left.lock().unwrap() = None;
+        self.way.carried.swap(0, Ordering::SeqCst)
+    }
+
+    /// Waits until no byte goes through any more.
+    pub(crate) async fn broken(&self) {
+        tokio::time::timeout(super::DEADLINE, self.way.broke.notified()).await.expect("it breaks in time");
     }
 
     /// Whether every fault has happened.
@@ -72,7 +114,7 @@ fn take(armed: &Armed, request: &[u8]) -> Option<Fault> {
     Some(armed.remove(found).1)
 }
 
-async fn carry(client: TcpStream, port: u16, armed: Armed) -> std::io::Result<()> {
+async fn carry(client: TcpStream, port: u16, armed: Armed, way: Arc<Way>) -> std::io::Result<()> {
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
@@ -102,7 +144,11 @@ async fn carry(client: TcpStream, port: u16, armed: Armed) -> std::io::Result<()
                         return Ok(());
                     }
                 }
-                to_server.write_all(request).await?;
+                let some = way.take(request.len());
+                to_server.write_all(&request[..some]).await?;
+                if some < request.len() {
+                    return Ok(());
+                }
             }
             read = from_server.read(&mut down) => {
                 let answer = &down[..read?];

@@ -1,0 +1,289 @@
+//! `upload`, and what `backup` does about copies once its run has ended: shows how they come on, and says how they stand.
+
+use std::time::Duration;
+
+use holdfast_model::ids::{EndpointName, RunId, StreamId};
+use holdfast_model::run::{CopyView, RunStatus, RunView};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::args::UploadArgs;
+use super::door::{Door, Purpose};
+use super::endpoints::{self, endpoint_name};
+use super::exit::{CliError, CliResult, Exit};
+use super::follow::{Whose, listen};
+use super::interrupts::Interrupts;
+use super::output::{Output, printable, seconds, size};
+use super::runs::find;
+use super::{Context, errors};
+use crate::api::Channel;
+use crate::api::commands::{AddBackupConfig, GetBackupConfig, GetBackupRun, GetUploads, UploadBackupRun};
+use crate::client::Heard;
+use crate::endpoints::Address;
+
+/// How often counts are looked at while bytes are on their way.
+const LOOK: Duration = Duration::from_millis(250);
+
+pub(super) async fn run(context: &Context, args: &UploadArgs) -> CliResult {
+    let found = find(&context.view()?, args.run, context.output)?;
+    let run_id = found.id().ok_or_else(|| CliError::failed("RUN_UNREADABLE", "the run has no id"))?;
+    let door = Door::open(context, Purpose::Work("upload"), context.lock_wait).await?;
+    let mut interrupts = Interrupts::new()?;
+    let result = upload(context, &door, args, run_id, &mut interrupts).await;
+    door.close_after_others(context, &mut interrupts).await;
+    result
+}
+
+async fn upload(
+    context: &Context,
+    door: &Door,
+    args: &UploadArgs,
+    run_id: RunId,
+    interrupts: &mut Interrupts,
+) -> CliResult {
+    let endpoints = args.to.endpoints(door).await?;
+    let whose = if door.engine().is_some() { Whose::Ours } else { Whose::Theirs };
+    door.ask(&UploadBackupRun { run_id, endpoints: endpoints.clone(), wait: false }).await?;
+    let view = attend(context, door, interrupts, run_id, whose).await?;
+    context.output.value(&json!({ "message_type": "summary", "run": view }))?;
+    tell(context.output, &view)?;
+    let asked = |copy: &&CopyView| endpoints.is_empty() || endpoints.iter().any(|name| name.as_str() == copy.name);
+    let missing: Vec<_> = view.endpoints.iter().filter(asked).filter(|copy| copy.status != "uploaded").collect();
+    match missing.first() {
+        None => Ok(Exit::Good),
+        Some(copy) => Err(not_there(run_id, copy)),
+    }
+}
+
+/// Waits until no copy of a run is on its way any more, and shows how far they are. Answers how the run stands then. Ctrl-C leaves the copies
+/// to whoever works on them, or to the next start.
+pub(super) async fn attend(
+    context: &Context,
+    door: &Door,
+    interrupts: &mut Interrupts,
+    run_id: RunId,
+    whose: Whose,
+) -> Result<RunView, CliError> {
+    // Before it is looked at, so that nothing is missed.
+    let mut events = listen(door, None).await.map_err(errors::client)?;
+    let mut view = door.ask(&GetBackupRun { run_id }).await?;
+    let stream = StreamId::run(run_id).to_string();
+    let display = Display::new(context.output);
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while view.remote_status == "uploading" {
+        tokio::select! {
+            biased;
+            heard = events.next() => match heard {
+                Ok(Heard::Notice(notice)) if notice.channel == Channel::BackupEvents => {
+                    let event: Value = notice.read().map_err(errors::client)?;
+                    if event["stream"].as_str() == Some(&stream) {
+                        display.event(&event)?;
+                        view = door.ask(&GetBackupRun { run_id }).await?;
+                    }
+                }
+                Ok(Heard::Notice(_)) => {}
+                Ok(Heard::Missed) => view = door.ask(&GetBackupRun { run_id }).await?,
+                Err(error) => return Err(errors::client(error)),
+            },
+            error = door.broken() => return Err(error),
+            () = interrupts.next() => {
+                display.finish();
+                return Err(left(door, run_id, whose).await);
+            }
+            _ = looks.tick() => display.look(door, run_id).await?,
+        }
+    }
+    display.finish();
+    Ok(view)
+}
+
+async fn left(door: &Door, run_id: RunId, whose: Whose) -> CliError {
+    let next = match (whose, door.engine()) {
+        (Whose::Ours, Some(_)) => {
+            format!(
+                "The run is whole here. `holdfast resume` or the next backup goes on with its copies; `holdfast cancel {run_id}` gives them up."
+            )
+        }
+        _ => format!(
+            "They go on. `holdfast show {run_id}` says how they stand; `holdfast cancel {run_id}` gives them up."
+        ),
+    };
+    CliError::new(Exit::Cancelled, "LEFT", format!("the copies of run {run_id} are not waited for any more"), next)
+}
+
+/// Says how each copy stands.
+pub(super) fn tell(out: Output, view: &RunView) -> Result<(), CliError> {
+    if out.json {
+        return Ok(());
+    }
+    for copy in &view.endpoints {
+        match copy.status.as_str() {
+            "uploaded" => {
+                let took = copy.finished_at.saturating_sub(copy.started_at).max(0);
+                let took = if took > 0 { format!(" in {}", seconds(took as f64)) } else { String::new() };
+                let sent = if copy.sent_bytes < copy.stored_bytes {
+                    format!(", {} of it sent in the last try", size(copy.sent_bytes))
+                } else {
+                    String::new()
+                };
+                let stored = size(copy.stored_bytes);
+                out.line(format!("{}: copied, {stored}{sent}{took}, checked by {}", copy.name, copy.check))?;
+            }
+            "deleted" => {}
+            status => out.alert(format!("{}: {status}: {}", copy.name, printable(copy.error.as_bytes()))),
+        }
+    }
+    Ok(())
+}
+
+fn not_there(run_id: RunId, copy: &CopyView) -> CliError {
+    let message = format!("run {run_id} is not at {}: {}", copy.name, printable(copy.error.as_bytes()));
+    let next = format!("The run is whole here. Once that is mended: holdfast upload {run_id} --to {}", copy.name);
+    CliError::new(Exit::Failed, "UPLOAD_FAILED", message, next)
+}
+
+/// How the command ends that made a run which is good here: by its copies.
+pub(super) fn exit(run_id: RunId, view: &RunView, here: Exit) -> CliResult {
+    match view.endpoints.iter().find(|copy| copy.status != "uploaded") {
+        Some(copy) if !view.good && view.status == RunStatus::Completed => Err(not_there(run_id, copy)),
+        Some(_) => Ok(Exit::Warnings),
+        None => Ok(here),
+    }
+}
+
+struct Display {
+    out: Output,
+    bar: Option<ProgressBar>,
+}
+
+impl Display {
+    fn new(out: Output) -> Self {
+        let bar = out.has_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template("   upload {bar:28.cyan/blue} {percent:>3}%  {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self { out, bar }
+    }
+
+    fn event(&self, event: &Value) -> Result<(), CliError> {
+        if self.out.json {
+            return self.out.value(&json!({ "message_type": "event", "event": event }));
+        }
+        let endpoint = event["data"]["endpoint"].as_str().unwrap_or_default();
+        let line = match event["type"].as_str() {
+            Some("UploadStarted") if self.bar.is_none() => format!("uploading to {endpoint}"),
+            Some("UploadTryFailed") => {
+                let reason = event["data"]["failure"]["message"].as_str().unwrap_or_default();
+                let pause = event["data"]["retry_after_ms"].as_f64().unwrap_or(0.0) / 1000.0;
+                let reason = printable(reason.as_bytes());
+                format!("{endpoint}: a try failed, the next is in {}: {reason}", seconds(pause))
+            }
+            _ => return Ok(()),
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.out.note(line)),
+            None => self.out.note(line),
+        }
+        Ok(())
+    }
+
+    /// Shows how many bytes are there of those that are on their way.
+    async fn look(&self, door: &Door, run_id: RunId) -> Result<(), CliError> {
+        if self.bar.is_none() && !self.out.json {
+            return Ok(());
+        }
+        let rows = door.ask(&GetUploads {}).await?.rows;
+        let rows: Vec<_> = rows.into_iter().filter(|row| row.run_id == run_id).collect();
+        if self.out.json {
+            return match rows.is_empty() {
+                true => Ok(()),
+                false => self.out.value(&json!({ "message_type": "upload", "rows": rows })),
+            };
+        }
+        let Some(bar) = &self.bar else { return Ok(()) };
+        let (done, total) = rows.iter().fold((0_u64, 0_u64), |(done, total), row| {
+            (done.saturating_add(row.bytes_done), total.saturating_add(row.bytes_total))
+        });
+        bar.set_length(total.max(1));
+        bar.set_position(done);
+        let to: Vec<_> = rows.iter().map(|row| row.server_name.as_str()).collect();
+        let rate = bar.per_sec();
+        let eta = if rate > 0.0 && total > done { (total - done) as f64 / rate } else { 0.0 };
+        let eta = if eta >= 1.0 { format!(", {} to go", seconds(eta)) } else { String::new() };
+        bar.set_message(format!(
+            "{} of {} to {}, {}/s{eta}",
+            size(done),
+            size(total),
+            to.join(", "),
+            size(rate as u64)
+        ));
+        Ok(())
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl super::args::ToArgs {
+    /// The endpoints that are named, those of URLs made known: an address that no endpoint has becomes one that is out of use, so that only
+    /// what is asked for goes there.
+    pub(super) async fn endpoints(&self, door: &Door) -> Result<Vec<EndpointName>, CliError> {
+        let mut names = Vec::new();
+        for given in &self.to {
+            names.push(if given.contains("://") { self.of_url(door, given).await? } else { endpoint_name(given)? });
+        }
+        Ok(names)
+    }
+
+    async fn of_url(&self, door: &Door, url: &str) -> Result<EndpointName, CliError> {
+        let usage =
+            |error: &dyn std::fmt::Display| CliError::new(Exit::Usage, "INVALID_DATA", format!("--to: {error}"), "");
+        let address = Address::parse(url).map_err(|error| usage(&error))?;
+        let known = door.ask(&GetBackupConfig {}).await?.rows;
+        if let Some(same) =
+            known.iter().find(|row| row.url == url && self.login.as_ref().is_none_or(|login| *login == row.login))
+        {
+            return endpoint_name(&same.name);
+        }
+        let taken = |name: &str| known.iter().any(|row| row.name == name);
+        let base = slug(address.kind(), url);
+        let name = (1..).map(|n| if n == 1 { base.clone() } else { format!("{base}-{n}") }).find(|name| !taken(name));
+        let name = name.unwrap_or(base);
+        let mut data = json!({ "name": name, "url": url, "enable": 0, "plaintext": self.plaintext });
+        if let (Some(login), Some(data)) = (&self.login, data.as_object_mut()) {
+            data.insert("login".into(), json!(login));
+        }
+        let mut add: AddBackupConfig = serde_json::from_value(data).map_err(|error| usage(&error))?;
+        add.password = endpoints::password_from(self.password_file.as_deref(), false)?;
+        door.ask(&add).await?;
+        endpoint_name(&name)
+    }
+}
+
+/// A name made of an address: its kind, its host or bucket, its path.
+fn slug(kind: &str, url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+    let words = rest.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let text = std::iter::once(kind).chain(words).collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    text.chars().take(40).collect::<String>().trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slug;
+
+    #[test]
+    fn an_address_makes_a_name() {
+        assert_eq!(slug("s3", "s3://Bucket/a/b?region=x"), "s3-bucket-a-b");
+        assert_eq!(slug("sftp", "sftp://nas:22/srv/backups"), "sftp-nas-22-srv-backups");
+        assert_eq!(slug("file", "file:///"), "file");
+        assert!(slug("file", &format!("file:///{}", "x/".repeat(100))).len() <= 40);
+    }
+}

@@ -1,0 +1,18 @@
+//! Runs at far sides: each kind of endpoint against a real server, one suite for all of them, and what goes wrong on the way.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod faults;
+mod kinds;
+mod made;
+mod other_tools;
+mod side;
+#[path = "../support/mod.rs"]
+mod support;
+mod trust;

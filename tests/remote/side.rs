@@ -1,0 +1,165 @@
+//! The far sides of all kinds, behind one face.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast::endpoints::layer::retry::Attempts;
+use holdfast::endpoints::{
+    Address, Bytewise, Credentials, ErrorKind, Existing, Limits, ObjectName, Put, StoreError, open as open_store,
+};
+use holdfast::model::ids::RunId;
+use holdfast::remote::{Remote, open};
+use uuid::Uuid;
+
+use crate::support::far_side::FarSide;
+use crate::support::{Home, Running, text};
+
+pub(crate) fn limits(attempts: u32) -> Limits {
+    let attempts = Attempts { total: attempts, delay: Duration::from_millis(20) };
+    Limits { timeout: Duration::from_secs(20), attempts, streams: 3, ..Limits::default() }
+}
+
+/// A far side.
+pub(crate) enum Side {
+    Far(FarSide),
+    Vault(VaultSide),
+}
+
+/// A vault that the program serves.
+pub(crate) struct VaultSide {
+    pub(crate) home: Home,
+    pub(crate) root: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) token: String,
+    running: Option<Running>,
+}
+
+impl VaultSide {
+    /// A vault, with its own certificate or on the loopback address without.
+    pub(crate) fn new(tls: bool) -> Self {
+        let home = Home::new();
+        let root = home.beside("vault");
+        std::fs::create_dir(&root).unwrap();
+        Self::at(home, root, tls)
+    }
+
+    pub(crate) fn at(home: Home, root: PathBuf, tls: bool) -> Self {
+        let mut side = Self { home, root, port: 0, fingerprint: None, token: String::new(), running: None };
+        side.administrate(if tls { &["init", "--name", "localhost"] } else { &["init", "--no-certificate"] });
+        side.token = side.new_token("first", "full");
+        side.serve();
+        side
+    }
+
+    fn administrate(&self, args: &[&str]) -> crate::support::Finished {
+        let done = self.home.holdfast(["vault"]).args(args).arg("--root").arg(&self.root).arg("--json").run();
+        done.expect(0);
+        done
+    }
+
+    pub(crate) fn new_token(&self, name: &str, permission: &str) -> String {
+        text(&self.administrate(&["token", "add", name, "--permission", permission]).json()["token"])
+    }
+
+    /// Another token of a client that has one.
+    pub(crate) fn new_token_of(&self, server_id: Uuid, name: &str, permission: &str) -> String {
+        let of = server_id.to_string();
+        let add = ["token", "add", name, "--permission", permission, "--server-id", &of];
+        text(&self.administrate(&add).json()["token"])
+    }
+
+    /// Serves it on a new port.
+    pub(crate) fn serve(&mut self) {
+        let serve = ["vault", "serve", "--listen", "127.0.0.1:0", "--min-free", "1 MiB", "--json", "--root"];
+        let mut running = self.home.holdfast(serve).arg(&self.root).spawn();
+        let told = running.wait_for_json("where it listens", |line| line["message_type"] == "listening");
+        self.port = text(&told["address"]).rsplit_once(':').unwrap().1.parse().unwrap();
+        self.fingerprint = told["fingerprint"].as_str().map(str::to_owned);
+        self.running = Some(running);
+    }
+
+    /// Ends it in the middle of whatever it does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.kill();
+        }
+    }
+
+    fn address_by(&self, port: u16) -> Address {
+        let url = match &self.fingerprint {
+            Some(fingerprint) => format!("vault://127.0.0.1:{port}/?fingerprint={fingerprint}"),
+            None => format!("vault://127.0.0.1:{port}/?tls=false"),
+        };
+        Address::parse(&url).unwrap()
+    }
+}
+
+impl Side {
+    pub(crate) fn vault(tls: bool) -> Self {
+        Self::Vault(VaultSide::new(tls))
+    }
+
+    pub(crate) fn is_vault(&self) -> bool {
+        matches!(self, Self::Vault(_))
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Far(far) => far.port,
+            Self::Vault(vault) => vault.port,
+        }
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        match self {
+            Self::Far(far) => far.credentials(),
+            Self::Vault(vault) => Credentials { login: String::new(), password: vault.token.clone().into() },
+        }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        match self {
+            Self::Far(far) => far.address(),
+            Self::Vault(vault) => vault.address_by(vault.port),
+        }
+    }
+
+    pub(crate) fn remote(&self, server_id: Uuid) -> Arc<dyn Remote> {
+        open(&self.address(), self.credentials(), &limits(3), server_id).unwrap()
+    }
+
+    /// The same by another port, one file after the other, with so many attempts.
+    pub(crate) fn by(&self, port: u16, server_id: Uuid, attempts: u32) -> Arc<dyn Remote> {
+        let address = match self {
+            Self::Far(far) => far.address_by(port),
+            Self::Vault(vault) => vault.address_by(port),
+        };
+        let limits = Limits { streams: 1, ..limits(attempts) };
+        open(&address, self.credentials(), &limits, server_id).unwrap()
+    }
+
+    /// Changes a byte of a file of a run there.
+    pub(crate) async fn damage(&self, server_id: Uuid, run_id: RunId, file: &str, mut bytes: Vec<u8>) {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        match self {
+            Self::Vault(vault) => {
+                let path = vault.root.join(format!("{server_id}/runs/{run_id}/{file}"));
+                assert!(path.is_file(), "{}", path.display());
+                std::fs::write(path, bytes).unwrap();
+            }
+            Self::Far(far) => {
+                let store = open_store(&far.address(), far.credentials(), &limits(3)).unwrap();
+                let name = ObjectName::new(format!("{server_id}/runs/{run_id}/{file}")).unwrap();
+                let put = Put { existing: Existing::Replace, ..Put::default() };
+                store.put(&name, &Bytewise(bytes.into()), &put).await.unwrap();
+            }
+        }
+    }
+}
+
+pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T, StoreError>) -> ErrorKind {
+    result.unwrap_err().kind()
+}
