@@ -131,8 +131,8 @@ fn what_is_planted_is_nowhere_but_where_it_was_put() {
          [[participant]]\nname = 'site'\nkind = 'files'\npaths = ['{site}']\n\
          [[participant]]\nname = 'db'\nkind = 'command'\nshell = true\ncommand = '{hold}; echo rows'\n\
          env_file = {{ PGPASSWORD = '{pgpassword}' }}\n\
-         [[endpoint]]\nname = 's3'\nurl = '{s3}'\nlogin = '{LOGIN}'\npassword_file = '{of_file}'\nretry_attempts = 1\n\
-         [[endpoint]]\nname = 'sftp'\nurl = '{sftp_without_key}'\nlogin = '{login}'\nretry_attempts = 1\n\
+         [[endpoint]]\nname = 's3'\nurl = '{s3}'\nlogin = '{LOGIN}'\npassword_file = '{of_file}'\nenable = false\n\
+         [[endpoint]]\nname = 'sftp'\nurl = '{sftp_without_key}'\nlogin = '{login}'\nenable = false\n\
          password_command = ['sh', '-c', '{fetch}; cat {of_command}']\n",
         passphrase = at("passphrase"),
         identity = at("identity"),
