@@ -71,9 +71,10 @@ text! {
         |text| text.is_empty() || is_host(text);
     /// An address with what kind it is; empty for none.
     Url, 1000,
-        "must begin with vault://, s3://, webdav://, webdavs://, sftp:// and a host, or with file:///; login and password are fields \
+        "must begin with vault://, webdav://, webdavs://, sftp:// and a host, with s3:// and a bucket of 3 to 63 characters of a-z 0-9 . -, \
+         or with file:///; login and password are fields \
          of their own; parameters of the kind follow a ?; other characters than A-Z a-z 0-9 . _ ~ : / ? & % + , = [ ] - are written as %XX",
-        r"^(|(vault|s3|webdav|webdavs|sftp)://[A-Za-z0-9\[][A-Za-z0-9._~:/?&%+,=\[\]-]*|file:///[A-Za-z0-9._~:/?&%+,=\[\]-]*)$",
+        r"^(|s3://[a-z0-9.-]{3,63}([/?][A-Za-z0-9._~:/?&%+,=\[\]-]*)?|(vault|webdav|webdavs|sftp)://[A-Za-z0-9\[][A-Za-z0-9._~:/?&%+,=\[\]-]*|file:///[A-Za-z0-9._~:/?&%+,=\[\]-]*)$",
         |text| text.is_empty() || is_url(text);
     /// A name or a rule: one line.
     Line, 64, "must be at most 64 characters, none of them a control character",
@@ -133,9 +134,12 @@ fn is_url(text: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || "._~:/?&%+,=[]-".contains(c);
     let begins = match scheme {
         "file" => rest.starts_with('/'),
-        "vault" | "s3" | "webdav" | "webdavs" | "sftp" => {
-            rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+        "s3" => {
+            let bucket = rest.split(['/', '?']).next().unwrap_or(rest);
+            let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+            (3..=63).contains(&bucket.len()) && bucket.bytes().all(legal)
         }
+        "vault" | "webdav" | "webdavs" | "sftp" => rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['),
         _ => false,
     };
     begins && rest.chars().all(legal)

@@ -13,7 +13,7 @@ use secrecy::zeroize::Zeroizing;
 
 use super::args::{KeyArgs, KeyCommand, RunArg};
 use super::exit::{CliError, CliResult, Exit};
-use super::output::{counted, output_error};
+use super::output::{Output, counted, output_error};
 use super::{Context, absolute, errors, runs};
 use crate::encryption::{EncryptionError, Keyring};
 use crate::restore::{Key, RestoreError, RunSource};
@@ -50,13 +50,13 @@ pub(super) fn refused(error: &EncryptionError) -> CliError {
 
 pub(super) fn run(context: &Context, command: &KeyCommand) -> CliResult {
     match command {
-        KeyCommand::Generate { output } => generate(context, output.as_deref()),
+        KeyCommand::Generate { output } => generate(context.output, output.as_deref()),
         KeyCommand::Show { key } => show(context, key),
         KeyCommand::Check { key, run } => check(context, key, *run),
     }
 }
 
-fn generate(context: &Context, output: Option<&Path>) -> CliResult {
+pub(super) fn generate(out: Output, output: Option<&Path>) -> CliResult {
     let identity = Identity::generate();
     let public = identity.to_public().to_string();
     let mut text = Zeroizing::new(String::new());
@@ -67,7 +67,7 @@ fn generate(context: &Context, output: Option<&Path>) -> CliResult {
     }
     let Some(path) = output else {
         io::stdout().lock().write_all(text.as_bytes()).map_err(|error| output_error(&error))?;
-        context.output.note(format!("public key: {public}"));
+        out.note(format!("public key: {public}"));
         return Ok(Exit::Good);
     };
     let path = absolute(path)?;
@@ -81,9 +81,9 @@ fn generate(context: &Context, output: Option<&Path>) -> CliResult {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| durable::sync_file(&file));
     written.and_then(|()| durable::sync_dir(durable::parent(&path))).map_err(failed)?;
-    context.output.value(&serde_json::json!({ "public_key": public, "identity_file": path.display().to_string() }))?;
-    context.output.line(&public)?;
-    context.output.note(format!(
+    out.value(&serde_json::json!({ "public_key": public, "identity_file": path.display().to_string() }))?;
+    out.line(&public)?;
+    out.note(format!(
         "The private key is in {0}, for you alone. Put the public one into the configuration:\n\n  [encryption]\n  encrypt_to = \
          [\"{public}\"]\n\nThen move the private one off this machine, with a spare copy in a safe: without it nothing that is \
          encrypted comes back. `holdfast key check --identity {0}` proves that it opens the newest run.",

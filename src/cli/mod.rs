@@ -51,7 +51,7 @@ use holdfast_log::home::HomeError;
 use holdfast_model::codec::Origin;
 use uuid::Uuid;
 
-use self::args::{Cli, Command, VaultCommand};
+use self::args::{Cli, Command, KeyCommand, VaultCommand};
 use self::exit::{CliError, CliResult, Exit};
 use self::output::Output;
 use crate::command::Launcher;
@@ -125,10 +125,11 @@ fn run(cli: Cli, output: Output) -> CliResult {
         trace::for_commands();
     }
     let home = home(cli.home)?;
-    // These two must work where the configuration does not.
+    // These must work where the configuration does not: one that lacks a key is refused, too.
     match &cli.command {
         Command::Config(command) => return config::run(command, cli.config.as_deref(), &home, output),
         Command::Init(args) => return init::init(args, cli.config.as_deref(), &home, output),
+        Command::Key(KeyCommand::Generate { output: file }) => return key::generate(output, file.as_deref()),
         _ => {}
     }
     let config = config::load(cli.config.as_deref(), &home)?;

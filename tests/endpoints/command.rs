@@ -54,7 +54,7 @@ fn an_address_that_cannot_be_used_is_refused_at_once() {
     let home = Home::new();
     for (url, says) in [
         ("s3://bucket?zone=eu", "it has endpoint, region, path_style, ca_file"),
-        ("s3://ab", "the bucket has 3 to 63 characters"),
+        ("s3://ab", "a bucket of 3 to 63 characters"),
         ("sftp://nas", "name a folder"),
         ("file:///", "name a folder"),
     ] {

@@ -10,10 +10,12 @@
 
 mod command;
 mod conformance;
+mod declared;
 mod faults;
 mod imports;
 mod kinds;
 mod layers;
+mod planted_secrets;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -77,7 +77,7 @@ fn who_did_what_is_in_the_log_and_no_secret_is() {
     let run = client.granted("StartFullBackup", json!({ "trigger": "pre_update" }));
     client.granted(
         "AddBackupConfig",
-        json!({ "name": "vault", "host": "vault.example:7420", "password": "planted-secret" }),
+        json!({ "name": "vault", "host": "vault.example:7420", "password": "planted-secret", "plaintext": true }),
     );
     let refused = client.ask("GetBackupRun", json!({ "run_id": 7 }));
     assert_eq!((&refused["status"], &refused["error"]), (&json!(400), &json!("INVALID_DATA")), "{refused}");

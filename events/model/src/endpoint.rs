@@ -195,9 +195,7 @@ impl Aggregate for Endpoint {
             (EndpointCommand::Add(_), Some(_)) => Err(EndpointRefusal::Duplicate),
             (EndpointCommand::Add(config), None) => added(EndpointConfigV2 { declared: false, ..config }),
             (EndpointCommand::Declare(config), None) => added(EndpointConfigV2 { declared: true, ..config }),
-            (EndpointCommand::Declare(config), Some(old)) if !old.declared => {
-                Err(EndpointRefusal::Taken(config.name.clone()))
-            }
+            (EndpointCommand::Declare(config), Some(old)) if !old.declared => Err(EndpointRefusal::Taken(config.name)),
             (EndpointCommand::Declare(config), Some(old)) => {
                 updated(EndpointConfigV2 { declared: true, ..config }, old)
             }

@@ -60,12 +60,13 @@ pub struct AddBackupConfig {
     #[serde(default)]
     pub retention: Retention,
     /// The file whose first line is the password when it is used, in place of `password`. On the Unix socket alone.
-    #[serde(default)]
+    #[schemars(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PasswordFile>,
     /// The program and its arguments whose first line of output is the password when it is used, in place of `password`. On the Unix socket
     /// alone.
-    #[serde(default)]
-    #[schemars(length(max = 32))]
+    #[schemars(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_command: Option<Vec<String>>,
     /// How an upload is checked where the far side cannot say its SHA-256.
     #[serde(default)]

@@ -47,10 +47,13 @@ pub struct UpdateBackupConfig {
     /// What is kept there, as `30 days` or `10 runs, 12 months`; all where it is empty.
     pub retention: Option<Retention>,
     /// The file whose first line is the password when it is used, in place of `password`. On the Unix socket alone.
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PasswordFile>,
     /// The program and its arguments whose first line of output is the password when it is used, in place of `password`. On the Unix socket
     /// alone.
-    #[schemars(length(max = 32))]
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub password_command: Option<Vec<String>>,
     /// How an upload is checked where the far side cannot say its SHA-256.
     pub verify: Option<Verify>,

@@ -9,6 +9,7 @@
 //! - Only the keys that are configured are used: nothing is taken from the environment, from files, or from the machine's cloud.
 
 mod error;
+mod keys;
 mod parts;
 mod transport;
 mod uploads;
@@ -21,9 +22,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use opendal::options::WriteOptions;
 use opendal::services::S3;
 use opendal::{Buffer, HttpTransporter, OperationContext, Operator, Writer};
-use secrecy::{ExposeSecret, SecretString};
+use reqsign_core::ProvideCredentialChain;
+use secrecy::SecretString;
 
 use self::error::of as error_of;
+use self::keys::Keys;
 use self::parts::Parts;
 use self::transport::Transport;
 use self::uploads::Uploads;
@@ -61,13 +64,13 @@ impl S3Store {
         let client = http::client(address.ca_file.as_deref(), limit)?;
         let amazon = || format!("https://s3.{}.amazonaws.com", address.region);
         let endpoint = address.endpoint.clone().unwrap_or_else(amazon);
+        let keys = Keys::new(access_key, secret_key);
         let mut builder = S3::default()
             .root(&format!("/{}", address.prefix))
             .bucket(&address.bucket)
             .endpoint(&endpoint)
             .region(&address.region)
-            .access_key_id(access_key)
-            .secret_access_key(secret_key.expose_secret())
+            .credential_provider_chain(ProvideCredentialChain::new().push(keys.clone()))
             .disable_config_load()
             .disable_ec2_metadata()
             .checksum_algorithm("crc32c");
@@ -77,7 +80,7 @@ impl S3Store {
         let operator = Operator::new(builder).map_err(|error| error_of("set up S3".into(), &error))?;
         let transport = Transport::new(client.clone(), limit, Meter::default(), Attempts { total: 1, ..attempts });
         let operator = operator.with_context(context(transport));
-        let uploads = Uploads::new(address, &endpoint, access_key, secret_key, client.clone());
+        let uploads = Uploads::new(address, &endpoint, keys, client.clone());
         Ok(Self { operator, client, uploads, limit, attempts })
     }
 

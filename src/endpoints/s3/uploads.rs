@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, Request};
 use quick_xml::events::Event;
-use reqsign_aws_v4::{RequestSigner, StaticCredentialProvider};
+use reqsign_aws_v4::RequestSigner;
 use reqsign_core::{Context, Signer};
 use reqwest::StatusCode;
-use secrecy::{ExposeSecret, SecretString};
 
+use super::keys::Keys;
 use crate::endpoints::address::S3Address;
 use crate::endpoints::{ErrorKind, StoreError, http as client};
 
@@ -43,15 +43,8 @@ struct Found {
 }
 
 impl Uploads {
-    pub(super) fn new(
-        address: &S3Address,
-        endpoint: &str,
-        access_key: &str,
-        secret_key: &SecretString,
-        client: reqwest::Client,
-    ) -> Self {
-        let credentials = StaticCredentialProvider::new(access_key, secret_key.expose_secret());
-        let signer = Signer::new(Context::new(), credentials, RequestSigner::new("s3", &address.region));
+    pub(super) fn new(address: &S3Address, endpoint: &str, keys: Keys, client: reqwest::Client) -> Self {
+        let signer = Signer::new(Context::new(), keys, RequestSigner::new("s3", &address.region));
         let bucket = match endpoint.split_once("://") {
             Some((scheme, host)) if !address.path_style => format!("{scheme}://{}.{host}", address.bucket),
             _ => format!("{endpoint}/{}", address.bucket),

@@ -63,7 +63,7 @@ impl World {
              [[participant]]\nname = 'db'\nkind = 'command'\nartifact = 'db.dump'\nshell = true\ndirectory = '{folder}'\n\
              command = 'cat rows'\nrestore = 'cat > taken; until [ -e go ]; do sleep 0.05; done; test ! -e broken'\n\
              [[participant]]\nname = 'web'\nkind = 'files'\npaths = ['{folder}/site']\n\
-             [[endpoint]]\nname = 'disk'\nurl = 'file:///srv/copies'\nstreams = 2\n"
+             [[endpoint]]\nname = 'disk'\nurl = 'file:///srv/copies'\nstreams = 2\nenable = false\n"
         );
         let config = Config::parse(&configuration, Path::new("contract.toml")).unwrap();
         let notes = Notes::new((Mutex::new(Mode::Good), Condvar::new()));

@@ -460,7 +460,7 @@ impl Run {
                 effects.push(RunEffect::OfferUpload(interrupted.endpoint.clone()));
             }
             RunEvent::UploadStarted(started) => {
-                effects.push(RunEffect::Upload { endpoint: started.endpoint.clone(), try_number: started.try_number })
+                effects.push(RunEffect::Upload { endpoint: started.endpoint.clone(), try_number: started.try_number });
             }
             RunEvent::UploadTryFailed(failed) => effects
                 .push(RunEffect::RetryUpload { endpoint: failed.endpoint.clone(), after_ms: failed.retry_after_ms }),
