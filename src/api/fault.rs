@@ -17,9 +17,8 @@ impl From<EngineError> for ApiError {
             "RESTORE_RUN_EXISTS" => ErrorCode::RestoreAlreadyRunning,
             "NO_SAFETY_SNAPSHOT" => ErrorCode::RestoreNotRetryable,
             "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
-            "NO_PARTICIPANTS" | "NO_ENDPOINTS" | "BARRIER_NOT_SUPPORTED" | "ENDPOINT_PLAINTEXT" => {
-                ErrorCode::InvalidData
-            }
+            "NO_PARTICIPANTS" | "BARRIER_NOT_SUPPORTED" | "ENDPOINT_PLAINTEXT" => ErrorCode::InvalidData,
+            "NO_ENDPOINTS" => ErrorCode::NotFound,
             "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
             "ENGINE_STOPPED" | "LOG_CLOSED" => ErrorCode::Draining,
             "PROJECTION_BEHIND" => ErrorCode::Busy,

@@ -77,7 +77,7 @@ pub(super) async fn attend(
             heard = events.next() => match heard {
                 Ok(Heard::Notice(notice)) if notice.channel == Channel::BackupEvents => {
                     let event: Value = notice.read().map_err(errors::client)?;
-                    if event["stream"].as_str() == Some(&stream) {
+                    if event.get("stream").and_then(Value::as_str) == Some(&stream) {
                         display.event(&event)?;
                         view = door.ask(&GetBackupRun { run_id }).await?;
                     }
@@ -184,12 +184,13 @@ impl Display {
         if self.out.json {
             return self.out.value(&json!({ "message_type": "event", "event": event }));
         }
-        let endpoint = event["data"]["endpoint"].as_str().unwrap_or_default();
-        let line = match event["type"].as_str() {
-            Some("UploadStarted") if self.bar.is_none() => format!("uploading to {endpoint}"),
-            Some("UploadTryFailed") => {
-                let reason = event["data"]["failure"]["message"].as_str().unwrap_or_default();
-                let pause = event["data"]["retry_after_ms"].as_f64().unwrap_or(0.0) / 1000.0;
+        let text = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let endpoint = text("/data/endpoint");
+        let line = match text("/type") {
+            "UploadStarted" if self.bar.is_none() => format!("uploading to {endpoint}"),
+            "UploadTryFailed" => {
+                let reason = text("/data/failure/message");
+                let pause = event.pointer("/data/retry_after_ms").and_then(Value::as_f64).unwrap_or(0.0) / 1000.0;
                 let reason = printable(reason.as_bytes());
                 format!("{endpoint}: a try failed, the next is in {}: {reason}", seconds(pause))
             }

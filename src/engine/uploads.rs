@@ -33,10 +33,13 @@ const FULL_RUNS_ONLY: u32 = 1;
 pub(super) struct Uploader {
     home: Home,
     server_id: Uuid,
-    at_work: Arc<Mutex<BTreeMap<(RunId, EndpointName), Arc<AtWork>>>>,
+    at_work: Arc<Mutex<UnderWay>>,
     /// Nothing is sent from a home that was given back.
     owner: Weak<Owner>,
 }
+
+/// The uploads that are under way.
+type UnderWay = BTreeMap<(RunId, EndpointName), Arc<AtWork>>;
 
 /// An upload that is under way.
 #[derive(Default)]
@@ -64,7 +67,7 @@ impl Uploader {
         Self { home: home.clone(), server_id, at_work: Arc::default(), owner: Arc::downgrade(owner) }
     }
 
-    fn at_work(&self) -> MutexGuard<'_, BTreeMap<(RunId, EndpointName), Arc<AtWork>>> {
+    fn at_work(&self) -> MutexGuard<'_, UnderWay> {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
