@@ -221,6 +221,7 @@ pub(super) fn restore(error: RestoreError) -> CliError {
         return CliError::new(Exit::Cancelled, error.code(), "cancelled; nothing was left in the target", "");
     }
     let (exit, next) = match &error {
+        RestoreError::KeptRemotely { .. } => (Exit::NoSuchRun, ""),
         RestoreError::Deleted(_) => (Exit::NoSuchRun, "`holdfast runs` lists the runs that are there."),
         RestoreError::NotRestorable { status: "queued" | "running" | "interrupted", .. } => {
             (Exit::Failed, "`holdfast resume` goes on with an interrupted run; `holdfast runs` shows how runs stand.")

@@ -16,7 +16,8 @@ use super::exit::{CliError, CliResult, Exit};
 use super::interrupts::Interrupts;
 use super::output::{Output, counted, printable, size, table, time};
 use crate::api::commands::{
-    GetImportProgress, GetRemoteBackupRuns, ImportRemoteBackupRun, ImportShown, RemoteRunRow, ValidateRemoteBackupRun,
+    DeleteRemoteBackupRun, GetImportProgress, GetRemoteBackupRuns, ImportRemoteBackupRun, ImportShown, RemoteRunRow,
+    ValidateRemoteBackupRun,
 };
 use crate::engine::ImportPhase;
 
@@ -49,6 +50,16 @@ pub(super) async fn run(context: &Context, command: &RemoteCommand) -> CliResult
                 _ => door.close_after_others(context, &mut interrupts).await,
             }
             result
+        }
+        RemoteCommand::Delete { endpoint, run } => {
+            let wish = DeleteRemoteBackupRun { server_name: endpoint_name(endpoint)?, run_id: *run };
+            let door = open(context, Purpose::Brief("remote")).await?;
+            let deleted = door.ask(&wish).await;
+            door.close().await;
+            let deleted = deleted?;
+            context.output.value(&deleted)?;
+            context.output.line(format!("run {run} is deleted at {endpoint}; what is here stays"))?;
+            Ok(Exit::Good)
         }
         RemoteCommand::Verify { of, run } => {
             let (endpoint, mut interrupts) = (endpoint_name(&of.endpoint)?, Interrupts::new()?);

@@ -226,7 +226,9 @@ impl Holdfast {
             },
             None => {
                 let takes = |config: &EndpointConfigV2| {
-                    config.enable && (config.mode != FULL_RUNS_ONLY || run_type == RunType::Full)
+                    // One that says no address yet is nowhere to go.
+                    let somewhere = !config.url.is_empty() || !config.host.is_empty();
+                    config.enable && somewhere && (config.mode != FULL_RUNS_ONLY || run_type == RunType::Full)
                 };
                 let mut takers: Vec<_> = known.iter().filter(|(_, config)| takes(config)).collect();
                 // Who takes one seldom is not due each time.

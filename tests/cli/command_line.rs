@@ -195,6 +195,7 @@ fn expect_run(run: &Value) {
         ("path", "text"),
         ("started_at", "number"),
         ("finished_at", "number"),
+        ("good", "truth"),
         ("error_summary", "text"),
         ("requested_participants", "list"),
         ("participants", "list"),

@@ -72,7 +72,13 @@ impl VaultSide {
 
     /// Serves it on a new port.
     pub(crate) fn serve(&mut self) {
-        let serve = ["vault", "serve", "--listen", "127.0.0.1:0", "--min-free", "1 MiB", "--json", "--root"];
+        self.serve_at(0);
+    }
+
+    /// Serves it there.
+    pub(crate) fn serve_at(&mut self, port: u16) {
+        let listen = format!("127.0.0.1:{port}");
+        let serve = ["vault", "serve", "--listen", &listen, "--min-free", "1 MiB", "--json", "--root"];
         let mut running = self.home.holdfast(serve).arg(&self.root).spawn();
         let told = running.wait_for_json("where it listens", |line| line["message_type"] == "listening");
         self.port = text(&told["address"]).rsplit_once(':').unwrap().1.parse().unwrap();

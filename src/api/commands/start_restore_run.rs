@@ -352,7 +352,9 @@ impl StartRestoreRun {
     /// Why the source, or the target, keeps a restore from being made.
     fn not_restorable(&self, error: &RestoreError) -> ApiError {
         match error {
-            RestoreError::Deleted(_) => ApiError::new(ErrorCode::BackupRunNotFound, error.to_string()),
+            RestoreError::Deleted(_) | RestoreError::KeptRemotely { .. } => {
+                ApiError::new(ErrorCode::BackupRunNotFound, error.to_string())
+            }
             RestoreError::HoldsFiles { .. } | RestoreError::NotOneStream { .. } => {
                 let detail = json!({ "participants": self.participants });
                 ApiError::new(ErrorCode::RestoreNotSupported, error.to_string()).with_detail(detail)

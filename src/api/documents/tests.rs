@@ -91,7 +91,7 @@ fn errors_of_a_command_are_told_by_status() {
     assert_eq!(codes(401), Some(vec!["UNAUTHENTICATED", "INVALID_TOKEN"]));
     assert!(codes(409).is_some_and(|codes| codes.contains(&"BACKUP_ALREADY_RUNNING")));
     assert!(codes(500).is_some_and(|codes| codes == ["BACKUP_RUN_FAILED", "INTERNAL"]));
-    assert_eq!(codes(404), None, "its path is its name");
+    assert_eq!(codes(404), Some(vec!["RET_NOT_FOUND"]), "an endpoint that is not there");
     let connection = errors::by_status(entry, errors::Way::Connection);
     assert!(connection.get(&409).is_some_and(|codes| codes.contains(&crate::api::ErrorCode::DuplicateExtId)));
     assert!(!connection.contains_key(&415));

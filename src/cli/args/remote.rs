@@ -37,6 +37,20 @@ was. A run that is known here comes back only as what it was published as. No ke
         #[arg(long)]
         overwrite: bool,
     },
+    /// Delete a run from an endpoint; the run here stays
+    #[command(after_help = "\
+Example:
+  holdfast remote delete offsite 20261121-031500-000042
+
+Only runs of this installation. A vault lets nobody do it but holders of a token with the permission full.")]
+    Delete {
+        /// Which endpoint, of those that are configured
+        #[arg(value_name = "ENDPOINT")]
+        endpoint: String,
+        /// A run id
+        #[arg(value_name = "RUN")]
+        run: RunId,
+    },
     /// Read a run on an endpoint whole, and compare every size and hash
     #[command(after_help = "\
 Example:

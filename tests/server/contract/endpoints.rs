@@ -25,7 +25,7 @@ pub(crate) fn cases(world: &World) {
     let defaults = json!({
         "name": "plain", "host": "", "login": "", "password_set": false, "enable": 1, "mode": 0, "timeinterval": 0,
         "timeout": 30, "retry_attempts": 3, "retry_delay": 5, "url": "", "retention": "", "last_upload": 0,
-        "health": "unknown", "source": "api", "declared": false, "password_from": "", "verify": "size", "bandwidth": 0,
+        "health": "unknown", "last_error": "", "source": "api", "declared": false, "password_from": "", "verify": "size", "bandwidth": 0,
         "priority": 0, "streams": 4, "plaintext": false, "stream": false,
     });
     assert_eq!(plain, defaults);

@@ -108,7 +108,7 @@ const COMMON: [ErrorCode; 7] = [
 ];
 
 /// Who may what, line for line as the contract has it: the least role, and `-` for everybody; and where it may come from.
-const ROLES: [(&str, &str, Reach); 43] = {
+const ROLES: [(&str, &str, Reach); 45] = {
     use Reach::{Connections, Everywhere, Local};
     [
         ("Hello", "-", Everywhere),
@@ -134,6 +134,8 @@ const ROLES: [(&str, &str, Reach); 43] = {
         ("DeleteBackup", "manager", Everywhere),
         ("GetBackupParticipants", "viewer", Everywhere),
         ("ResetBackupParticipant", "manager", Everywhere),
+        ("UploadBackupRun", "manager", Everywhere),
+        ("GetUploads", "viewer", Everywhere),
         ("GetRemoteBackupRuns", "viewer", Everywhere),
         ("DeleteRemoteBackupRun", "manager", Everywhere),
         ("DeleteRemoteBackup", "manager", Everywhere),

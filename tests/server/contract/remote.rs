@@ -23,6 +23,30 @@ pub(crate) fn cases(world: &World) {
     send_as(&world.home.path().join(text(&run["path"])), &run_id, &*far(&url, Credentials::default(), server));
     manager.good("AddBackupConfig", &json!({ "name": "far", "url": url, "enable": 0 }));
 
+    let copy = json!({ "run_id": run_id, "endpoints": ["far"], "wait": true });
+    let copied = manager.good("UploadBackupRun", &copy);
+    let there = &copied["endpoints"][0];
+    assert_eq!((&there["name"], &there["status"]), (&json!("far"), &json!("uploaded")), "{copied}");
+    assert_eq!((&there["sent_bytes"], &copied["remote_status"]), (&json!(0), &json!("completed")), "it was there");
+    manager.refused("UploadBackupRun", &with(&copy, "endpoints", json!(["nowhere"])), "RET_NOT_FOUND");
+    manager.refused(
+        "UploadBackupRun",
+        &json!({ "run_id": "20200101-000000-000009", "endpoints": ["far"] }),
+        "BACKUP_RUN_NOT_FOUND",
+    );
+    manager.refused("UploadBackupRun", &json!({ "run_id": run_id }), "RET_NOT_FOUND");
+    manager.invalid("UploadBackupRun", &with(&copy, "endpoints", json!("far")), "endpoints");
+    assert_eq!(viewer.good("GetUploads", &json!({}))["rows"], json!([]), "none is under way");
+    operator.refused("StartFullBackup", &json!({ "endpoints": ["nowhere"] }), "RET_NOT_FOUND");
+    world.notes(Mode::Fails);
+    let failed = operator.refused("StartFullBackup", &json!({}), "BACKUP_RUN_FAILED");
+    world.notes(Mode::Good);
+    manager.refused(
+        "UploadBackupRun",
+        &with(&copy, "run_id", failed["detail"]["run_id"].clone()),
+        "BACKUP_RUN_NOT_UPLOADABLE",
+    );
+
     let page = json!({ "server_name": "far", "limit": 10 });
     let listed = viewer.good("GetRemoteBackupRuns", &page);
     let row = &listed["rows"][0];

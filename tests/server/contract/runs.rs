@@ -81,7 +81,7 @@ pub(crate) fn listed(world: &World) {
     let next = viewer.good("GetBackupRuns", &json!({ "limit": 1, "cursor": first["next_cursor"] }));
     assert_eq!(next["rows"][0]["run_id"], scoped["run_id"]);
     let failed = viewer.good("GetBackupsList", &json!({ "status": "failed" }));
-    assert_eq!((failed["rows"].as_array().unwrap().len(), &failed["next_cursor"]), (1, &json!("")));
+    assert_eq!((failed["rows"].as_array().unwrap().len(), &failed["next_cursor"]), (2, &json!("")));
     viewer.invalid("GetBackupRuns", &json!({ "status": "good" }), "status");
     viewer.invalid("GetBackupRuns", &json!({ "limit": 0 }), "limit");
     assert_eq!(viewer.good("GetBackupRun", &json!({ "run_id": full["run_id"] })), full);
