@@ -65,7 +65,7 @@ pub struct Manifest {
     pub stored_bytes: u64,
     /// What became of each participant.
     pub participants: Vec<ManifestParticipant>,
-    /// All of the manifest, encrypted, where the run is: see [`seal`](super::seal).
+    /// All of the manifest, encrypted, where the run is: see the module `seal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<String>,
 }

@@ -5,7 +5,7 @@
 //!   thousand. Three parts are in memory at most: one that fills, one that waits, one that goes.
 //! - Each part carries its CRC-32C, which the far side checks. A part that fails is sent again alone; so a stream that cannot be read twice comes
 //!   through a short fault too. At the end the object's length is looked at.
-//! - What a dead upload left are its parts, which cost money and are in no listing: [`uploads`] takes them away.
+//! - What a dead upload left are its parts, which cost money and are in no listing: `uploads` takes them away.
 //! - Only the keys that are configured are used: nothing is taken from the environment, from files, or from the machine's cloud.
 
 mod error;
