@@ -4,6 +4,7 @@ mod key;
 mod owner;
 mod remote;
 mod restore;
+mod uploads;
 mod vault;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(super) use self::owner::{
 };
 pub(super) use self::remote::RemoteCommand;
 pub(super) use self::restore::{AboutRestore, RestoreArgs, RestoresArgs};
+pub(super) use self::uploads::{ToArgs, UploadArgs};
 pub(super) use self::vault::{VaultCommand, VaultServeArgs, VaultTokenCommand};
 use crate::pipeline::Compression;
 
@@ -218,40 +220,6 @@ pub(super) struct BackupArgs {
     /// How long it may take, as 6h, 90m or 30s, or none; then it is stopped and has failed [default: as configured]
     #[arg(long, value_name = "DURATION", value_parser = limit)]
     pub(super) timeout: Option<Limit>,
-    #[command(flatten)]
-    pub(super) to: ToArgs,
-}
-
-/// Where copies go.
-#[derive(Debug, Args)]
-pub(super) struct ToArgs {
-    /// Copy it to this endpoint, or to this address (s3://…, sftp://…, webdavs://…, vault://…, file:///…); may be given several times [default: as configured]
-    #[arg(long, value_name = "ENDPOINT|URL")]
-    pub(super) to: Vec<String>,
-    /// Who Holdfast is at the address
-    #[arg(long, value_name = "NAME", requires = "to")]
-    pub(super) login: Option<String>,
-    /// Read the password for the address from the first line of this file
-    #[arg(long, value_name = "FILE", requires = "to")]
-    pub(super) password_file: Option<PathBuf>,
-    /// Let runs lie at the address unencrypted
-    #[arg(long, requires = "to")]
-    pub(super) plaintext: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  holdfast upload latest                        to every endpoint in use that does not have it
-  holdfast upload 20261121-031500-000042 --to offsite
-  holdfast upload latest --to sftp://nas/srv/holdfast --login backup
-
-What is there already is not sent again, and an upload that was interrupted goes on: to a vault from the
-byte where it was, to other endpoints from the file.")]
-pub(super) struct UploadArgs {
-    /// A run id, or latest
-    #[arg(value_name = "RUN", value_parser = run_arg)]
-    pub(super) run: RunArg,
     #[command(flatten)]
     pub(super) to: ToArgs,
 }

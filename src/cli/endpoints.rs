@@ -153,7 +153,6 @@ fn read<T: serde::de::DeserializeOwned>(name: &str, fields: &EndpointFields) -> 
         ("priority", fields.priority.map(|priority| json!(priority))),
         ("streams", fields.streams.map(|streams| json!(streams))),
         ("plaintext", fields.plaintext.map(|plaintext| json!(plaintext))),
-        ("stream", fields.stream.map(|stream| json!(stream))),
     ];
     data.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     data.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?)))));

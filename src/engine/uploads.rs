@@ -28,6 +28,9 @@ use crate::storage::Storage;
 /// What an endpoint's `mode` says where it takes full runs only.
 const FULL_RUNS_ONLY: u32 = 1;
 
+/// After each so many runs leftovers are looked for at an endpoint.
+const SWEEP_EVERY: u32 = 20;
+
 /// The uploads of one engine. Clones share them.
 #[derive(Clone)]
 pub(super) struct Uploader {
@@ -138,6 +141,12 @@ impl Uploader {
         let sent = remote::upload(&*remote, lease.path(), run_id, verify, &work.progress).await;
         drop(lease);
         let sent = sent.map_err(|error| failure(&error))?;
+        // What uploads that never ended have left takes room there; looking for it reads much, so not each time.
+        if run_id.counter().is_multiple_of(SWEEP_EVERY)
+            && let Err(error) = remote.sweep().await
+        {
+            tracing::warn!(endpoint = %endpoint.name, %error, "what earlier uploads left there cannot be taken away");
+        }
         let check = match (verify, remote.compares_hashes()) {
             (_, true) => UploadCheck::Hash,
             (Verify::Readback, false) => UploadCheck::Readback,

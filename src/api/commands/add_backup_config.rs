@@ -86,7 +86,7 @@ pub struct AddBackupConfig {
     /// Whether runs may lie there unencrypted.
     #[serde(default)]
     pub plaintext: bool,
-    /// Whether an upload follows its artifact while that is still written.
+    /// Whether an upload follows its artifact while that is still written; not built yet, so it must be false.
     #[serde(default)]
     pub stream: bool,
 }

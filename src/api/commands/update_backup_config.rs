@@ -68,7 +68,7 @@ pub struct UpdateBackupConfig {
     pub streams: Option<u32>,
     /// Whether runs may lie there unencrypted.
     pub plaintext: Option<bool>,
-    /// Whether an upload follows its artifact while that is still written.
+    /// Whether an upload follows its artifact while that is still written; not built yet, so it must be false.
     pub stream: Option<bool>,
 }
 

@@ -256,9 +256,6 @@ pub(in crate::cli) struct EndpointFields {
     /// Whether runs may lie there unencrypted
     #[arg(long, value_name = "BOOL")]
     pub(in crate::cli) plaintext: Option<bool>,
-    /// Whether an upload follows its artifact while that is still written
-    #[arg(long, value_name = "BOOL")]
-    pub(in crate::cli) stream: Option<bool>,
 }
 
 fn bandwidth(text: &str) -> Result<u64, String> {

@@ -10,7 +10,7 @@ fn all_that_can_be_said_of_an_endpoint_is_read_and_the_rest_is_usual() {
         [[endpoint]]\nname = 'nas'\nurl = 'sftp://nas:2222/srv/backups?key_file=/etc/id'\nlogin = 'backup'\n\
         password_command = ['pass', 'show', 'nas']\nenable = false\nmode = 1\ntimeinterval = '24h'\ntimeout = '1m'\n\
         retry_attempts = 7\nretry_delay = '2s'\nretention = '30 days'\nverify = 'readback'\nbandwidth = '20 MB'\n\
-        priority = -3\nstreams = 16\nplaintext = true\nstream = true\n\
+        priority = -3\nstreams = 16\nplaintext = true\nstream = false\n\
         [[endpoint]]\nname = 'vault1'\nhost = 'backup.example.org:7420'\npassword_env = 'VAULT'\n\
         [[endpoint]]\nname = 'disk'\nurl = 'file:///mnt/backups'\n";
     let config = parse(text).unwrap();
@@ -31,7 +31,7 @@ fn all_that_can_be_said_of_an_endpoint_is_read_and_the_rest_is_usual() {
         priority: -3,
         streams: 16,
         plaintext: true,
-        stream: true,
+        stream: false,
         declared: true,
         ..EndpointConfigV2::new("nas".parse().unwrap())
     };

@@ -33,7 +33,7 @@ pub(crate) fn cases(world: &World) {
         "name": "offsite", "host": "nas.example.org:22", "login": "ops", "password": PASSWORD, "enable": 0, "mode": 1,
         "timeinterval": 3600, "timeout": 60, "retry_attempts": 5, "retry_delay": 10,
         "url": "sftp://nas.example.org:22/srv/backups", "retention": "30 days", "verify": "readback",
-        "bandwidth": 20_000_000, "priority": -5, "streams": 16, "plaintext": true, "stream": true,
+        "bandwidth": 20_000_000, "priority": -5, "streams": 16, "plaintext": true, "stream": false,
     });
     // Nothing is encrypted here, and nobody has said that it may be read there.
     manager.invalid("AddBackupConfig", &with(&all, "plaintext", json!(false)), "plaintext");

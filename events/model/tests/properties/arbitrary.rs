@@ -30,6 +30,10 @@ macro_rules! event {
 }
 
 mod copies;
+mod imports;
+mod largest;
+
+pub(crate) use largest::largest;
 
 pub(crate) fn participant() -> impl Strategy<Value = ParticipantName> + Clone {
     "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}".prop_map(|text| text.parse().expect("a name"))
@@ -155,7 +159,7 @@ pub(crate) fn verified() -> impl Strategy<Value = r::RunVerifiedV1> + Clone {
 /// One strategy for each row of [`Event::TABLE`], in its order.
 pub(crate) fn every_kind() -> Vec<BoxedStrategy<Event>> {
     let of_endpoints = [endpoint_kinds(), copies::endpoint_kinds()].concat();
-    let of_runs = [run_kinds(), copies::run_kinds(), import_kinds(), copies::later_run_kinds()].concat();
+    let of_runs = [run_kinds(), copies::run_kinds(), imports::kinds(), copies::later_run_kinds()].concat();
     [of_runs, other_kinds(), of_endpoints, vault_kinds(), control_kinds()].concat()
 }
 
@@ -251,67 +255,6 @@ fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             timeout_ms
         }),
     ]
-}
-
-fn import_kinds() -> Vec<BoxedStrategy<Event>> {
-    vec![
-        event!(RunEvent::ImportRequested, (run_id(), uuid(), any::<bool>()), |(run_id, server_id, overwrite)| {
-            r::RunImportRequestedV1 { run_id, endpoint: "offsite".parse().expect("a name"), server_id, overwrite }
-        }),
-        event!(RunEvent::Imported, imported(), |imported| imported),
-        event!(
-            RunEvent::ParticipantImported,
-            (participant(), short(), option::of(failure()), warnings(), any::<bool>()),
-            |(participant, kind, failure, warnings, critical)| {
-                let (started_at, finished_at) = (Some(Timestamp(7)), None);
-                let status = r::ParticipantStatus::Completed;
-                r::ParticipantImportedV1 {
-                    participant,
-                    kind,
-                    critical,
-                    status,
-                    started_at,
-                    finished_at,
-                    failure,
-                    warnings,
-                }
-            }
-        ),
-        event!(RunEvent::ImportPublishRequested, (target(), any::<bool>()), |(target, replaces)| {
-            r::RunImportPublishRequestedV1 { target, replaces }
-        }),
-        event!(RunEvent::ImportCompleted, Just(()), |()| r::RunImportCompletedV1 {}),
-        event!(RunEvent::ImportFailed, failure(), |failure| r::RunImportFailedV1 { failure }),
-    ]
-}
-
-fn imported() -> impl Strategy<Value = r::RunImportedV1> + Clone {
-    let numbers = any::<(u32, i64, i64, Option<i64>, u64, bool)>();
-    (run_id(), uuid(), outcome(), numbers, text(), short(), digest()).prop_map(
-        |(run_id, server_id, outcome, (participants, began, ended, barrier, held_us, masked), text, short, sums)| {
-            r::RunImportedV1 {
-                run_id,
-                server_id,
-                run_type: r::RunType::Full,
-                trigger: r::Trigger::Manual,
-                outcome,
-                attempt: participants,
-                started_at: Timestamp(began),
-                finished_at: Timestamp(ended),
-                error_summary: text,
-                requested_by: short.clone(),
-                job: short.clone(),
-                compression: short,
-                consistency: r::Consistency::Barrier,
-                barrier_at: barrier.map(Timestamp),
-                held_us,
-                encryption: r::Encryption::None,
-                masked,
-                participants,
-                sums_sha256: sums,
-            }
-        },
-    )
 }
 
 fn other_kinds() -> Vec<BoxedStrategy<Event>> {
@@ -541,155 +484,4 @@ fn control_kinds() -> Vec<BoxedStrategy<Event>> {
 
 pub(crate) fn any_event() -> impl Strategy<Value = Event> + Clone {
     Union::new(every_kind())
-}
-
-/// Those whose size depends on their content, as large as the rules let them become.
-pub(crate) fn largest() -> Vec<Event> {
-    let participant: ParticipantName = "p".repeat(64).parse().expect("a name");
-    let file = || r::StoredFileV1 {
-        file: "f".repeat(128).parse().expect("a name"),
-        size_bytes: u64::MAX,
-        sha256: Sha256([0xff; 32]),
-    };
-    let failure = Failure::new(FailureKind::Fatal, &"C".repeat(9000), "m".repeat(9000));
-    let mut warnings = Warnings::default();
-    (0..99).for_each(|_| warnings.add(&"w".repeat(9000)));
-    warnings.count = u64::MAX;
-    let summary = || "s".repeat(2 * Failure::MAX_MESSAGE);
-    let run_id = RunId::new(Timestamp(i64::MAX), u32::MAX);
-    vec![
-        VaultClientEvent::UploadCreated(v::VaultUploadCreatedV1 {
-            upload_id: Uuid::max(),
-            run_id,
-            file: file().file,
-            size_bytes: u64::MAX,
-            sha256: Sha256([0xff; 32]),
-            token_id: Uuid::max(),
-        })
-        .into(),
-        RunEvent::DefinitionPart(r::DefinitionPartV1 {
-            participant: participant.clone(),
-            text: "t".repeat(r::DEFINITION_PART),
-        })
-        .into(),
-        RunEvent::ParticipantReset(r::ParticipantResetV1 {
-            participant: participant.clone(),
-            reason: failure.message.clone(),
-        })
-        .into(),
-        RunEvent::ArtifactStored(r::ArtifactStoredV1 {
-            participant: participant.clone(),
-            logical_name: "l".repeat(128).parse().expect("a name"),
-            stored: file(),
-            content_bytes: u64::MAX,
-            content_sha256: Sha256([0xff; 32]),
-            compression: "c".repeat(r::MAX_KIND),
-            index: Some(file()),
-        })
-        .into(),
-        RunEvent::ParticipantCompleted(r::ParticipantCompletedV1 {
-            participant: participant.clone(),
-            files: u64::MAX,
-            warnings: warnings.clone(),
-            notes: warnings.clone(),
-        })
-        .into(),
-        RunEvent::ParticipantFailed(r::ParticipantFailedV2 {
-            participant: participant.clone(),
-            failure: failure.clone(),
-            output: "o".repeat(r::MAX_OUTPUT),
-        })
-        .into(),
-        RunEvent::ParticipantTryFailed(r::ParticipantTryFailedV1 {
-            participant: participant.clone(),
-            try_number: u32::MAX,
-            failure: failure.clone(),
-            output: "o".repeat(r::MAX_OUTPUT),
-            retry_after_ms: u64::MAX,
-        })
-        .into(),
-        RunEvent::ParticipantPlanned(r::ParticipantPlannedV3 {
-            participant: participant.clone(),
-            kind: "k".repeat(r::MAX_KIND),
-            critical: true,
-            definition_sha256: Sha256([0xff; 32]),
-            definition_parts: u32::MAX,
-            depends_on: vec![participant; r::MAX_DEPENDENCIES],
-            max_tries: u32::MAX,
-            retry_delay_ms: u64::MAX,
-            format_version: 0,
-        })
-        .into(),
-        RunEvent::Requested(r::RunRequestedV4 {
-            run_id,
-            run_type: r::RunType::Scoped,
-            trigger: r::Trigger::Shutdown,
-            compression: "c".repeat(r::MAX_KIND),
-            strict: true,
-            max_attempts: u32::MAX,
-            resume_within_s: u64::MAX,
-            max_parallel: u32::MAX,
-            job: "j".repeat(r::MAX_JOB),
-            idempotency_key: "k".repeat(r::MAX_KEY),
-            consistency: r::Consistency::Concurrent,
-            freeze_budget_ms: 10_000,
-            timeout_ms: 0,
-            encryption: r::Encryption::Recipients(vec!["r".repeat(r::MAX_RECIPIENT); r::MAX_RECIPIENTS]),
-        })
-        .into(),
-        RunEvent::Locked(r::RunLockedV1 { reason: failure.message.clone() }).into(),
-        RunEvent::Classified(r::RunClassifiedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
-        RunEvent::Ended(r::RunEndedV1 { outcome: r::Outcome::Timeout, error_summary: summary() }).into(),
-        RunEvent::Verified(r::RunVerifiedV1 { ok: false, files: u64::MAX, bytes: u64::MAX, errors: warnings.clone() })
-            .into(),
-        RunEvent::Imported(r::RunImportedV1 {
-            run_id,
-            server_id: Uuid::max(),
-            run_type: r::RunType::Scoped,
-            trigger: r::Trigger::Shutdown,
-            outcome: r::Outcome::Timeout,
-            attempt: u32::MAX,
-            started_at: Timestamp(i64::MAX),
-            finished_at: Timestamp(i64::MAX),
-            error_summary: failure.message.clone(),
-            requested_by: "b".repeat(256),
-            job: "j".repeat(r::MAX_JOB),
-            compression: "c".repeat(r::MAX_KIND),
-            consistency: r::Consistency::Barrier,
-            barrier_at: Some(Timestamp(i64::MAX)),
-            held_us: u64::MAX,
-            encryption: r::Encryption::Recipients(vec!["r".repeat(r::MAX_RECIPIENT); r::MAX_RECIPIENTS]),
-            masked: true,
-            participants: u32::MAX,
-            sums_sha256: Sha256([0xff; 32]),
-        })
-        .into(),
-        RunEvent::ParticipantImported(r::ParticipantImportedV1 {
-            participant: "p".repeat(64).parse().expect("a name"),
-            kind: "k".repeat(r::MAX_KIND),
-            critical: true,
-            status: r::ParticipantStatus::Timeout,
-            started_at: Some(Timestamp(i64::MAX)),
-            finished_at: Some(Timestamp(i64::MAX)),
-            failure: Some(failure.clone()),
-            warnings,
-        })
-        .into(),
-        ParticipantEvent::WorkFailed(p::WorkFailedV1 { run_id, failure: failure.clone() }).into(),
-        RestoreEvent::Requested(re::RestoreRequestedV3 {
-            restore_id: RestoreId(Uuid::max()),
-            source_run: run_id,
-            target: "t".repeat(1024),
-            staging: vec![0xff; re::MAX_PATH],
-            selections: u32::MAX,
-            overwrite: true,
-            delete: false,
-            force: true,
-            safety: re::Safety::None,
-            timeout_ms: 0,
-            participants: Vec::new(),
-        })
-        .into(),
-        RestoreEvent::Failed(re::RestoreFailedV1 { failure }).into(),
-    ]
 }
