@@ -228,6 +228,21 @@ impl Handler<Carry> for EndpointActor {
     }
 }
 
+/// An upload is not wanted any more. Comes after the [`Carry`] that began it, so that it finds it.
+pub(crate) struct Halt(pub(crate) RunId);
+
+impl Message for Halt {
+    type Result = ();
+}
+
+impl Handler<Halt> for EndpointActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Halt, _ctx: &mut Context<Self>) {
+        self.role.world.uploads.stop(message.0, &self.role.name);
+    }
+}
+
 /// A wish about an endpoint, answered with its state after it.
 pub(crate) struct Ask(pub(crate) Command<Endpoint>);
 

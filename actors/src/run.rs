@@ -13,7 +13,7 @@ use holdfast_model::run::{Held, NotFrozen, Run, RunCommand, RunEffect, Target, T
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::endpoint::{Carry, FindEndpoint, Offer};
+use crate::endpoint::{Carry, FindEndpoint, Halt, Offer};
 use crate::event_sourced::{Command, CommandError, EventSourced, Role};
 use crate::participant::{Assign, ParticipantActor, StopWork, note};
 use crate::ports::{BarrierFailure, BarrierJob, DirectoryFailure, PortFuture, Stop, World};
@@ -177,7 +177,11 @@ impl Role for RunRole {
                 }
             }
             RunEffect::RetryUpload { endpoint, after_ms } => self.retry_upload(endpoint, after_ms, me),
-            RunEffect::StopUpload(endpoint) => self.world.uploads.stop(self.run_id, &endpoint),
+            RunEffect::StopUpload(endpoint) => {
+                if let Some(found) = (self.find_endpoint)(&endpoint) {
+                    found.do_send(Halt(self.run_id));
+                }
+            }
             RunEffect::Ended => {
                 self.world.participants.release(self.run_id);
                 self.ended.do_send(RunEnded { run_id: self.run_id });

@@ -86,6 +86,8 @@ codes! {
     Duplicate "RET_ERR_DUPLICATE" 409;
     /// The configuration file declares the endpoint: it is changed there.
     EndpointDeclared "ENDPOINT_DECLARED" 409;
+    /// A run is on its way to the endpoint.
+    EndpointBusy "ENDPOINT_BUSY" 409;
     /// The run did not complete, or its directory is not here: there is nothing to copy.
     BackupRunNotUploadable "BACKUP_RUN_NOT_UPLOADABLE" 409;
     /// A backup is at work, and queueing is off.

@@ -64,7 +64,9 @@ impl ApiError {
         let code = match error {
             RemoteError::NoEndpoint(_) => ErrorCode::RemoteNotFound,
             RemoteError::NotThere { .. } => ErrorCode::RemoteBackupRunNotFound,
-            RemoteError::Engine(EngineError::Root(RootError::Command(CommandError::Refused(_)))) => failed,
+            RemoteError::Engine(
+                EngineError::Root(RootError::Command(CommandError::Refused(_))) | EngineError::LastCopy { .. },
+            ) => failed,
             RemoteError::Engine(error) => return error.into(),
             _ => failed,
         };

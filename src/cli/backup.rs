@@ -165,7 +165,8 @@ async fn make(
         }
         summary => summary,
     };
-    uploads::attend_others(context, door, interrupts).await?;
+    // How the copies of an old run end must not hide how this one did.
+    ended_badly |= !matches!(uploads::attend_others(context, door, interrupts).await, Ok(Exit::Good));
     match summary {
         Ok(Exit::Good) if ended_badly => Ok(Some(Exit::Warnings)),
         summary => summary.map(Some),
@@ -256,7 +257,11 @@ pub(super) async fn resume(context: &Context) -> CliResult {
     let mut result = resume_all(context, &door, open, &mut interrupts).await;
     if !matches!(&result, Err(error) if error.exit == Exit::Cancelled) {
         let copied = uploads::attend_others(context, &door, &mut interrupts).await;
-        result = result.and_then(|exit| copied.map(|()| exit));
+        result = match (result, copied) {
+            (Ok(Exit::Good), copied) => copied,
+            (Ok(_), Err(error)) => Err(error),
+            (result, _) => result,
+        };
     }
     match &result {
         Err(error) if error.code == "STOPPED" => door.close().await,

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::args::{CancelArgs, RunArg};
-use super::door::{Door, holder};
+use super::door::{Door, Purpose, holder};
 use super::exit::{CliError, CliResult, Exit};
 use super::lock::reason;
 use super::runs::find;
@@ -11,7 +11,12 @@ use crate::api::commands::CancelBackupRun;
 pub(super) async fn cancel(context: &Context, args: &CancelArgs) -> CliResult {
     let reason = reason(&args.reason)?;
     let run = find(&context.view()?, RunArg::Id(args.run), context.output)?;
-    let Some(door) = Door::attach(context).await? else {
+    let door = match Door::attach(context).await? {
+        // Copies that nobody makes now would be gone on with by the next start.
+        None if run.is_uploading() => Some(Door::open(context, Purpose::Brief("cancel"), context.lock_wait).await?),
+        door => door,
+    };
+    let Some(door) = door else {
         if let Some(holder) = holder(context) {
             let message = format!("`{}` (process {}) has the home, and lets nobody in", holder.what, holder.pid);
             return Err(CliError::new(Exit::Busy, "HOME_IN_USE", message, "Wait for it, or end it by Ctrl-C."));
@@ -23,7 +28,9 @@ pub(super) async fn cancel(context: &Context, args: &CancelArgs) -> CliResult {
         let message = format!("run {} cannot be cancelled: {message}", args.run);
         return Err(CliError::new(Exit::Busy, "BACKUP_RUN_NOT_ACTIVE", message, next));
     };
-    let run = door.ask(&CancelBackupRun { run_id: args.run, reason }).await?;
+    let cancelled = door.ask(&CancelBackupRun { run_id: args.run, reason }).await;
+    door.close().await;
+    let run = cancelled?;
     context.output.value(&run)?;
     context
         .output

@@ -75,8 +75,12 @@ impl Wish {
             Self::Add(add) => {
                 let row = door.ask(add).await?;
                 out.value(&row)?;
-                let next = format!("`holdfast endpoints test {}` tries it", row.name);
-                out.line(format!("endpoint {} is added: copies of the runs from now on go there; {next}", row.name))?;
+                let name = &row.name;
+                out.line(match (row.enable, row.url.is_empty() && row.host.is_empty()) {
+                    (_, true) => format!("endpoint {name} is added; it has no address yet, and gets no copies"),
+                    (0, _) => format!("endpoint {name} is added; it gets only the copies that are asked for with --to"),
+                    _ => format!("endpoint {name} is added: copies of the runs from now on go there; `holdfast endpoints test {name}` tries it"),
+                })?;
             }
             Self::Set(set) => {
                 let row = door.ask(set).await?;

@@ -17,7 +17,9 @@ use super::output::{Output, printable, seconds, size};
 use super::runs::find;
 use super::{Context, errors};
 use crate::api::Channel;
-use crate::api::commands::{AddBackupConfig, GetBackupConfig, GetBackupRun, GetUploads, UploadBackupRun};
+use crate::api::commands::{
+    AddBackupConfig, EndpointRow, GetBackupConfig, GetBackupRun, GetUploads, UpdateBackupConfig, UploadBackupRun,
+};
 use crate::client::Heard;
 use crate::endpoints::Address;
 
@@ -91,23 +93,46 @@ pub(super) async fn attend(
                 display.finish();
                 return Err(left(door, run_id, whose).await);
             }
-            _ = looks.tick() => display.look(door, run_id).await?,
+            _ = looks.tick() => {
+                if !display.look(door, run_id).await? && left_alone(door, &view).await? {
+                    break;
+                }
+            }
         }
     }
     display.finish();
     Ok(view)
 }
 
+/// Whether all copies that are not there yet wait for endpoints that failed so often that they are left alone for a while: that can be an hour,
+/// and the next start goes on with them.
+async fn left_alone(door: &Door, view: &RunView) -> Result<bool, CliError> {
+    let open: Vec<_> = view.endpoints.iter().filter(|copy| copy.status == "pending").collect();
+    if open.is_empty() || view.endpoints.iter().any(|copy| copy.status == "uploading") {
+        return Ok(false);
+    }
+    let rows = door.ask(&GetBackupConfig {}).await?.rows;
+    let alone = |name: &str| rows.iter().any(|row| row.name == name && row.health == "unavailable");
+    Ok(open.iter().all(|copy| alone(&copy.name)))
+}
+
 /// The same for what an engine of this process goes on with of earlier runs: else it would end with this process.
-pub(super) async fn attend_others(context: &Context, door: &Door, interrupts: &mut Interrupts) -> Result<(), CliError> {
-    let Some(engine) = door.engine() else { return Ok(()) };
+pub(super) async fn attend_others(context: &Context, door: &Door, interrupts: &mut Interrupts) -> CliResult {
+    let Some(engine) = door.engine() else { return Ok(Exit::Good) };
     let open = engine.read(|known| known.history.uploading().map(|entry| entry.run_id).collect::<Vec<_>>());
+    let mut worst: CliResult = Ok(Exit::Good);
     for run_id in open.await.map_err(errors::engine)? {
         context.output.note(format!("going on with the copies of run {run_id}"));
         let view = attend(context, door, interrupts, run_id, Whose::Ours).await?;
         tell(context.output, &view)?;
+        worst = match (worst, exit(run_id, &view, Exit::Good)) {
+            (Err(first), _) => Err(first),
+            (Ok(_), Err(error)) => Err(error),
+            (Ok(Exit::Good), Ok(exit)) => Ok(exit),
+            (Ok(exit), Ok(_)) => Ok(exit),
+        };
     }
-    Ok(())
+    worst
 }
 
 async fn left(door: &Door, run_id: RunId, whose: Whose) -> CliError {
@@ -143,6 +168,11 @@ pub(super) fn tell(out: Output, view: &RunView) -> Result<(), CliError> {
                 out.line(format!("{}: copied, {stored}{sent}{took}, checked by {}", copy.name, copy.check))?;
             }
             "deleted" => {}
+            "pending" => out.alert(format!(
+                "{}: it failed so often that it is left alone for a while; its copy is made later: {}",
+                copy.name,
+                printable(copy.error.as_bytes())
+            )),
             status => out.alert(format!("{}: {status}: {}", copy.name, printable(copy.error.as_bytes()))),
         }
     }
@@ -203,20 +233,18 @@ impl Display {
         Ok(())
     }
 
-    /// Shows how many bytes are there of those that are on their way.
-    async fn look(&self, door: &Door, run_id: RunId) -> Result<(), CliError> {
-        if self.bar.is_none() && !self.out.json {
-            return Ok(());
-        }
+    /// Shows how many bytes are there of those that are on their way. Says whether any are.
+    async fn look(&self, door: &Door, run_id: RunId) -> Result<bool, CliError> {
         let rows = door.ask(&GetUploads {}).await?.rows;
         let rows: Vec<_> = rows.into_iter().filter(|row| row.run_id == run_id).collect();
-        if self.out.json {
-            return match rows.is_empty() {
-                true => Ok(()),
-                false => self.out.value(&json!({ "message_type": "upload", "rows": rows })),
-            };
+        if rows.is_empty() {
+            return Ok(false);
         }
-        let Some(bar) = &self.bar else { return Ok(()) };
+        if self.out.json {
+            self.out.value(&json!({ "message_type": "upload", "rows": rows }))?;
+            return Ok(true);
+        }
+        let Some(bar) = &self.bar else { return Ok(true) };
         let (done, total) = rows.iter().fold((0_u64, 0_u64), |(done, total), row| {
             (done.saturating_add(row.bytes_done), total.saturating_add(row.bytes_total))
         });
@@ -233,7 +261,7 @@ impl Display {
             to.join(", "),
             size(rate as u64)
         ));
-        Ok(())
+        Ok(true)
     }
 
     fn finish(&self) {
@@ -259,10 +287,18 @@ impl super::args::ToArgs {
             |error: &dyn std::fmt::Display| CliError::new(Exit::Usage, "INVALID_DATA", format!("--to: {error}"), "");
         let address = Address::parse(url).map_err(|error| usage(&error))?;
         let known = door.ask(&GetBackupConfig {}).await?.rows;
-        if let Some(same) =
-            known.iter().find(|row| row.url == url && self.login.as_ref().is_none_or(|login| *login == row.login))
-        {
-            return endpoint_name(&same.name);
+        let password = endpoints::password_from(self.password_file.as_deref(), false)?;
+        let same_login = |row: &EndpointRow| self.login.as_ref().is_none_or(|login| *login == row.login);
+        if let Some(same) = known.iter().find(|row| row.url == url && same_login(row)) {
+            let name = endpoint_name(&same.name)?;
+            if !same.declared && (password.is_some() || (self.plaintext && !same.plaintext)) {
+                let plaintext = same.plaintext || self.plaintext;
+                let change = json!({ "name": name, "plaintext": plaintext });
+                let mut set: UpdateBackupConfig = serde_json::from_value(change).map_err(|error| usage(&error))?;
+                set.password = password;
+                door.ask(&set).await?;
+            }
+            return Ok(name);
         }
         let taken = |name: &str| known.iter().any(|row| row.name == name);
         let base = slug(address.kind(), url);
@@ -273,7 +309,7 @@ impl super::args::ToArgs {
             data.insert("login".into(), json!(login));
         }
         let mut add: AddBackupConfig = serde_json::from_value(data).map_err(|error| usage(&error))?;
-        add.password = endpoints::password_from(self.password_file.as_deref(), false)?;
+        add.password = password;
         door.ask(&add).await?;
         endpoint_name(&name)
     }

@@ -264,8 +264,23 @@ impl Holdfast {
         let own = |known: &super::Projections| {
             known.history.newest_first().find(|entry| !entry.imported).map(|entry| entry.run_id)
         };
+        if let Some(copying) = self.copying().await? {
+            return Ok(copying);
+        }
         let last = self.read(own).await?;
         Ok(Progress::idle(last.map(|run_id| run_id.to_string()).unwrap_or_default()))
+    }
+
+    /// The progress of the oldest run of which copies are under way, if there is one.
+    async fn copying(&self) -> Result<Option<Progress>, EngineError> {
+        let uploads = self.uploads();
+        let Some(run_id) = uploads.iter().map(|upload| upload.run_id).min() else { return Ok(None) };
+        let run = self.run(run_id).await?;
+        let of_run = uploads.iter().filter(|upload| upload.run_id == run_id);
+        let (done, total) = of_run.fold((0_u64, 0_u64), |(done, total), upload| {
+            (done.saturating_add(upload.bytes_done), total.saturating_add(upload.bytes_total))
+        });
+        Ok(Some(Progress::of(&run, &BTreeMap::new(), true).copying(done, total)))
     }
 
     /// How often a run's progress is told a second, at most; a change of its phase is told at once in any case.

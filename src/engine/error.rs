@@ -8,7 +8,7 @@ use holdfast_log::{AppendError, OpenError};
 use holdfast_model::access::AccessRefusal;
 use holdfast_model::endpoint::{EndpointRefusal, PlaintextRefused};
 use holdfast_model::failure::Failure;
-use holdfast_model::ids::{ParticipantName, Position, RestoreId, RunId};
+use holdfast_model::ids::{EndpointName, ParticipantName, Position, RestoreId, RunId};
 use holdfast_model::participant::ParticipantRefusal;
 use holdfast_model::restore::RestoreRefusal;
 use holdfast_model::run::Refusal;
@@ -155,6 +155,19 @@ pub enum EngineError {
     /// No endpoint is called so.
     #[error("no endpoint is called {}: see `holdfast endpoints list`", .0.join(", "))]
     UnknownEndpoint(Vec<String>),
+    /// A run is on its way there.
+    #[error("a run is on its way to endpoint {0}: wait for its end, or cancel it")]
+    EndpointBusy(EndpointName),
+    /// The last copy of a run is to be deleted.
+    #[error(
+        "run {run_id} is not kept here, and the copy at {endpoint} is the last one: bring it back first with `holdfast remote import`"
+    )]
+    LastCopy {
+        /// The run.
+        run_id: RunId,
+        /// Where its last copy is.
+        endpoint: EndpointName,
+    },
     /// Copies were asked for, and there is no endpoint in use.
     #[error("there is no endpoint in use: add one with `holdfast endpoints add`")]
     NoEndpoints,
@@ -206,6 +219,8 @@ impl EngineError {
             EngineError::Encryption(error) => error.code(),
             EngineError::UnknownEndpoint(_) => "RET_NOT_FOUND",
             EngineError::NoEndpoints => "NO_ENDPOINTS",
+            EngineError::EndpointBusy(_) => "ENDPOINT_BUSY",
+            EngineError::LastCopy { .. } => "LAST_COPY",
             EngineError::NoLauncher => "NO_LAUNCHER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",

@@ -39,7 +39,16 @@ impl Holdfast {
         run_id: RunId,
     ) -> Result<(u64, u64), RemoteError> {
         let remote = self.remote(endpoint, server_id).await?;
-        let head = remote.run(run_id).await.map_err(|error| RemoteError::of(endpoint, run_id, error))?;
+        let head = match remote.run(run_id).await {
+            Ok(head) => head,
+            Err(error) => {
+                let error = RemoteError::of(endpoint, run_id, error);
+                if server_id.is_none() {
+                    self.note_missing(endpoint, run_id, &error).await?;
+                }
+                return Err(error);
+            }
+        };
         // What is known here of it is known better than what says so there.
         if let Ok(known) = self.run(run_id).await
             && known.sums_sha256().is_some_and(|sums| sums != head.row.sums_sha256)

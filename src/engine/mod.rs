@@ -47,17 +47,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use actix::Addr;
-use holdfast_actors::event_sourced::replay;
+use holdfast_actors::event_sourced::{CommandError, replay};
 use holdfast_actors::ports::World;
 pub use holdfast_actors::root::RunHandle;
-use holdfast_actors::root::{ForRun, RequestRun, Root};
+use holdfast_actors::root::{ForRun, RequestRun, Root, RootError};
 use holdfast_log::home::{Home, ProgramVersion};
 use holdfast_log::{AppendLatency, Subscription};
 use holdfast_model::codec::{Envelope, Origin};
 use holdfast_model::ids::{ParticipantName, Position, RunId, StreamId, Version};
 use holdfast_model::participant::{Participant, ParticipantCommand};
 use holdfast_model::run::{
-    Consistency, NewParticipant, NewRun, Retained, Run, RunCommand, RunRequestedV4, RunVerifiedV1,
+    Consistency, NewParticipant, NewRun, Refusal, Retained, Run, RunCommand, RunRequestedV4, RunVerifiedV1,
 };
 use tokio::sync::watch;
 
@@ -304,6 +304,10 @@ impl Holdfast {
     /// # Errors
     /// [`EngineError`] where it has not ended, is deleted already, is being read, or cannot be removed.
     pub async fn delete(&self, run_id: RunId) -> Result<Arc<Run>, EngineError> {
+        // An upload reads it too, and says more.
+        if self.run(run_id).await?.is_uploading() {
+            return Err(RootError::Command(CommandError::Refused(Refusal::Uploading)).into());
+        }
         Storage::at(self.shared.home.backups()).check_unread(run_id)?;
         let handle = self.for_run(run_id, RunCommand::Delete).await?;
         let run = self.wait_until(handle, |run| run.retained() != Retained::Deleting).await?;

@@ -242,11 +242,14 @@ impl Holdfast {
     /// Uses an endpoint no more. Its password is taken away.
     ///
     /// # Errors
-    /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there, `ENDPOINT_DECLARED` where the configuration file has it; where it
-    /// could not be recorded.
+    /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there, `ENDPOINT_DECLARED` where the configuration file has it, `ENDPOINT_BUSY`
+    /// while a run is on its way there; where it could not be recorded.
     pub async fn delete_endpoint(&self, name: &EndpointName) -> Result<(), EngineError> {
         let _one_at_a_time = self.shared.endpoints.lock().await;
         let before = self.endpoint(name).await?;
+        if self.uploads().iter().any(|upload| upload.endpoint == *name) {
+            return Err(EngineError::EndpointBusy(name.clone()));
+        }
         self.tell_endpoint(name, EndpointCommand::Delete).await?;
         self.forget(before.secret).await;
         Ok(())
@@ -259,6 +262,10 @@ impl Holdfast {
 
     /// Refuses an endpoint that would be given what nobody allowed it to read.
     fn check_plaintext(&self, config: &EndpointConfigV2) -> Result<(), EngineError> {
+        // One that nothing goes to may be looked at, as after the loss of a home; an upload there is refused in any case.
+        if !config.enable {
+            return Ok(());
+        }
         match plaintext_refused(config, &self.config().encryption.encryption()) {
             Some(refused) => Err(EngineError::Plaintext(refused)),
             None => Ok(()),

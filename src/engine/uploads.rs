@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use holdfast_actors::event_sourced::CommandError;
 use holdfast_actors::ports::{PortFuture, UploadJob, Uploads};
-use holdfast_actors::root::RunHandle;
+use holdfast_actors::root::{RootError, RunHandle};
 use holdfast_log::home::Home;
 use holdfast_log::owner::Owner;
 use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2, UploadCheck as Asked, plaintext_refused};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{EndpointName, RunId};
-use holdfast_model::run::{Copies, Run, RunCommand, RunType, UploadCheck, Uploaded};
+use holdfast_model::run::{Copies, CopyStatus, Refusal, Run, RunCommand, RunCopy, RunType, UploadCheck, Uploaded};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -141,6 +142,10 @@ impl Uploader {
         let sent = remote::upload(&*remote, lease.path(), run_id, verify, &work.progress).await;
         drop(lease);
         let sent = sent.map_err(|error| failure(&error))?;
+        if sent.was_there && verify == Verify::Readback && !remote.compares_hashes() {
+            let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;
+            read.map_err(|error| failure(&error))?;
+        }
         // What uploads that never ended have left takes room there; looking for it reads much, so not each time.
         if run_id.counter().is_multiple_of(SWEEP_EVERY)
             && let Err(error) = remote.sweep().await
@@ -228,11 +233,14 @@ impl Holdfast {
             .await?;
         let asked = match asked {
             Some(copies) => copies,
-            None if config.runs.endpoints.is_some() => Copies {
-                endpoints: config.runs.endpoints.clone().unwrap_or_default(),
-                require: config.runs.require_endpoints,
-                keep_local: config.runs.keep_local,
-            },
+            // One of these that is not there fails its copy, and not the backup.
+            None if config.runs.endpoints.is_some() => {
+                return Ok(Copies {
+                    endpoints: config.runs.endpoints.clone().unwrap_or_default(),
+                    require: config.runs.require_endpoints,
+                    keep_local: config.runs.keep_local,
+                });
+            }
             None => {
                 let takes = |config: &EndpointConfigV2| {
                     // One that says no address yet is nowhere to go.
@@ -268,9 +276,15 @@ impl Holdfast {
         let known = self
             .read(|known| {
                 let configs = known.endpoints.values().filter_map(Endpoint::config);
-                configs.map(|config| (config.name.clone(), config.enable)).collect::<BTreeMap<_, _>>()
+                let somewhere = |config: &EndpointConfigV2| !config.url.is_empty() || !config.host.is_empty();
+                configs
+                    .map(|config| (config.name.clone(), config.enable && somewhere(config)))
+                    .collect::<BTreeMap<_, _>>()
             })
             .await?;
+        if self.read(|known| known.history.run(run_id).is_some_and(|entry| entry.foreign)).await? {
+            return Err(RootError::Command(CommandError::Refused(Refusal::NotUploadable)).into());
+        }
         let missing: Vec<_> =
             endpoints.iter().filter(|name| !known.contains_key(name)).map(ToString::to_string).collect();
         if !missing.is_empty() {
@@ -300,21 +314,60 @@ impl Holdfast {
         self.shared.uploader.counts()
     }
 
+    /// Records that a copy is not there, where the far side says so.
+    pub(super) async fn note_missing(
+        &self,
+        endpoint: &EndpointName,
+        run_id: RunId,
+        error: &RemoteError,
+    ) -> Result<(), EngineError> {
+        match error {
+            RemoteError::NotThere { .. } => self.copy_is_gone(endpoint, run_id).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn copy_is_gone(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), EngineError> {
+        if self.read(|known| known.history.run(run_id).is_some()).await? {
+            self.for_run(run_id, RunCommand::CopyDeleted(endpoint.clone())).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a copy of a run may go: neither that of a locked run, nor the last one there is.
+    async fn may_lose(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), EngineError> {
+        if self.read(|known| known.history.run(run_id).is_none()).await? {
+            return Ok(());
+        }
+        let run = self.run(run_id).await?;
+        if let Some(reason) = run.lock() {
+            return Err(RootError::Command(CommandError::Refused(Refusal::Locked(reason.to_owned()))).into());
+        }
+        let elsewhere = |copy: &RunCopy| copy.endpoint != *endpoint && copy.status == CopyStatus::Uploaded;
+        match run.is_kept_remotely() && !run.copies().iter().any(elsewhere) {
+            true => Err(EngineError::LastCopy { run_id, endpoint: endpoint.clone() }),
+            false => Ok(()),
+        }
+    }
+
     /// Deletes this installation's run at an endpoint. The run here stays.
     ///
     /// # Errors
     /// [`RemoteError`] with what the far side said; where there is no such endpoint, or nothing could be recorded.
     pub async fn delete_remote(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), RemoteError> {
+        self.may_lose(endpoint, run_id).await?;
         let remote = self.remote(endpoint, None).await?;
         // Where it is not there nothing is to be deleted, and whoever asks is mistaken.
-        remote.run(run_id).await.map_err(|error| RemoteError::of(endpoint, run_id, error))?;
+        if let Err(error) = remote.run(run_id).await {
+            let error = RemoteError::of(endpoint, run_id, error);
+            self.note_missing(endpoint, run_id, &error).await?;
+            return Err(error);
+        }
         self.tell_endpoint(endpoint, EndpointCommand::DeleteRun(run_id)).await?;
         match remote.delete(run_id).await {
             Ok(()) => {
                 self.tell_endpoint(endpoint, EndpointCommand::RunDeleted(run_id)).await?;
-                if self.read(|known| known.history.run(run_id).is_some()).await? {
-                    self.for_run(run_id, RunCommand::CopyDeleted(endpoint.clone())).await?;
-                }
+                self.copy_is_gone(endpoint, run_id).await?;
                 Ok(())
             }
             Err(error) => {

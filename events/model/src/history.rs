@@ -21,7 +21,7 @@ use crate::codec::Envelope;
 use crate::event::{Event, RestoreEvent, RunEvent, SystemEvent};
 use crate::ids::{ParticipantName, Position, RestoreId, RunId, Timestamp};
 use crate::participant::Participant;
-use crate::run::{Outcome, RequireEndpoints, RunType, Target, Trigger};
+use crate::run::{Outcome, RunType, Target, Trigger};
 
 /// What is known of a run without folding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,17 +62,13 @@ pub struct RunEntry {
     pub foreign: bool,
 }
 
-/// How many copies of a run there are, and how many there should be.
+/// How many copies of a run are wanted, and how many of these are not settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CopyCounts {
-    /// How many of those that were planned must be there.
-    pub require: RequireEndpoints,
     /// Planned with the run.
     pub planned: u8,
     /// Pending or on their way.
     pub open: u8,
-    /// There.
-    pub uploaded: u8,
 }
 
 /// What is known of a restore without folding it.
@@ -374,29 +370,15 @@ impl RunEntry {
 }
 
 impl CopyCounts {
-    /// Whether as many as are required are there.
-    #[must_use]
-    pub fn are_enough(&self) -> bool {
-        self.require.is_met(self.planned.into(), self.uploaded.into())
-    }
-
     fn apply(&mut self, event: &RunEvent) {
         // A run has fifty copies at most.
         let few = |many: usize| u8::try_from(many).unwrap_or(u8::MAX);
         match event {
-            RunEvent::CopiesPlanned(planned) => {
-                self.require = planned.require;
-                self.planned = few(planned.endpoints.len());
-            }
+            RunEvent::CopiesPlanned(planned) => self.planned = few(planned.endpoints.len()),
             RunEvent::UploadsRequested(requested) => {
                 self.open = self.open.saturating_add(few(requested.endpoints.len()));
             }
-            RunEvent::UploadCompleted(_) => {
-                self.open = self.open.saturating_sub(1);
-                self.uploaded = self.uploaded.saturating_add(1);
-            }
-            RunEvent::UploadFailed(_) => self.open = self.open.saturating_sub(1),
-            RunEvent::RemoteCopyDeleted(_) => self.uploaded = self.uploaded.saturating_sub(1),
+            RunEvent::UploadCompleted(_) | RunEvent::UploadFailed(_) => self.open = self.open.saturating_sub(1),
             _ => {}
         }
     }

@@ -190,6 +190,22 @@ impl Progress {
         }
     }
 
+    /// The same of a run that has ended, while copies of it are under way: so many bytes of all these are there.
+    #[must_use]
+    pub fn copying(self, bytes_done: u64, bytes_total: u64) -> Self {
+        let phase = Phase::PublishRemote;
+        Self {
+            active: true,
+            phase,
+            message: phase.message().to_owned(),
+            bytes_done,
+            bytes_total,
+            bytes_per_second: 0,
+            eta_seconds: None,
+            ..self
+        }
+    }
+
     /// The progress of `run` as it is recorded, with live counts where there are some. It knows no pace while the run is open. `owned`
     /// as for [`Run::status`].
     #[must_use]

@@ -27,7 +27,7 @@ impl Command for DeleteBackupConfig {
     const NAME: &'static str = "DeleteBackupConfig";
     const ROLE: Option<Role> = Some(Role::Manager);
     const KIND: Kind = Kind::Change;
-    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::EndpointDeclared];
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::EndpointDeclared, ErrorCode::EndpointBusy];
     type Answer = EndpointDeleted;
 
     fn recorded(&self) -> Vec<(&'static str, String)> {

@@ -127,6 +127,10 @@ impl Command for UpdateBackupConfig {
     async fn run(mut self, call: &Call) -> Result<Reply<EndpointRow>, ApiError> {
         password_place(call, self.password.as_ref(), self.password_file.as_ref(), self.password_command.as_deref())?;
         let (name, password) = (self.name.clone(), self.password.take());
+        let given = password.is_some() || self.password_file.is_some() || self.password_command.is_some();
+        if !given && !call.caller.door.is_local() {
+            self.keeps_its_address(call).await?;
+        }
         let taken_away = password.as_ref().is_some_and(Secret::is_empty);
         let password = password.filter(|password| !password.is_empty()).map(Secret::into_inner);
         let change = move |config: &mut EndpointConfigV2| {
@@ -140,6 +144,26 @@ impl Command for UpdateBackupConfig {
 }
 
 impl UpdateBackupConfig {
+    /// Who may not read a password must not have it sent to an address of his own either.
+    async fn keeps_its_address(&self, call: &Call) -> Result<(), ApiError> {
+        let before =
+            call.engine.read(|known| known.endpoints.get(&self.name).and_then(Endpoint::config).cloned()).await?;
+        let Some(before) = before.filter(EndpointConfigV2::has_password) else { return Ok(()) };
+        let moved = |new: Option<&str>, old: &str| new.is_some_and(|new| new != old);
+        for (field, new, old) in [
+            ("url", self.url.as_ref().map(|url| url.as_str()), before.url.as_str()),
+            ("host", self.host.as_ref().map(|host| host.as_str()), before.host.as_str()),
+        ] {
+            if moved(new, old) {
+                return Err(ApiError::field(
+                    field,
+                    "must come with the password given again: it would go to another address",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn apply(self, config: &mut EndpointConfigV2) {
         fn set<T, U: Into<T>>(field: &mut T, value: Option<U>) {
             if let Some(value) = value {

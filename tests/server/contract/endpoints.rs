@@ -36,7 +36,7 @@ pub(crate) fn cases(world: &World) {
         "bandwidth": 20_000_000, "priority": -5, "streams": 16, "plaintext": true, "stream": false,
     });
     // Nothing is encrypted here, and nobody has said that it may be read there.
-    manager.invalid("AddBackupConfig", &with(&all, "plaintext", json!(false)), "plaintext");
+    manager.invalid("AddBackupConfig", &with(&with(&all, "plaintext", json!(false)), "enable", json!(1)), "plaintext");
     let added = manager.good("AddBackupConfig", &all);
     for (field, value) in all.as_object().unwrap().iter().filter(|(field, _)| *field != "password") {
         assert_eq!(&added[field], value, "{field}");

@@ -1,12 +1,13 @@
 //! Runs on endpoints: listed, brought back, verified, deleted there.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use holdfast::endpoints::Credentials;
 use holdfast::model::access::Role;
 use serde_json::json;
 
-use super::world::{Mode, World, with};
+use super::world::{Client, Mode, World, with};
 use crate::support::far::{far, send_as, server_id};
 use crate::support::text;
 
@@ -97,5 +98,35 @@ pub(crate) fn cases(world: &World) {
     manager.refused("DeleteRemoteBackupRun", &no_run, "REMOTE_BACKUP_RUN_NOT_FOUND");
     manager.good("DeleteRemoteBackupRun", &wish);
     assert_eq!(viewer.good("GetRemoteBackupRuns", &page)["rows"], json!([]));
+    manager.good("UploadBackupRun", &copy);
+    manager.good("DeleteRemoteBackup", &wish);
+    world.notes(Mode::Waits);
+    let open = operator.good("StartFullBackup", &json!({ "wait": false }));
+    manager.refused("UploadBackupRun", &with(&copy, "run_id", open["run_id"].clone()), "BACKUP_RUN_ACTIVE");
+    world.notes(Mode::Good);
+    world.wait_for_end(&open);
     manager.good("DeleteBackupConfig", &json!({ "name": "far" }));
+
+    // One that takes so little a second that it is at it until somebody stops it.
+    manager.good("AddBackupConfig", &json!({ "name": "slow", "url": url, "enable": 0, "bandwidth": 1 }));
+    let fresh = text(&operator.good("StartFullBackup", &json!({}))["run_id"]);
+    manager.good("UploadBackupRun", &json!({ "run_id": fresh, "endpoints": ["slow"] }));
+    let under_way = |viewer: &mut Client| {
+        viewer.good("GetUploads", &json!({}))["rows"].as_array().is_some_and(|rows| !rows.is_empty())
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    while !under_way(&mut viewer) {
+        assert!(Instant::now() < until, "the upload begins");
+    }
+    let progress = viewer.good("GetBackupProgress", &json!({}));
+    assert_eq!((&progress["active"], &progress["phase"]), (&json!(true), &json!("publish_remote")), "{progress}");
+    assert_eq!((&progress["run_id"], &progress["remote_total"]), (&json!(fresh), &json!(1)), "{progress}");
+    manager.refused("DeleteBackupConfig", &json!({ "name": "slow" }), "ENDPOINT_BUSY");
+    manager.refused("DeleteBackupRun", &json!({ "run_id": fresh }), "BACKUP_RUN_ACTIVE");
+    let cancelled = operator.good("CancelBackupRun", &json!({ "run_id": fresh }));
+    assert_eq!((&cancelled["status"], &cancelled["remote_status"]), (&json!("completed"), &json!("failed")));
+    while under_way(&mut viewer) {
+        assert!(Instant::now() < until, "the upload is stopped");
+    }
+    manager.good("DeleteBackupConfig", &json!({ "name": "slow" }));
 }

@@ -225,9 +225,10 @@ impl Run {
             return Err(Refusal::NotUploadable);
         }
         let mut endpoints = distinct(endpoints)?;
+        // One that is said to be there is looked at again: who asks may know better.
         let settled = |name: &EndpointName| {
             let status = self.copy_at(name).map(|copy| copy.status);
-            status.is_some_and(|status| status.is_open() || status == CopyStatus::Uploaded)
+            status.is_some_and(CopyStatus::is_open)
         };
         endpoints.retain(|name| !settled(name));
         let new = endpoints.iter().filter(|name| self.copy_at(name).is_none()).count();

@@ -120,7 +120,9 @@ fn what_failed_or_was_not_asked_for_is_uploaded_when_somebody_asks() {
     let run = run.when(refused).then([failed("a", FailureKind::Fatal)]);
     let run = run.when(RunCommand::UploadTo(vec![at("a")])).granted().when(begins("a")).then([started("a", 1)]);
     let run = run.when(uploaded("a", 1)).then([completed("a")]);
-    run.when(RunCommand::UploadTo(vec![at("a")])).then([]);
+    let again = RunEvent::UploadsRequested(UploadsRequestedV1 { endpoints: vec![at("a")] });
+    let run = run.when(RunCommand::UploadTo(vec![at("a")])).then([again]);
+    assert_eq!(status(&run, "a"), CopyStatus::Pending, "it is looked at again");
 }
 
 #[test]
