@@ -110,8 +110,13 @@ impl FarSide {
 
     /// SeaweedFS, with a bucket.
     pub(crate) fn s3() -> Self {
+        // It takes eight ports, each of which another test may have taken since it was free.
+        let started = (0..5).find_map(|_| Self::s3_at(&free_ports(8)).ok());
+        started.expect("SeaweedFS comes up")
+    }
+
+    fn s3_at(ports: &[u16]) -> Result<Self, String> {
         let (folder, data) = folder();
-        let ports = free_ports(8);
         let at = folder.path().display().to_string();
         let user = |name: &str, key: &str, actions: &[&str]| {
             let secret = if name == "admin" { "secret-of-root" } else { PASSWORD };
@@ -146,7 +151,8 @@ impl FarSide {
         let program = Launch { program: weed, args, ready: "Start Seaweed S3 API Server" };
         let port = ports[6];
         let url = format!("s3://bucket/some/prefix?endpoint=http://127.0.0.1:{port}");
-        let far = Self { url, port, data, login: LOGIN.into(), folder, child: None, program: Some(program) }.started();
+        let mut far = Self { url, port, data, login: LOGIN.into(), folder, child: None, program: Some(program) };
+        far.try_start()?;
         let made = Command::new("curl")
             .args(["-sS", "--fail", "--retry", "60", "--retry-all-errors", "--retry-delay", "1", "--max-time", "100"])
             .args(["--aws-sigv4", "aws:amz:us-east-1:s3", "-u", "root:secret-of-root", "-X", "PUT"])
@@ -154,7 +160,7 @@ impl FarSide {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        far
+        Ok(far)
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -203,6 +209,10 @@ impl FarSide {
 
     /// Starts the server and waits until it says that it can be used.
     pub(crate) fn start(&mut self) {
+        self.try_start().unwrap();
+    }
+
+    fn try_start(&mut self) -> Result<(), String> {
         let launch = self.program.as_ref().unwrap();
         let mut command = match root() {
             true => {
@@ -226,9 +236,9 @@ impl FarSide {
         let mut said = String::new();
         loop {
             match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(launch.ready) => return,
+                Ok(line) if line.contains(launch.ready) => return Ok(()),
                 Ok(line) => said.push_str(&format!("{line}\n")),
-                Err(error) => panic!("{} did not come up: {error}\n{said}", launch.program),
+                Err(error) => return Err(format!("{} did not come up: {error}\n{said}", launch.program)),
             }
         }
     }
@@ -237,6 +247,22 @@ impl FarSide {
 impl Drop for FarSide {
     fn drop(&mut self) {
         self.kill();
+        self.sockets_go();
+    }
+}
+
+impl FarSide {
+    /// SeaweedFS makes sockets in /tmp, called after its ports, and leaves them there.
+    fn sockets_go(&self) {
+        let ports = self.program.iter().flat_map(|launch| &launch.args);
+        let ports = ports.filter_map(|arg| arg.rsplit_once('=')?.1.parse::<u16>().ok());
+        let ends: Vec<_> = ports.map(|port| format!("-{port}.sock")).collect();
+        for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("seaweedfs-") && ends.iter().any(|end| name.ends_with(end)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 }
 
