@@ -205,19 +205,19 @@ async fn a_full_disk_is_told() {
     let made = Made::new(SERVER, 1, &[("a", 2_000_000), ("b", 30_000_000)]);
     let small = Made::new(SERVER, 2, &[("a", 1_000_000)]);
     let far = FarSide::file();
-    let _far_disk = Mount::small_disk(&far.data, 24);
-    hand_over(&far.data);
+    let far_root = far.data.clone();
     let home = Home::new();
     let vault_root = home.beside("vault");
-    std::fs::create_dir(&vault_root).unwrap();
-    let _vault_disk = Mount::small_disk(&vault_root, 48);
+    // A folder can go once nothing is mounted in it: a side outlives its disk.
+    let far_disk = Mount::small_disk(&far_root, 24);
+    let vault_disk = Mount::small_disk(&vault_root, 48);
+    hand_over(&far_root);
     let vault = VaultSide::at(home, vault_root.clone(), true);
-    // What a mount is made with is no vault's.
-    for side in [Side::Far(far), Side::Vault(vault)] {
+    for (side, disk) in [(Side::Far(far), far_disk), (Side::Vault(vault), vault_disk)] {
         let remote = side.remote(SERVER);
         let filler = match &side {
             Side::Vault(_) => vault_root.join("state/filler"),
-            Side::Far(far) => far.data.join("filler"),
+            Side::Far(_) => far_root.join("filler"),
         };
         if side.is_vault() {
             std::fs::write(&filler, vec![7; 18 << 20]).unwrap();
@@ -229,5 +229,6 @@ async fn a_full_disk_is_told() {
         let _ = std::fs::remove_file(&filler);
         upload(&*remote, small.dir(), small.run_id, Verify::Size, &UploadProgress::default()).await.unwrap();
         assert_eq!(remote.runs(10, "").await.unwrap().rows.len(), 1);
+        drop(disk);
     }
 }

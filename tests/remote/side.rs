@@ -28,12 +28,13 @@ pub(crate) enum Side {
 
 /// A vault that the program serves.
 pub(crate) struct VaultSide {
+    // Ends before its folder goes.
+    running: Option<Running>,
     pub(crate) home: Home,
     pub(crate) root: PathBuf,
     pub(crate) port: u16,
     pub(crate) fingerprint: Option<String>,
     pub(crate) token: String,
-    running: Option<Running>,
 }
 
 impl VaultSide {
@@ -46,7 +47,7 @@ impl VaultSide {
     }
 
     pub(crate) fn at(home: Home, root: PathBuf, tls: bool) -> Self {
-        let mut side = Self { home, root, port: 0, fingerprint: None, token: String::new(), running: None };
+        let mut side = Self { running: None, home, root, port: 0, fingerprint: None, token: String::new() };
         side.administrate(if tls { &["init", "--name", "localhost"] } else { &["init", "--no-certificate"] });
         side.token = side.new_token("first", "full");
         side.serve();

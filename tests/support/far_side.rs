@@ -15,6 +15,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
 use holdfast::endpoints::{Address, Credentials};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::support::{DEADLINE, others, root};
 
@@ -194,12 +196,23 @@ impl FarSide {
 
     /// Ends the server in the middle of whatever it does.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Its children, such as Apache's workers, are of its own process group.
-            let group = rustix::process::Pid::from_child(&child);
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            let _ = child.wait();
+        let Some(mut child) = self.child.take() else { return };
+        // What it started too, whatever group that is in: Apache's workers, the sessions of sshd.
+        let mut all = vec![Pid::from_child(&child)];
+        stop(all[0]);
+        let mut at = 0;
+        while let Some(parent) = all.get(at) {
+            let children = children_of(*parent);
+            children.iter().for_each(|child| stop(*child));
+            all.extend(children);
+            at += 1;
         }
+        let ends: Vec<_> = all.iter().filter_map(|pid| pidfd_open(*pid, PidfdFlags::empty()).ok()).collect();
+        ends.iter().for_each(|pidfd| drop(pidfd_send_signal(pidfd, Signal::KILL)));
+        // None of them writes any more when the folder goes.
+        let wait = Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
+        ends.iter().for_each(|pidfd| drop(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&wait))));
+        let _ = child.wait();
     }
 
     fn started(mut self) -> Self {
@@ -264,6 +277,22 @@ impl FarSide {
             }
         }
     }
+}
+
+/// It starts nothing more.
+fn stop(pid: Pid) {
+    let _ = kill_process(pid, Signal::STOP);
+}
+
+/// Who has this parent now.
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let of = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<i32>().ok()
+    };
+    pids.filter(|pid| of(pid) == Some(parent.as_raw_nonzero().get())).filter_map(Pid::from_raw).collect()
 }
 
 /// What it says from now on; read to its end, so that it never waits for a reader.
