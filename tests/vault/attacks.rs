@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use holdfast::vault::wire::{OFFSET_STREAM, UploadMetadata};
 use serde_json::json;
 
 use crate::support::text;
-use crate::world::{Client, World, files, leftovers, metadata};
+use crate::world::{Client, World, files, leftovers, metadata, sha256};
 
 const RUN: &str = "20260101-000000-000001";
 
@@ -53,6 +54,67 @@ fn an_append_token_destroys_overwrites_forges_and_crowds_out_nothing() {
     }
     assert!(refused.iter().all(|event| event["principal"] == "token:shop"));
     assert!(!serde_json::to_string(&events).unwrap().contains(&token), "the token is in the log");
+}
+
+/// An upload whose end is said later takes no more than one whose end is known, and becomes nothing before it is said.
+#[test]
+fn an_upload_without_an_end_crowds_out_nothing() {
+    let world = World::new();
+    let server_id = uuid::Uuid::from_u128(7).to_string();
+    let token = world.token("shop", "append", &["--quota", "5000"]);
+    let served = world.serve();
+    let client = served.client(&token, &server_id);
+    let of = |file: &str| {
+        let (run_id, filename) = (RUN.parse().unwrap(), file.parse().unwrap());
+        UploadMetadata { run_id, filename, sha256: None }.to_header()
+    };
+    let open = |file: &str| {
+        let headers = [("Upload-Defer-Length", "1"), ("Upload-Metadata", &*of(file))];
+        client.ask("POST", "/uploads", &headers, b"").expect(201, "").header("location").to_owned()
+    };
+    // Without an end or without a hash, as one likes, is nothing that is known.
+    client.ask("POST", "/uploads", &[("Upload-Metadata", &of("x"))], b"").expect(400, "INVALID_DATA");
+    client
+        .ask("POST", "/uploads", &[("Upload-Length", "5"), ("Upload-Metadata", &of("x"))], b"")
+        .expect(400, "INVALID_DATA");
+    let both = [("Upload-Length", "5"), ("Upload-Defer-Length", "1"), ("Upload-Metadata", &*of("x"))];
+    client.ask("POST", "/uploads", &both, b"").expect(400, "INVALID_DATA");
+
+    let (a, b) = (open("a"), open("b"));
+    let told = client.ask("HEAD", &a, &[], b"");
+    assert_eq!((told.header("upload-offset"), told.header("upload-defer-length")), ("0", "1"));
+    client.patch(&a, 0, &[1; 3000]).unwrap().expect(204, "");
+    client.patch(&b, 0, &[1; 2001]).unwrap().expect(507, "QUOTA_EXCEEDED");
+    client.patch(&b, 0, &[1; 2000]).unwrap().expect(204, "");
+    client.patch(&a, 3000, &[1; 1]).unwrap().expect(507, "QUOTA_EXCEEDED");
+    client.create(RUN, "c", &[0; 1]).unwrap().expect(201, "");
+    client.commit(RUN).unwrap().expect(409, "UPLOAD_UNFINISHED");
+
+    // Its end is where its bytes are, and its hash the one that is said.
+    let end = |upload: &str, offset: &str, length: &str, sha256: &str| {
+        let headers = [
+            ("Upload-Offset", offset),
+            ("Upload-Length", length),
+            ("Content-Type", OFFSET_STREAM),
+            ("Holdfast-Sha256", sha256),
+        ];
+        client.ask("PATCH", upload, &headers, b"")
+    };
+    let hash = sha256(&[1; 3000]).to_string();
+    end(&a, "3000", "4000", &hash).expect(400, "INVALID_DATA");
+    end(&a, "2000", "2000", &hash).expect(409, "OFFSET_MISMATCH");
+    end(&a, "3000", "3000", "nothing").expect(400, "INVALID_DATA");
+    end(&a, "3000", "3000", &hash).expect(204, "");
+    end(&a, "3000", "3000", &hash).expect(204, "");
+    end(&b, "2000", "2000", &hash).expect(460, "UPLOAD_DAMAGED");
+    client.ask("HEAD", &b, &[], b"").expect(410, "UPLOAD_GONE");
+    let open = client.ask("GET", &format!("/uploads?run_id={RUN}"), &[], b"").json();
+    let closed = open["rows"].as_array().unwrap().iter().find(|row| row["filename"] == "a").unwrap();
+    assert_eq!(
+        (&closed["sha256"], &closed["size_bytes"], &closed["finished"]),
+        (&json!(hash), &json!(3000), &json!(true))
+    );
+    served.stop();
 }
 
 #[test]

@@ -189,3 +189,27 @@ fn a_token_takes_one_client_and_never_one_that_is_known() {
         .when(VaultAccessCommand::Add(token(4, "one", Some(id(101)))))
         .granted();
 }
+
+#[test]
+fn a_file_whose_end_is_said_later_counts_from_then_on() {
+    let run_id = run(0, 1);
+    let file = "a.lz4".parse().expect("a name");
+    let made = VaultUploadOpenedV1 { upload_id: id(1), run_id, file, token_id: id(99) };
+    let open = VaultClientCommand::OpenUpload(OpenUpload { made, limits: LIMITS });
+    let closed = VaultUploadClosedV1 { upload_id: id(1), size_bytes: 600, sha256: Sha256([7; 32]) };
+    let opened = given::<VaultClient>([]).when(open).granted();
+    assert_eq!((opened.state().promised_bytes(), opened.state().upload(id(1)).expect("open").said), (0, None));
+    let whole = opened
+        .when(create(2, run_id, "A.lz4", 1))
+        .refused(VaultClientRefusal::UploadExists(id(1)))
+        .when(VaultClientCommand::RequestCommit(wish(run_id)))
+        .refused(VaultClientRefusal::UploadUnfinished { upload_id: id(1), file: "a.lz4".parse().expect("a name") })
+        .when(VaultClientCommand::CloseUpload(closed.clone()))
+        .granted();
+    assert_eq!(whole.state().promised_bytes(), 600);
+    whole
+        .when(VaultClientCommand::CloseUpload(closed))
+        .then([])
+        .when(VaultClientCommand::RequestCommit(wish(run_id)))
+        .granted();
+}

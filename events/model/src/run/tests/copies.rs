@@ -5,7 +5,7 @@ use crate::ids::EndpointName;
 use crate::run::{
     Copies, CopiesPlannedV2, CopyStatus, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, RemoteStatus,
     RequireEndpoints, Staging, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1,
-    Uploaded, UploadsRequestedV1,
+    UploadStreamStartedV1, Uploaded, UploadsRequestedV1,
 };
 
 fn at(text: &str) -> EndpointName {
@@ -198,4 +198,63 @@ fn each_endpoint_is_planned_once_and_not_too_many() {
     new.copies.endpoints = (0..51).map(|n| at(&format!("e{n}"))).collect();
     let then = given::<Run>([]).when(RunCommand::Request(new));
     assert!(matches!(then.decision(), Err(Refusal::Invalid(_))));
+}
+
+/// A run that goes straight to its endpoints.
+fn staged_elsewhere(endpoints: &[&str]) -> Given<Run> {
+    let plan = RunEvent::CopiesPlanned(CopiesPlannedV2 {
+        endpoints: endpoints.iter().map(|name| at(name)).collect(),
+        require: RequireEndpoints::All,
+        keep_local: true,
+        staging: Staging::None,
+    });
+    sealing(PAIR).and([plan, publish_requested(Target::Completed)])
+}
+
+#[test]
+fn what_is_staged_elsewhere_is_published_with_what_its_endpoints_have_and_is_not_kept_here() {
+    let there = Ok(Uploaded { stored_bytes: 500, sent_bytes: 400, check: UploadCheck::Hash });
+    let copies = vec![
+        (at("a"), there),
+        (at("b"), Err(failure(FailureKind::Timeout))),
+        (at("c"), Err(failure(FailureKind::Fatal))),
+    ];
+    let run = staged_elsewhere(&["a", "b"]).when(RunCommand::Published { copies }).then_do(
+        [
+            published(Outcome::Completed),
+            completed("a"),
+            failed("b", FailureKind::Timeout),
+            RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {}),
+        ],
+        [RunEffect::Ended, RunEffect::Delete],
+    );
+    let state = run.state();
+    assert!(state.is_kept_remotely() && !state.is_uploading() && !state.is_good(), "all were required");
+    assert_eq!(state.remote_status(), RemoteStatus::Partial);
+}
+
+#[test]
+fn a_run_without_staging_needs_an_endpoint() {
+    let mut new = new_run(PAIR);
+    new.copies = Copies { staging: Staging::None, ..Copies::default() };
+    let then = given::<Run>([]).when(RunCommand::Request(new));
+    assert!(matches!(then.decision(), Err(Refusal::Invalid(why)) if why.contains("endpoint")));
+}
+
+#[test]
+fn endpoints_are_told_of_a_run_that_begins_and_remembered_once_they_take_its_artifacts() {
+    let stream = || RunCommand::StreamUpload(at("a"));
+    let mut new = new_run(PAIR);
+    new.copies = Copies { endpoints: vec![at("a")], ..Copies::default() };
+    let queued = given::<Run>([]).when(RunCommand::Request(new)).granted();
+    let queued = queued.when(stream()).refused(Refusal::OutOfOrder);
+    let begun = queued.when(RunCommand::Start).then_do(
+        [RunEvent::Started(RunStartedV1 { attempt: 1 })],
+        [RunEffect::PrepareDirectory, RunEffect::StreamUpload(at("a"))],
+    );
+    assert!(!begun.state().has_streamed(&at("a")));
+    let streamed = begun
+        .when(stream())
+        .then([RunEvent::UploadStreamStarted(UploadStreamStartedV1 { endpoint: at("a"), attempt: 1 })]);
+    assert!(streamed.state().has_streamed(&at("a")) && !streamed.state().has_streamed(&at("b")));
 }
