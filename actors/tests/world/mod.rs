@@ -345,7 +345,12 @@ impl Uploads for Ports {
             }
             _ => None,
         };
-        let uploaded = Uploaded { stored_bytes: 10, sent_bytes: 10, check: UploadCheck::Hash };
+        let uploaded = Uploaded {
+            stored_bytes: 10,
+            sent_bytes: 10,
+            check: UploadCheck::Hash,
+            address: "file:///far".into(),
+        };
         Box::pin(async move { fails.map_or(Ok(uploaded), Err) })
     }
 

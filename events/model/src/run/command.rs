@@ -1,7 +1,7 @@
 //! What may be wished of a run, and why a wish is refused.
 
 use super::{
-    ArtifactStoredV1, Copies, Held, NotFrozen, ParticipantCompletedV1, ParticipantImportedV1, ParticipantProgressedV1,
+    ArtifactStoredV1, Copies, Held, NotFrozen, ParticipantCompletedV1, ParticipantImportedV1, ParticipantProgressedV1, Places,
     RunImportRequestedV1, RunImportedV1, RunRequestedV4, RunVerifiedV1, Uploaded,
 };
 use crate::failure::Failure;
@@ -198,6 +198,8 @@ pub enum RunCommand {
     },
     /// The endpoint does not have it any more.
     CopyDeleted(EndpointName),
+    /// Take its directory away, where copies were asked for in its place and these say that they are there.
+    Leave(Places),
     /// Bring it back from an endpoint.
     Import(RunImportRequestedV1),
     /// All its files have come and are as its manifest says; this is what that says of a run that is not known here.

@@ -8,13 +8,14 @@
 //!    └── UploadsRequested ◄─────────────────────────────────────────┘
 //! ```
 //!
-//! None of it changes how the run ended: that was said when it was published.
+//! None of it changes how the run ended: that was said when it was published. Whether a copy that came there still counts is said by
+//! [`Places`]: its endpoint may be another place by now.
 
 use std::collections::BTreeSet;
 
 use super::{
-    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run, RunEffect,
-    Stage, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1,
+    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Places, Refusal, RemoteCopyDeletedV1, Retained, Run, RunEffect,
+    Stage, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1,
     UploadsRequestedV1,
 };
 use crate::event::RunEvent;
@@ -88,10 +89,12 @@ pub struct RunCopy {
     pub sent_bytes: u64,
     /// How it was checked there.
     pub check: Option<UploadCheck>,
+    /// Where it came to, once it is there and that is known.
+    pub address: Option<String>,
 }
 
 impl RunCopy {
-    fn wanted(endpoint: EndpointName) -> Self {
+    pub(super) fn wanted(endpoint: EndpointName) -> Self {
         Self {
             endpoint,
             status: CopyStatus::Pending,
@@ -105,6 +108,7 @@ impl RunCopy {
             stored_bytes: 0,
             sent_bytes: 0,
             check: None,
+            address: None,
         }
     }
 }
@@ -118,6 +122,8 @@ pub struct Uploaded {
     pub sent_bytes: u64,
     /// How it was checked there.
     pub check: UploadCheck,
+    /// The address of the endpoint, without what only says how it is spoken to.
+    pub address: String,
 }
 
 /// How all copies of a run stand, in one word.
@@ -177,8 +183,18 @@ impl Run {
     /// How all its copies stand.
     #[must_use]
     pub fn remote_status(&self) -> RemoteStatus {
+        self.status_of_copies(|copy| copy.status == CopyStatus::Uploaded)
+    }
+
+    /// The same, of the copies that are where they were brought.
+    #[must_use]
+    pub fn remote_status_at(&self, places: &Places) -> RemoteStatus {
+        self.status_of_copies(|copy| places.hold(copy))
+    }
+
+    fn status_of_copies(&self, there: impl Fn(&RunCopy) -> bool) -> RemoteStatus {
         let kept = || self.copies.iter().filter(|copy| copy.status != CopyStatus::Deleted);
-        let uploaded = kept().filter(|copy| copy.status == CopyStatus::Uploaded).count();
+        let uploaded = kept().filter(|copy| there(copy)).count();
         match kept().count() {
             0 => RemoteStatus::None,
             _ if self.is_uploading() => RemoteStatus::Uploading,
@@ -191,15 +207,37 @@ impl Run {
     /// Whether as many endpoints as are required have a copy.
     #[must_use]
     pub fn has_required_copies(&self) -> bool {
-        let planned = &self.planned_copies;
-        let there = |name: &&EndpointName| self.copy_at(name).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
-        planned.require.is_met(planned.endpoints.len(), planned.endpoints.iter().filter(there).count())
+        self.has_copies(self.planned_copies.require, |copy| copy.status == CopyStatus::Uploaded)
+    }
+
+    fn has_copies(&self, require: RequireEndpoints, there: impl Fn(&RunCopy) -> bool) -> bool {
+        let planned = &self.planned_copies.endpoints;
+        let there = |name: &&EndpointName| self.copy_at(name).is_some_and(&there);
+        require.is_met(planned.len(), planned.iter().filter(there).count())
     }
 
     /// Whether it completed, and as many copies as are required are there.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.stage == Stage::Ended && self.outcome == Some(Outcome::Completed) && self.has_required_copies()
+        self.is_completed() && self.has_required_copies()
+    }
+
+    /// The same, of the copies that are where they were brought.
+    #[must_use]
+    pub fn is_good_at(&self, places: &Places) -> bool {
+        self.is_completed() && self.has_copies(self.planned_copies.require, |copy| places.hold(copy))
+    }
+
+    fn is_completed(&self) -> bool {
+        self.stage == Stage::Ended && self.outcome == Some(Outcome::Completed)
+    }
+
+    /// Whether its directory is here, and was as recorded when it was last read.
+    #[must_use]
+    pub fn is_whole_here(&self) -> bool {
+        self.retained == Retained::Kept
+            && self.target.is_some()
+            && self.last_verified.as_ref().is_none_or(|verified| verified.ok)
     }
 
     /// Whether its directory was taken away because its copies are kept elsewhere.
@@ -276,8 +314,9 @@ impl Run {
         }
         let endpoint = endpoint.clone();
         let event = match result {
-            Ok(Uploaded { stored_bytes, sent_bytes, check }) => {
-                RunEvent::UploadCompleted(UploadCompletedV1 { endpoint, stored_bytes, sent_bytes, check })
+            Ok(Uploaded { stored_bytes, sent_bytes, check, address }) => {
+                let address = Some(address);
+                RunEvent::UploadCompleted(UploadCompletedV2 { endpoint, stored_bytes, sent_bytes, check, address })
             }
             Err(failure) => {
                 let failure = failure.bounded();
@@ -297,14 +336,14 @@ impl Run {
                 }
             }
         };
-        Ok(self.settled_with(vec![event]))
+        Ok(vec![event])
     }
 
     /// The endpoint will not take it, as it stands: it is not tried.
     pub(super) fn refuse_upload(&self, endpoint: &EndpointName, failure: Failure) -> Result<Vec<RunEvent>, Refusal> {
         self.open_copy(endpoint, CopyStatus::Pending)?;
         let failed = UploadFailedV1 { endpoint: endpoint.clone(), failure: failure.bounded() };
-        Ok(self.settled_with(vec![RunEvent::UploadFailed(failed)]))
+        Ok(vec![RunEvent::UploadFailed(failed)])
     }
 
     /// Every open upload is given up.
@@ -339,29 +378,23 @@ impl Run {
         copy.filter(|_| self.stage == Stage::Ended).ok_or(Refusal::OutOfOrder)
     }
 
-    /// Adds that the run's directory goes, where these facts were what that waited for.
-    fn settled_with(&self, mut events: Vec<RunEvent>) -> Vec<RunEvent> {
-        let mut after = self.clone();
-        after.apply_all(&events);
-        if after.may_leave() {
-            events.push(RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {}));
-        }
-        events
+    /// Its directory goes, where it is to go by now.
+    pub(super) fn leave(&self, places: &Places) -> Vec<RunEvent> {
+        let leave = || RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {});
+        self.may_leave(|copy| places.hold(copy)).then(leave).into_iter().collect()
     }
 
-    /// Whether its directory is to go now: what was asked for is elsewhere, and nobody needs it here.
-    fn may_leave(&self) -> bool {
+    /// Whether its directory is to go: what was asked for is elsewhere, and nobody needs it here.
+    fn may_leave(&self, there: impl Fn(&RunCopy) -> bool) -> bool {
         let planned = &self.planned_copies;
-        let uploaded = self
-            .copies
-            .iter()
-            .filter(|copy| copy.status == CopyStatus::Uploaded && planned.endpoints.contains(&copy.endpoint));
         let enough = match planned.require {
             RequireEndpoints::Any => RequireEndpoints::Any,
             RequireEndpoints::None | RequireEndpoints::All => RequireEndpoints::All,
         };
         !planned.keep_local
-            && enough.is_met(planned.endpoints.len(), uploaded.count())
+            && self.stage == Stage::Ended
+            && self.importing.is_none()
+            && self.has_copies(enough, there)
             && !self.is_uploading()
             && self.may_be_copied()
             && self.lock.is_none()
@@ -413,6 +446,7 @@ impl Run {
                 copy.stored_bytes = completed.stored_bytes;
                 copy.sent_bytes = completed.sent_bytes;
                 copy.check = Some(completed.check);
+                copy.address.clone_from(&completed.address);
             }),
             RunEvent::UploadFailed(failed) => self.with_copy(&failed.endpoint, |copy| {
                 copy.status = CopyStatus::Failed;
@@ -470,6 +504,12 @@ impl Run {
             }
             RunEvent::LocalCopyRemovalRequested(_) => effects.push(RunEffect::Delete),
             _ => {}
+        }
+        // What its directory still waited for may have been this.
+        let settled =
+            matches!(event, RunEvent::UploadCompleted(_) | RunEvent::UploadFailed(_) | RunEvent::Unlocked(_));
+        if settled && self.may_leave(|copy| copy.status == CopyStatus::Uploaded) {
+            effects.push(RunEffect::Leave);
         }
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
             Ok(run.recover(found, &broken, taken_over, stopped))
         }
 
+        (RunCommand::Leave(places), _) => Ok(run.leave(&places)),
         (RunCommand::CopyDeleted(endpoint), _) => Ok(run.copy_deleted(&endpoint)),
         (RunCommand::ResumeUploads { only }, _) => Ok(run.resume_uploads(only.as_ref())),
         (RunCommand::UploadEnded { endpoint, try_number, result }, _) => run.end_upload(&endpoint, try_number, result),
