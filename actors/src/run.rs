@@ -127,6 +127,11 @@ impl RunRole {
     }
 }
 
+/// The endpoints that a run's copies were planned for.
+fn planned(run: &Run) -> Vec<EndpointName> {
+    run.planned_copies().endpoints.clone()
+}
+
 fn lost_or_damaged(failure: DirectoryFailure) -> RunCommand {
     match failure {
         DirectoryFailure::Damaged(damage) => RunCommand::SealFoundDamage(damage),
@@ -169,6 +174,7 @@ impl Role for RunRole {
             }
             RunEffect::Publish(target) => self.publish(target, run, me),
             RunEffect::Delete => self.delete(run, me),
+            RunEffect::Leave => self.spawn(me, self.world.uploads.places(planned(run)), RunCommand::Leave),
             RunEffect::OfferUpload(endpoint) => self.offer_upload(&endpoint, me),
             RunEffect::Upload { endpoint, try_number } => {
                 let (run, actor, origin) = (Arc::new(run.clone()), me.clone(), self.origin.clone());

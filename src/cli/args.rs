@@ -361,6 +361,9 @@ pub(super) struct DeleteArgs {
     /// A run id
     #[arg(value_name = "RUN")]
     pub(super) run: RunId,
+    /// Also where copies of it were made, and none of these is known to be there
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]

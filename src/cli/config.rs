@@ -190,7 +190,6 @@ fn endpoint_json(endpoint: &EndpointConfigV2) -> Value {
         "timeout_seconds": endpoint.timeout_s,
         "retry_attempts": endpoint.retry_attempts,
         "retry_delay_seconds": endpoint.retry_delay_s,
-        "retention": endpoint.retention,
         "verify": endpoint.verify,
         "bandwidth": endpoint.bandwidth,
         "priority": endpoint.priority,

@@ -51,8 +51,8 @@ pub(super) async fn run(context: &Context, command: &RemoteCommand) -> CliResult
             }
             result
         }
-        RemoteCommand::Delete { endpoint, run } => {
-            let wish = DeleteRemoteBackupRun { server_name: endpoint_name(endpoint)?, run_id: *run };
+        RemoteCommand::Delete { endpoint, run, force } => {
+            let wish = DeleteRemoteBackupRun { server_name: endpoint_name(endpoint)?, run_id: *run, force: *force };
             let door = open(context, Purpose::Brief("remote")).await?;
             let deleted = door.ask(&wish).await;
             door.close().await;
@@ -205,9 +205,22 @@ impl Display {
 }
 
 async fn verify(out: Output, door: &Door, endpoint: EndpointName, server_id: Option<Uuid>, run_id: RunId) -> CliResult {
-    let read = door.ask(&ValidateRemoteBackupRun { server_name: endpoint.clone(), run_id, server_id }).await?;
+    let asked = ValidateRemoteBackupRun { server_name: endpoint.clone(), run_id, server_id };
+    let read = door.ask(&asked).await.map_err(|error| damaged_there(error, &endpoint, run_id))?;
     out.value(&read)?;
     let (files, bytes) = (counted(read.files, "file"), size(read.bytes));
     out.line(format!("run {run_id} on {endpoint}: {files}, {bytes}, all as published"))?;
     Ok(Exit::Good)
+}
+
+/// What can be done about a copy that is not what was published.
+fn damaged_there(error: CliError, endpoint: &EndpointName, run_id: RunId) -> CliError {
+    if error.exit != Exit::Damaged {
+        return error;
+    }
+    let next = format!(
+        "It is not counted as a copy any more. Where `holdfast verify {run_id}` finds it whole here: `holdfast remote delete {endpoint} {run_id}`, \
+         then `holdfast upload {run_id} --to {endpoint}`. A vault takes a run once only: copy it to another endpoint, and tell who runs the vault."
+    );
+    CliError { next, ..error }
 }

@@ -49,7 +49,10 @@ async fn upload(
     let view = attend(context, door, interrupts, run_id, whose).await?;
     context.output.value(&json!({ "message_type": "summary", "run": view }))?;
     tell(context.output, &view)?;
-    let asked = |copy: &&CopyView| endpoints.is_empty() || endpoints.iter().any(|name| name.as_str() == copy.name);
+    let asked = |copy: &&CopyView| match endpoints.is_empty() {
+        true => copy.status != "elsewhere" && copy.status != "deleted",
+        false => endpoints.iter().any(|name| name.as_str() == copy.name),
+    };
     let missing: Vec<_> = view.endpoints.iter().filter(asked).filter(|copy| copy.status != "uploaded").collect();
     match missing.first() {
         None => Ok(Exit::Good),
@@ -176,7 +179,16 @@ pub(super) fn tell(out: Output, view: &RunView) -> Result<(), CliError> {
             status => out.alert(format!("{}: {status}: {}", copy.name, printable(copy.error.as_bytes()))),
         }
     }
-    Ok(())
+    let there = view.endpoints.iter().find(|copy| copy.status == "uploaded");
+    match there.filter(|_| !view.keep_local && !view.deleted) {
+        // The directory goes about now, unless it is locked or read.
+        Some(copy) if view.good && view.remote_status == "completed" => out.line(format!(
+            "run {id} is kept at {at}, and not here. To bring it back: holdfast remote import {at} {id}",
+            id = view.run_id,
+            at = copy.name
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn not_there(run_id: RunId, copy: &CopyView) -> CliError {

@@ -53,10 +53,19 @@ impl Holdfast {
         if let Ok(known) = self.run(run_id).await
             && known.sums_sha256().is_some_and(|sums| sums != head.row.sums_sha256)
         {
+            if server_id.is_none() {
+                self.note_altered(endpoint, run_id, Refusal::AnotherRun.to_string()).await?;
+            }
             return Err(EngineError::from(RootError::Command(CommandError::Refused(Refusal::AnotherRun))).into());
         }
         let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;
-        read.map_err(|error| RemoteError::of_files(endpoint, run_id, error))?;
+        if let Err(error) = read {
+            let error = RemoteError::of_files(endpoint, run_id, error);
+            if server_id.is_none() && matches!(error, RemoteError::Altered { .. }) {
+                self.note_altered(endpoint, run_id, error.to_string()).await?;
+            }
+            return Err(error);
+        }
         Ok((head.row.files.into(), head.row.stored_bytes))
     }
 

@@ -77,7 +77,7 @@ impl Holdfast {
         let min_free = start.config.space.min_free;
         let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
         let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
-        let uploader = uploads::Uploader::new(&opened.home, &owner);
+        let uploader = uploads::Uploader::new(&opened.home, opened.log.clone(), &owner);
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),
@@ -142,6 +142,7 @@ impl Holdfast {
             uploader,
             verifying: verify::Verifying::default(),
             importing: imports::Importing::default(),
+            last_copies: tokio::sync::Mutex::default(),
             running: Mutex::new(Some(running)),
         };
         let sweeps = start.resume;
@@ -155,6 +156,7 @@ impl Holdfast {
         }
         engine.settle_late();
         if sweeps {
+            engine.take_leave().await;
             engine.sweep_safety_snapshots().await;
         }
         Ok(engine)

@@ -73,6 +73,8 @@ pub struct CopyCounts {
     pub instead: bool,
     /// Pending or on their way.
     pub open: u8,
+    /// Whether one ever came to its end well.
+    pub came: bool,
 }
 
 /// What is known of a restore without folding it.
@@ -253,7 +255,10 @@ impl History {
 
     /// Ended runs whose directory is to go, once their copies are where they should be, the newest first.
     pub fn leaving(&self) -> impl Iterator<Item = &RunEntry> {
-        self.runs.values().rev().filter(|entry| entry.leaving && entry.ended.is_some() && !entry.locked && !entry.deleted)
+        self.runs
+            .values()
+            .rev()
+            .filter(|entry| entry.leaving && entry.ended.is_some() && !entry.locked && !entry.deleted)
     }
 
     /// Runs whose deletion was begun and not finished.
@@ -412,7 +417,11 @@ impl CopyCounts {
             RunEvent::UploadsRequested(requested) => {
                 self.open = self.open.saturating_add(few(requested.endpoints.len()));
             }
-            RunEvent::UploadCompleted(_) | RunEvent::UploadFailed(_) => self.open = self.open.saturating_sub(1),
+            RunEvent::UploadCompleted(_) => {
+                self.came = true;
+                self.open = self.open.saturating_sub(1);
+            }
+            RunEvent::UploadFailed(_) => self.open = self.open.saturating_sub(1),
             _ => {}
         }
     }

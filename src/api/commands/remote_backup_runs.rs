@@ -120,7 +120,10 @@ impl Command for GetRemoteBackupRuns {
         let page = page.map_err(|error| ApiError::of_remote(error, ErrorCode::RemoteBackupListFailed))?;
         let server_id = call.engine.server_id(self.server_id);
         let here = |run: &RemoteRun, known: &crate::engine::Projections| {
-            known.history.run(run.run_id).is_some_and(|entry| !entry.deleted && entry.outcome.is_some())
+            known
+                .history
+                .run(run.run_id)
+                .is_some_and(|entry| !entry.deleted && !entry.kept_remotely && entry.outcome.is_some())
         };
         let rows = call.engine.read(|known| page.rows.iter().map(|run| row(run, here(run, known))).collect()).await?;
         let next_cursor = page.next_cursor.unwrap_or_default();

@@ -7,7 +7,7 @@ use super::super::EngineError;
 use crate::endpoints::{ErrorKind, StoreError};
 
 /// What is said of a run whose files are not as they were published.
-pub(super) const ALTERED: &str = "REMOTE_RUN_ALTERED";
+pub(super) const ALTERED: &str = holdfast_model::run::COPY_ALTERED;
 
 /// Why a run did not come back, or could not be looked for.
 #[derive(Debug, thiserror::Error)]

@@ -14,9 +14,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Places, Refusal, RemoteCopyDeletedV1, Retained, Run, RunEffect,
-    Stage, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1,
-    UploadsRequestedV1,
+    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Places, Refusal, RemoteCopyDeletedV1, Retained, Run,
+    RunEffect, Stage, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1,
+    UploadTryFailedV1, UploadsRequestedV1,
 };
 use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind};
@@ -24,6 +24,8 @@ use crate::ids::{EndpointName, Timestamp};
 use crate::run::words::{Copies, RequireEndpoints};
 use crate::supervision;
 
+/// The code of a copy that was read at its endpoint and is not what was published.
+pub const COPY_ALTERED: &str = "REMOTE_RUN_ALTERED";
 /// Most endpoints of one run.
 pub const MAX_COPIES: usize = 50;
 
@@ -91,6 +93,8 @@ pub struct RunCopy {
     pub check: Option<UploadCheck>,
     /// Where it came to, once it is there and that is known.
     pub address: Option<String>,
+    /// Whether it was found altered there, and not found whole or deleted since.
+    pub altered: bool,
 }
 
 impl RunCopy {
@@ -109,6 +113,7 @@ impl RunCopy {
             sent_bytes: 0,
             check: None,
             address: None,
+            altered: false,
         }
     }
 }
@@ -246,6 +251,21 @@ impl Run {
         self.kept_remotely
     }
 
+    /// Where a run is asked about whose directory is not here.
+    pub(super) fn not_here(&self) -> Refusal {
+        match self.id().filter(|_| self.kept_remotely) {
+            Some(run_id) => Refusal::KeptElsewhere { run_id, endpoint: self.kept_at() },
+            None => Refusal::Deleted,
+        }
+    }
+
+    /// An endpoint that it can be brought back from, as commands name it.
+    #[must_use]
+    pub fn kept_at(&self) -> String {
+        let there = self.copies.iter().find(|copy| copy.status == CopyStatus::Uploaded);
+        there.map_or_else(|| "ENDPOINT".to_owned(), |copy| copy.endpoint.to_string())
+    }
+
     pub(super) fn plan_copies(copies: Copies) -> Result<Option<RunEvent>, Refusal> {
         let Copies { endpoints, require, keep_local } = copies;
         let endpoints = distinct(endpoints)?;
@@ -368,9 +388,20 @@ impl Run {
     }
 
     pub(super) fn copy_deleted(&self, endpoint: &EndpointName) -> Vec<RunEvent> {
-        let there = self.copy_at(endpoint).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
+        let gone = |copy: &RunCopy| copy.status == CopyStatus::Uploaded || copy.altered && !copy.status.is_open();
+        let there = self.copy_at(endpoint).is_some_and(gone);
         let deleted = || RunEvent::RemoteCopyDeleted(RemoteCopyDeletedV1 { endpoint: endpoint.clone() });
         there.then(deleted).into_iter().collect()
+    }
+
+    /// The copy was read there, and is not what was published: it counts no more. While others are on their way nothing is said.
+    pub(super) fn copy_altered(&self, endpoint: &EndpointName, failure: Failure) -> Vec<RunEvent> {
+        let there = self.copy_at(endpoint).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
+        let failed = || {
+            let failure = Failure { code: COPY_ALTERED.into(), ..failure }.bounded();
+            RunEvent::UploadFailed(UploadFailedV1 { endpoint: endpoint.clone(), failure })
+        };
+        (there && !self.is_uploading()).then(failed).into_iter().collect()
     }
 
     fn open_copy(&self, endpoint: &EndpointName, status: CopyStatus) -> Result<&RunCopy, Refusal> {
@@ -378,10 +409,16 @@ impl Run {
         copy.filter(|_| self.stage == Stage::Ended).ok_or(Refusal::OutOfOrder)
     }
 
+    /// Whether its directory is to go now, by where endpoints are.
+    #[must_use]
+    pub fn may_leave_at(&self, places: &Places) -> bool {
+        self.may_leave(|copy| places.hold(copy))
+    }
+
     /// Its directory goes, where it is to go by now.
     pub(super) fn leave(&self, places: &Places) -> Vec<RunEvent> {
         let leave = || RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {});
-        self.may_leave(|copy| places.hold(copy)).then(leave).into_iter().collect()
+        self.may_leave_at(places).then(leave).into_iter().collect()
     }
 
     /// Whether its directory is to go: what was asked for is elsewhere, and nobody needs it here.
@@ -442,6 +479,7 @@ impl Run {
             RunEvent::UploadCompleted(completed) => self.with_copy(&completed.endpoint, |copy| {
                 copy.status = CopyStatus::Uploaded;
                 copy.failure = None;
+                copy.altered = false;
                 copy.finished_at = Some(now);
                 copy.stored_bytes = completed.stored_bytes;
                 copy.sent_bytes = completed.sent_bytes;
@@ -451,11 +489,15 @@ impl Run {
             RunEvent::UploadFailed(failed) => self.with_copy(&failed.endpoint, |copy| {
                 copy.status = CopyStatus::Failed;
                 copy.retry_at = None;
+                copy.altered |= failed.failure.code == COPY_ALTERED;
                 copy.failure = Some(failed.failure.clone());
                 copy.finished_at = Some(now);
             }),
             RunEvent::RemoteCopyDeleted(deleted) => {
-                self.with_copy(&deleted.endpoint, |copy| copy.status = CopyStatus::Deleted);
+                self.with_copy(&deleted.endpoint, |copy| {
+                    copy.status = CopyStatus::Deleted;
+                    copy.altered = false;
+                });
             }
             RunEvent::LocalCopyRemovalRequested(_) => {
                 self.retained = Retained::Deleting;
@@ -470,7 +512,7 @@ impl Run {
     fn want(&mut self, endpoint: EndpointName) {
         let wanted = RunCopy::wanted(endpoint);
         match self.copies.iter_mut().find(|copy| copy.endpoint == wanted.endpoint) {
-            Some(copy) => *copy = wanted,
+            Some(copy) => *copy = RunCopy { altered: copy.altered, ..wanted },
             None => self.copies.push(wanted),
         }
     }
@@ -506,8 +548,7 @@ impl Run {
             _ => {}
         }
         // What its directory still waited for may have been this.
-        let settled =
-            matches!(event, RunEvent::UploadCompleted(_) | RunEvent::UploadFailed(_) | RunEvent::Unlocked(_));
+        let settled = matches!(event, RunEvent::UploadCompleted(_) | RunEvent::UploadFailed(_) | RunEvent::Unlocked(_));
         if settled && self.may_leave(|copy| copy.status == CopyStatus::Uploaded) {
             effects.push(RunEffect::Leave);
         }

@@ -28,7 +28,7 @@ mod words;
 pub(crate) use apply::share;
 pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
-pub use copies::{CopyStatus, MAX_COPIES, RemoteStatus, RunCopy, Uploaded};
+pub use copies::{COPY_ALTERED, CopyStatus, MAX_COPIES, RemoteStatus, RunCopy, Uploaded};
 pub use events::*;
 pub use import::{ImportedFrom, MAX_IMPORTED_COUNTER};
 pub use places::{Place, Places};

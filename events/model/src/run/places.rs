@@ -64,7 +64,9 @@ impl Places {
                 "endpoint {name} is {} now, and this copy lies at {lies}: add an endpoint of that address to reach it, or copy the run again",
                 now.address
             ),
-            None => format!("there is no endpoint {name} any more, and this copy lies at {lies}: add an endpoint of that address to reach it"),
+            None => format!(
+                "there is no endpoint {name} any more, and this copy lies at {lies}: add an endpoint of that address to reach it"
+            ),
         })
     }
 }

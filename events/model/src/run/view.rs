@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantStatus, Places, Run, RunCopy, RunParticipant, RunType,
-    Stage, Trigger,
+    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantStatus, Places, Run, RunCopy, RunParticipant,
+    RunType, Stage, Trigger,
 };
 use crate::failure::Warnings;
 use crate::ids::{ArtifactName, Sha256};
@@ -123,6 +123,9 @@ pub struct RunView {
     pub endpoints: Vec<CopyView>,
     /// Whether the run is good: completed, with a copy at as many endpoints as are required.
     pub good: bool,
+    /// Whether its directory stays here once its copies are there.
+    #[serde(default)]
+    pub keep_local: bool,
     /// Whether it is kept from deletion.
     pub locked: bool,
     /// Why; empty where it is not, or nothing was said.
@@ -327,6 +330,7 @@ impl Run {
             remote_status: self.remote_status().as_str().into(),
             endpoints: self.copies.iter().map(copy_view).collect(),
             good: self.is_good(),
+            keep_local: self.planned_copies.keep_local || self.planned_copies.endpoints.is_empty(),
             locked: self.lock.is_some(),
             lock_reason: self.lock.clone().unwrap_or_default(),
             job: request.job.clone(),

@@ -85,13 +85,9 @@ fn endpoint() -> impl Strategy<Value = EndpointName> + Clone {
 
 /// Wishes about copies, most of them for uploads that may be open.
 fn copying() -> impl Strategy<Value = RunCommand> {
-    let good = (any::<u64>(), any::<u64>())
-        .prop_map(|(stored_bytes, sent_bytes)| Ok(Uploaded {
-                stored_bytes,
-                sent_bytes,
-                check: UploadCheck::Size,
-                address: "file:///a".into(),
-            }));
+    let good = (any::<u64>(), any::<u64>()).prop_map(|(stored_bytes, sent_bytes)| {
+        Ok(Uploaded { stored_bytes, sent_bytes, check: UploadCheck::Size, address: "file:///a".into() })
+    });
     let result = prop_oneof![2 => good, 2 => failure().prop_map(Err)];
     prop_oneof![
         1 => vec(endpoint(), 0..3).prop_map(RunCommand::UploadTo),

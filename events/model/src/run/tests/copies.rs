@@ -3,8 +3,8 @@
 use super::*;
 use crate::ids::EndpointName;
 use crate::run::{
-    Copies, CopiesPlannedV1, CopyStatus, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, RemoteStatus,
-    RequireEndpoints, Places, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, Uploaded,
+    Copies, CopiesPlannedV1, CopyStatus, LocalCopyRemovalRequestedV1, Places, RemoteCopyDeletedV1, RemoteStatus,
+    RequireEndpoints, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, Uploaded,
     UploadsRequestedV1,
 };
 
@@ -32,7 +32,8 @@ fn started(endpoint: &str, try_number: u32) -> RunEvent {
 }
 
 fn uploaded(endpoint: &str, try_number: u32) -> RunCommand {
-    let result = Ok(Uploaded { stored_bytes: 500, sent_bytes: 400, check: UploadCheck::Hash, address: address(endpoint) });
+    let result =
+        Ok(Uploaded { stored_bytes: 500, sent_bytes: 400, check: UploadCheck::Hash, address: address(endpoint) });
     RunCommand::UploadEnded { endpoint: at(endpoint), try_number, result }
 }
 
@@ -176,7 +177,8 @@ fn uploads_are_cancelled_and_a_run_is_not_deleted_under_them() {
 #[test]
 fn the_directory_goes_once_all_copies_are_there_and_the_run_stays() {
     let run = published_to(&["a", "b"], RequireEndpoints::All, false).when(begins("a")).granted();
-    let run = run.when(uploaded("a", 1)).then([completed("a")]).when(begins("b")).granted().when(leave(&["a", "b"])).then([]);
+    let run =
+        run.when(uploaded("a", 1)).then([completed("a")]).when(begins("b")).granted().when(leave(&["a", "b"])).then([]);
     let run = run.when(uploaded("b", 1)).then_do([completed("b")], [RunEffect::Leave]);
     let run = run.when(leave(&["b"])).then([]);
     let run = run.when(leave(&["a", "b"])).then_do([removal()], [RunEffect::Delete]);

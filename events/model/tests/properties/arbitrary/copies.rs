@@ -53,12 +53,8 @@ pub(super) fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             (stored_bytes, sent_bytes),
             check,
             address,
-        )| r::UploadCompletedV2 {
-            endpoint,
-            stored_bytes,
-            sent_bytes,
-            check,
-            address
+        )| {
+            r::UploadCompletedV2 { endpoint, stored_bytes, sent_bytes, check, address }
         }),
         event!(RunEvent::UploadFailed, (name(), failure()), |(endpoint, failure)| r::UploadFailedV1 {
             endpoint,
