@@ -10,7 +10,7 @@ use holdfast_model::run::Refusal;
 use uuid::Uuid;
 
 use super::{EngineError, Holdfast, RemoteError};
-use crate::remote::{self, Remote, RemotePage, UploadProgress};
+use crate::remote::{self, Remote, RemotePage};
 
 impl Holdfast {
     /// The runs of an installation at an endpoint, a page of them, the newest first. Without a `server_id` it is this installation.
@@ -38,6 +38,7 @@ impl Holdfast {
         server_id: Option<Uuid>,
         run_id: RunId,
     ) -> Result<(u64, u64), RemoteError> {
+        let check = self.shared.remote_checks.begin(endpoint, run_id);
         let remote = self.remote(endpoint, server_id).await?;
         let head = match remote.run(run_id).await {
             Ok(head) => head,
@@ -58,7 +59,7 @@ impl Holdfast {
             }
             return Err(EngineError::from(RootError::Command(CommandError::Refused(Refusal::AnotherRun))).into());
         }
-        let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;
+        let read = remote::verify(&*remote, run_id, &check.progress).await;
         if let Err(error) = read {
             let error = RemoteError::of_files(endpoint, run_id, error);
             if server_id.is_none() && matches!(error, RemoteError::Altered { .. }) {

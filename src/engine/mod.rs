@@ -29,6 +29,7 @@ mod plan;
 mod projections;
 mod records;
 mod registry;
+mod remote_checks;
 mod request;
 mod restore_into_folder;
 mod restores;
@@ -141,6 +142,7 @@ struct Shared {
     uploader: uploads::Uploader,
     verifying: verify::Verifying,
     importing: imports::Importing,
+    remote_checks: remote_checks::RemoteChecks,
     /// Held by whoever takes a copy of a run away, so that no two take the last two at once.
     last_copies: tokio::sync::Mutex<()>,
     running: Mutex<Option<Running>>,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::running::{Parts, Running};
 use super::{
     EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, declared, drive,
-    folded_runs, imports, keys, ledger, plan, projections, restoring, settle, uploads, verify,
+    folded_runs, imports, keys, ledger, plan, projections, remote_checks, restoring, settle, uploads, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -142,6 +142,7 @@ impl Holdfast {
             uploader,
             verifying: verify::Verifying::default(),
             importing: imports::Importing::default(),
+            remote_checks: remote_checks::RemoteChecks::default(),
             last_copies: tokio::sync::Mutex::default(),
             running: Mutex::new(Some(running)),
         };

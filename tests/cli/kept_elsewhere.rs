@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::far::server_id;
-use crate::support::{Home, small_tree, text};
+use crate::support::server::Server;
+use crate::support::{DEADLINE, Home, small_tree, text};
 
 const GOES: &str = "keep_local = false\nrequire_endpoints = 'all'";
 
@@ -158,7 +161,8 @@ fn a_copy_is_not_counted_where_its_endpoint_is_another_place_by_now() {
     assert_eq!(home.runs()[0]["endpoints"][0]["status"], json!("elsewhere"));
     home.holdfast(["show", &run]).run().expect(0).says("elsewhere").says(&at);
     // The same over a server, whose lists are kept.
-    let server = crate::support::server::Server::listening(home.holdfast(["serve"]).spawn(), &home);
+    let config_now = fs::read_to_string(home.path().join("config.toml")).unwrap();
+    let server = Server::with(&home, &config_now, "");
     let mut client = server.client();
     let listed = client.granted("GetBackupRuns", json!({}));
     assert_eq!(listed["rows"][0]["endpoints"][0]["status"], json!("elsewhere"), "{listed}");
@@ -237,4 +241,59 @@ fn a_copy_that_was_altered_is_not_counted_until_it_was_brought_again() {
     home.holdfast(["upload", &run, "--to", "far"]).run().expect(0);
     home.holdfast(["remote", "verify", "far", &run]).run().expect(0);
     assert_eq!(copy(&home.show(&run), "far")["status"], "uploaded");
+}
+
+#[test]
+fn an_endpoint_that_copies_go_to_and_nobody_knows_is_told_before_a_backup() {
+    let home = home_with(&["far"], "endpoints = ['far', 'nas']");
+    let checked = home.holdfast(["config", "check"]).run();
+    checked.expect(3).says("endpoints names nas");
+    assert!(!checked.out().contains("names far"), "{}", checked.out());
+    home.holdfast(["endpoints", "add", "nas", "--url"]).arg(url(&home.beside("far"))).run().expect(0);
+    home.holdfast(["config", "check"]).run().expect(0);
+    let listed = home.holdfast(["endpoints", "list"]).run();
+    listed.expect(0).says(&url(&home.beside("far")));
+    let retention = "[[endpoint]]\nname = 'x'\nretention = '30 days'\n";
+    fs::write(home.beside("retention.toml"), retention).unwrap();
+    home.holdfast(["config", "check", "retention.toml"]).run().expect(2).says("by rule yet");
+    home.holdfast(["backup", "data", "--to"]).arg(url(&home.beside("data"))).run().expect(0).says("uploading to");
+    let rows = home.json(["endpoints", "list"])["rows"].clone();
+    assert!(rows.as_array().unwrap().iter().any(|row| row["enable"] == json!(0)), "{rows}");
+    home.holdfast(["endpoints", "list"]).run().expect(0).says("asked for");
+}
+
+#[test]
+fn a_copy_that_is_read_there_shows_how_far_it_is() {
+    let home = home_with(&["far"], "");
+    let run = back_up(&home);
+    let read = home.holdfast(["remote", "verify", "far", &run]).run();
+    read.expect(0).says("all as published");
+    let lines = home.holdfast(["--json", "remote", "verify", "far", &run]).run().expect(0).json_lines();
+    assert_eq!(lines.last().unwrap()["ok"], json!(true), "{lines:?}");
+}
+
+#[test]
+fn an_endpoint_that_is_taken_out_under_an_upload_ends_it_in_order() {
+    let home = home_with(&["far"], "");
+    let config = fs::read_to_string(home.path().join("config.toml")).unwrap();
+    let server = Server::with(&home, &format!("{config}bandwidth = 1\n"), "");
+    let mut client = server.client();
+    let run = text(&client.granted("StartFullBackup", json!({ "wait": false }))["run_id"]);
+    let until = Instant::now() + DEADLINE;
+    let mut wait_for = |what: &str, found: &dyn Fn(&Value) -> bool| loop {
+        let now = client.granted("GetBackupRun", json!({ "run_id": run }));
+        if found(&now) {
+            return now;
+        }
+        assert!(Instant::now() < until, "{what}: {now}");
+    };
+    wait_for("it is on its way", &|run| run["endpoints"][0]["status"] == "uploading");
+    let (without, _) = config.split_once("[[endpoint]]").unwrap();
+    Server::config(&home, without, "");
+    server.process.signal(Signal::HUP);
+    let ended = wait_for("it ends", &|run| run["remote_status"] != "uploading");
+    let copy = copy(&ended, "far");
+    assert_eq!((&copy["status"], &copy["error_code"]), (&json!("failed"), &json!("ENDPOINT_MISSING")), "{ended}");
+    assert_eq!((&ended["status"], is_here(&home, &run)), (&json!("completed"), true));
+    server.stop().expect(0);
 }

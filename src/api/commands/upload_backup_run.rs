@@ -96,7 +96,7 @@ impl Command for GetUploads {
     }
 }
 
-fn row(counts: UploadCounts) -> UploadRow {
+pub(super) fn row(counts: UploadCounts) -> UploadRow {
     let UploadCounts { run_id, endpoint, bytes_done, bytes_total } = counts;
     UploadRow { run_id, server_name: endpoint, bytes_done, bytes_total }
 }

@@ -251,8 +251,9 @@ impl Run {
         self.kept_remotely
     }
 
-    /// Where a run is asked about whose directory is not here.
-    pub(super) fn not_here(&self) -> Refusal {
+    /// What is said where something is asked of a run whose directory is not here: it was deleted, or is kept on endpoints alone.
+    #[must_use]
+    pub fn not_here(&self) -> Refusal {
         match self.id().filter(|_| self.kept_remotely) {
             Some(run_id) => Refusal::KeptElsewhere { run_id, endpoint: self.kept_at() },
             None => Refusal::Deleted,

@@ -9,7 +9,7 @@ use holdfast_model::ids::{EndpointName, ParticipantName, RunId, Sha256, Timestam
 use holdfast_model::progress::Progress;
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Consistency, Copies, Encryption, Found, Held, NewParticipant, NewRun, NotFrozen,
-    Outcome, ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, RequireEndpoints, Retained, Run,
+    Outcome, ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, Places, RequireEndpoints, Retained, Run,
     RunCommand, RunImportRequestedV1, RunRequestedV4, RunType, Stage, StoredFileV1, Trigger, Try, UploadCheck,
     Uploaded,
 };
@@ -100,6 +100,15 @@ fn copying() -> impl Strategy<Value = RunCommand> {
         1 => (endpoint(), failure()).prop_map(|(endpoint, failure)| RunCommand::UploadRefused { endpoint, failure }),
         1 => (any::<bool>(), endpoint()).prop_map(|(all, only)| RunCommand::ResumeUploads { only: (!all).then_some(only) }),
         1 => endpoint().prop_map(RunCommand::CopyDeleted),
+        1 => (endpoint(), failure()).prop_map(|(endpoint, failure)| RunCommand::CopyAltered { endpoint, failure }),
+        2 => vec((endpoint(), any::<bool>()), 0..4).prop_map(|endpoints| {
+            let mut places = Places::default();
+            endpoints.into_iter().for_each(|(name, moved)| {
+                let address = if moved { "file:///b" } else { "file:///a" };
+                places.note(name, address.into(), Timestamp(0));
+            });
+            RunCommand::Leave(places)
+        }),
     ]
 }
 
