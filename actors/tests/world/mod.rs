@@ -24,8 +24,8 @@ use holdfast_model::restore::{
     RestoreRequestedV3, RestoredParticipantV1, Safety, SafetySnapshot, Step,
 };
 use holdfast_model::run::{
-    ArtifactStoredV1, Barrier, Copies, Encryption, Found, Held, NewParticipant, NewPlaces, ParticipantFrozenV1,
-    ParticipantStatus, Run, RunCommand, RunParticipant, RunRequestedV4, RunType, StoredFileV1, Target, Trigger,
+    ArtifactStoredV1, Barrier, Copies, Encryption, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1,
+    ParticipantStatus, Places, Run, RunCommand, RunParticipant, RunRequestedV4, RunType, StoredFileV1, Target, Trigger,
     UploadCheck, Uploaded,
 };
 use tokio::sync::watch;

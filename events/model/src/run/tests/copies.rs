@@ -186,7 +186,8 @@ fn the_directory_goes_once_all_copies_are_there_and_the_run_stays() {
     let run = run.when(RunCommand::Deleted).then([deleted()]);
     let view = run.state().view(true).expect("a run");
     assert_eq!((view.deleted, view.path.as_str(), view.good, view.endpoints.len()), (false, "", true, 2));
-    run.when(RunCommand::UploadTo(vec![at("c")])).refused(Refusal::Deleted);
+    let elsewhere = Refusal::KeptElsewhere { run_id: run_id(), endpoint: "a".into() };
+    run.when(RunCommand::UploadTo(vec![at("c")])).refused(elsewhere);
 
     let run = published_to(&["a", "b"], RequireEndpoints::Any, false).when(begins("a")).granted();
     let run = run.when(uploaded("a", 1)).then([completed("a")]).when(begins("b")).granted();
