@@ -208,10 +208,14 @@ impl FarSide {
             at += 1;
         }
         let ends: Vec<_> = all.iter().filter_map(|pid| pidfd_open(*pid, PidfdFlags::empty()).ok()).collect();
-        ends.iter().for_each(|pidfd| drop(pidfd_send_signal(pidfd, Signal::KILL)));
+        for pidfd in &ends {
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
         // None of them writes any more when the folder goes.
         let wait = Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
-        ends.iter().for_each(|pidfd| drop(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&wait))));
+        for pidfd in &ends {
+            let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&wait));
+        }
         let _ = child.wait();
     }
 

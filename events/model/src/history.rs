@@ -21,7 +21,7 @@ use crate::codec::Envelope;
 use crate::event::{Event, RestoreEvent, RunEvent, SystemEvent};
 use crate::ids::{ParticipantName, Position, RestoreId, RunId, Timestamp};
 use crate::participant::Participant;
-use crate::run::{Outcome, RunType, Target, Trigger};
+use crate::run::{Outcome, RunType, Staging, Target, Trigger};
 
 /// What is known of a run without folding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -412,7 +412,7 @@ impl CopyCounts {
         match event {
             RunEvent::CopiesPlanned(planned) => {
                 self.planned = few(planned.endpoints.len());
-                self.instead = !planned.keep_local;
+                self.instead = !planned.keep_local || planned.staging == Staging::None;
             }
             RunEvent::UploadsRequested(requested) => {
                 self.open = self.open.saturating_add(few(requested.endpoints.len()));

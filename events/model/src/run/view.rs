@@ -330,7 +330,8 @@ impl Run {
             remote_status: self.remote_status().as_str().into(),
             endpoints: self.copies.iter().map(copy_view).collect(),
             good: self.is_good(),
-            keep_local: self.planned_copies.keep_local || self.planned_copies.endpoints.is_empty(),
+            keep_local: !self.is_staged_elsewhere()
+                && (self.planned_copies.keep_local || self.planned_copies.endpoints.is_empty()),
             locked: self.lock.is_some(),
             lock_reason: self.lock.clone().unwrap_or_default(),
             job: request.job.clone(),
