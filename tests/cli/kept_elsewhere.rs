@@ -256,7 +256,7 @@ fn an_endpoint_that_copies_go_to_and_nobody_knows_is_told_before_a_backup() {
     let retention = "[[endpoint]]\nname = 'x'\nretention = '30 days'\n";
     fs::write(home.beside("retention.toml"), retention).unwrap();
     home.holdfast(["config", "check", "retention.toml"]).run().expect(2).says("by rule yet");
-    home.holdfast(["backup", "data", "--to"]).arg(url(&home.beside("data"))).run().expect(0).says("uploading to");
+    home.holdfast(["backup", "data", "--to"]).arg(url(&home.beside("data"))).run().expect(0).says("copied");
     let rows = home.json(["endpoints", "list"])["rows"].clone();
     assert!(rows.as_array().unwrap().iter().any(|row| row["enable"] == json!(0)), "{rows}");
     home.holdfast(["endpoints", "list"]).run().expect(0).says("asked for");
