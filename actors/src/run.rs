@@ -322,12 +322,17 @@ impl RunRole {
             Target::Completed if run.is_staged_elsewhere() => Some(self.commit_at(&run)),
             _ => None,
         };
+        // Asked for here where nothing comes before it: a port that panics takes this actor with it, and a new one goes on.
+        let here = commits.is_none().then(|| backups.publish(run.clone(), target));
         let published: PortFuture<Result<Vec<Committed>, DirectoryFailure>> = Box::pin(async move {
-            let Some(commits) = commits else {
-                return backups.publish(run, target).await.map(|()| Vec::new());
+            if let Some(here) = here {
+                return here.await.map(|()| Vec::new());
+            }
+            let copies = match commits {
+                Some(commits) => commits.await,
+                None => Vec::new(),
             };
             // Nothing is here that could be said to be a backup: it is one where the far sides say that they have it.
-            let copies = commits.await;
             match kept_nowhere(&copies) {
                 None => backups.publish(run, target).await.map(|()| copies),
                 Some(failure) => {
