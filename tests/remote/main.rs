@@ -14,6 +14,7 @@ mod kinds;
 mod made;
 mod other_tools;
 mod side;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;
