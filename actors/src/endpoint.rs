@@ -61,9 +61,15 @@ impl Role for EndpointRole {
         StreamId::endpoint(&self.name)
     }
 
-    fn act(&mut self, effect: EndpointEffect, _state: &Endpoint, me: &Addr<EndpointActor>) {
+    fn act(&mut self, effect: EndpointEffect, state: &Endpoint, me: &Addr<EndpointActor>) {
         match effect {
-            EndpointEffect::LookAgain => me.do_send(Next),
+            EndpointEffect::LookAgain => {
+                // What is on its way to a place that is not used any more is not waited for.
+                if let (None, Some(run_id)) = (state.config(), self.busy) {
+                    self.world.uploads.stop(run_id, &self.name);
+                }
+                me.do_send(Next);
+            }
         }
     }
 
@@ -208,10 +214,19 @@ impl Handler<Carry> for EndpointActor {
         let span = tracing::info_span!("upload", %run_id, %endpoint, correlation_id = %origin.correlation_id);
         let data_plane = world.data_plane.clone();
         let carried = async move {
-            let result = uploaded.await;
+            let mut result = uploaded.await;
             let of_endpoint = fared(run_id, &result);
             // Whoever sees the run go on, or another one have its turn, sees how the endpoint does.
-            let _ = me.send(Command::<Endpoint> { command: of_endpoint, origin: origin.clone() }).await;
+            let told = me.send(Command::<Endpoint> { command: of_endpoint, origin: origin.clone() }).await;
+            // It was stopped because the endpoint went, and nobody else says what becomes of it.
+            if matches!(told, Ok(Err(CommandError::Refused(EndpointRefusal::NotFound))))
+                && result.as_ref().is_err_and(|failure| failure.code == "CANCELLED")
+            {
+                let text = format!(
+                    "endpoint {endpoint} was taken out of the configuration while the run was on its way there"
+                );
+                result = Err(Failure::new(FailureKind::Fatal, "ENDPOINT_MISSING", text));
+            }
             let command = RunCommand::UploadEnded { endpoint, try_number, result };
             let _ = actor.send(Command::<Run> { command, origin }).await;
             me.do_send(Over(run_id));

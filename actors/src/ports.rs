@@ -14,7 +14,8 @@ use holdfast_model::ids::{EndpointName, ParticipantName, RestoreId, RunId, Sha25
 use holdfast_model::participant::{ChildV1, Work};
 use holdfast_model::restore::{Did, Restore, Step};
 use holdfast_model::run::{
-    ArtifactStoredV1, Copies, Encryption, Found, Held, NotFrozen, Run, RunParticipant, Staging, Target, Uploaded,
+    ArtifactStoredV1, Copies, Encryption, Found, Held, NotFrozen, Places, Run, RunParticipant, Staging, Target,
+    Uploaded,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -226,6 +227,8 @@ pub struct UploadJob {
 pub trait Uploads: Send + Sync {
     /// Makes a copy of a run's directory there, whole and checked. What an earlier try left there is gone on with.
     fn upload(&self, job: UploadJob) -> PortFuture<Result<Uploaded, Failure>>;
+    /// Where these endpoints are by all that is recorded; those that cannot be told are left out.
+    fn places(&self, of: Vec<EndpointName>) -> PortFuture<Places>;
     /// Ends an upload that is under way; its answer is a failure then.
     fn stop(&self, run_id: RunId, endpoint: &EndpointName);
     /// Lets artifacts of a run go there from now on while they are written.

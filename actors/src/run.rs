@@ -129,6 +129,11 @@ impl RunRole {
     }
 }
 
+/// The endpoints that a run's copies were planned for.
+fn planned(run: &Run) -> Vec<EndpointName> {
+    run.planned_copies().endpoints.clone()
+}
+
 /// What came of a run's commit at an endpoint.
 type Committed = (EndpointName, Result<Uploaded, Failure>);
 
@@ -191,6 +196,7 @@ impl Role for RunRole {
             }
             RunEffect::Publish(target) => self.publish(target, run, me),
             RunEffect::Delete => self.delete(run, me),
+            RunEffect::Leave => self.spawn(me, self.world.uploads.places(planned(run)), RunCommand::Leave),
             RunEffect::OfferUpload(endpoint) => self.offer_upload(&endpoint, me),
             RunEffect::Upload { endpoint, try_number } => {
                 let (run, actor, origin) = (Arc::new(run.clone()), me.clone(), self.origin.clone());
@@ -316,12 +322,17 @@ impl RunRole {
             Target::Completed if run.is_staged_elsewhere() => Some(self.commit_at(&run)),
             _ => None,
         };
+        // Asked for here where nothing comes before it: a port that panics takes this actor with it, and a new one goes on.
+        let here = commits.is_none().then(|| backups.publish(run.clone(), target));
         let published: PortFuture<Result<Vec<Committed>, DirectoryFailure>> = Box::pin(async move {
-            let Some(commits) = commits else {
-                return backups.publish(run, target).await.map(|()| Vec::new());
+            if let Some(here) = here {
+                return here.await.map(|()| Vec::new());
+            }
+            let copies = match commits {
+                Some(commits) => commits.await,
+                None => Vec::new(),
             };
             // Nothing is here that could be said to be a backup: it is one where the far sides say that they have it.
-            let copies = commits.await;
             match kept_nowhere(&copies) {
                 None => backups.publish(run, target).await.map(|()| copies),
                 Some(failure) => {

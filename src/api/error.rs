@@ -88,6 +88,8 @@ codes! {
     EndpointDeclared "ENDPOINT_DECLARED" 409;
     /// A run is on its way to the endpoint.
     EndpointBusy "ENDPOINT_BUSY" 409;
+    /// The endpoint alone has copies of runs, and nothing would lead to them any more; `force` is the way past.
+    EndpointHoldsCopies "ENDPOINT_HOLDS_COPIES" 409;
     /// The run did not complete, or its directory is not here: there is nothing to copy.
     BackupRunNotUploadable "BACKUP_RUN_NOT_UPLOADABLE" 409;
     /// A backup is at work, and queueing is off.

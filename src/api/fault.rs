@@ -19,7 +19,7 @@ impl From<EngineError> for ApiError {
             "RESTORE_RUN_NOT_ACTIVE" => ErrorCode::RestoreRunNotFound,
             "NO_PARTICIPANTS" | "BARRIER_NOT_SUPPORTED" | "ENDPOINT_PLAINTEXT" => ErrorCode::InvalidData,
             "NO_ENDPOINTS" => ErrorCode::NotFound,
-            "BACKUP_RUN_IN_USE" => ErrorCode::BackupRunDeleteFailed,
+            "BACKUP_RUN_IN_USE" | "LAST_COPY" => ErrorCode::BackupRunDeleteFailed,
             "ENGINE_STOPPED" | "LOG_CLOSED" => ErrorCode::Draining,
             "PROJECTION_BEHIND" => ErrorCode::Busy,
             "LOG_POISONED" => ErrorCode::LogLost,
@@ -51,6 +51,7 @@ impl From<EngineError> for ApiError {
                 Some(json!({ "restore_id": restore_id.to_string(), "participant": participant }))
             }
             EngineError::Plaintext(_) => Some(json!({ "field": "plaintext" })),
+            EngineError::OnlyHere { .. } => Some(json!({ "cause": error.code() })),
             EngineError::BackupAtWork(run_id) => Some(json!({ "active_run_id": run_id })),
             _ => None,
         };

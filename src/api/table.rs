@@ -32,6 +32,7 @@ pub static TABLE: &[Entry] = &[
     entry::<ImportRemoteBackupRun>(),
     entry::<GetImportProgress>(),
     entry::<ValidateRemoteBackupRun>(),
+    entry::<GetRemoteValidations>(),
     entry::<StartRestoreRun>(),
     entry::<BeginRestore>(),
     entry::<EndRestore>(),

@@ -79,12 +79,10 @@ text! {
     /// A name or a rule: one line.
     Line, 64, "must be at most 64 characters, none of them a control character",
         r"^[^\u0000-\u001f\u007f-\u009f]*$", is_line;
-    /// What is kept: so many runs, or those of so long; of several rules each keeps its own. Empty for all.
-    Retention, 64,
-        "must be up to five rules as `30 days`, `12 months` or `10 runs` with `, ` between them (runs, days, weeks, months, years; numbers \
-         from 1 to 9999), or nothing",
-        r"^(|[1-9][0-9]{0,3} (run|day|week|month|year)s?(, [1-9][0-9]{0,3} (run|day|week|month|year)s?){0,4})$",
-        |text| text.is_empty() || is_retention(text);
+    /// What is kept at an endpoint. It is all: nothing is deleted there by rule yet.
+    Retention, 0,
+        "must be left out: nothing is deleted at an endpoint by rule yet, only by `holdfast remote delete`, and in a vault by its administration",
+        r"^$", str::is_empty;
     /// The file a password is read from when it is used; empty for none.
     PasswordFile, 1000, "must be the path of a file from / on, without control characters, or nothing",
         r"^(|/[^\u0000-\u001f\u007f-\u009f]*)$", |text| text.is_empty() || (text.starts_with('/') && is_line(text));
@@ -98,16 +96,6 @@ const LABEL: &str = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
 
 fn is_line(text: &str) -> bool {
     !text.chars().any(char::is_control)
-}
-
-fn is_retention(text: &str) -> bool {
-    const UNITS: [&str; 5] = ["run", "day", "week", "month", "year"];
-    let is_rule = |rule: &str| {
-        let Some((number, unit)) = rule.split_once(' ') else { return false };
-        let digits = (1..=4).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
-        digits && !number.starts_with('0') && UNITS.contains(&unit.strip_suffix('s').unwrap_or(unit))
-    };
-    text.split(", ").count() <= 5 && text.split(", ").all(is_rule)
 }
 
 fn is_host(text: &str) -> bool {
@@ -279,27 +267,6 @@ mod tests {
             "s3://bucket\n",
         ];
         assert!(taken::<Url>(&bad).iter().all(|taken| !taken));
-    }
-
-    #[test]
-    fn a_retention_is_a_policy() {
-        let good = ["", "30 days", "1 run", "10 runs, 7 days, 4 weeks, 12 months, 9999 years"];
-        assert!(taken::<Retention>(&good).iter().all(|taken| *taken));
-        let bad = [
-            "blah",
-            "30",
-            "days",
-            "0 days",
-            "10000 days",
-            "7 dayss",
-            "7  days",
-            "7 days,",
-            "7 days,1 run",
-            " 7 days",
-            "007 days",
-        ];
-        assert!(taken::<Retention>(&bad).iter().all(|taken| !taken));
-        assert!(Retention::try_from(["1 run"; 6].join(", ")).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line as clap sees it.
 
+mod keep;
 mod key;
 mod owner;
 mod remote;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_model::ids::{ParticipantName, Position, RunId};
 use holdfast_model::run::{Consistency, RunStatus, Staging, Trigger};
 
+pub(super) use self::keep::{DeleteArgs, LockArgs, UnlockArgs};
 pub(super) use self::key::{KeyArgs, KeyCommand};
 pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointTestArgs, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs,
@@ -363,35 +365,6 @@ pub(super) struct DumpArgs {
     pub(super) participant: Option<String>,
     #[command(flatten)]
     pub(super) key: KeyArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  holdfast delete 20261121-031500-000042")]
-pub(super) struct DeleteArgs {
-    /// A run id
-    #[arg(value_name = "RUN")]
-    pub(super) run: RunId,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  holdfast lock 20261121-031500-000042 --reason 'before the migration'\n\nA run that is locked already gets the new reason."
-)]
-pub(super) struct LockArgs {
-    /// A run id, or `latest` for the newest good run
-    #[arg(value_parser = run_arg)]
-    pub(super) run: RunArg,
-    /// Why, for whoever wants to delete it
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(super) reason: String,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  holdfast unlock 20261121-031500-000042")]
-pub(super) struct UnlockArgs {
-    /// A run id, or `latest` for the newest good run
-    #[arg(value_parser = run_arg)]
-    pub(super) run: RunArg,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_model::endpoint::EndpointConfigV2;
+use holdfast_model::endpoint::{Endpoint, EndpointConfigV2};
+use holdfast_model::ids::{EndpointName, StreamId};
 use holdfast_model::run::{Consistency, Staging};
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use super::exit::{CliError, CliResult, Exit};
 use super::output::{self, Output, counted};
 use super::server_settings;
 use crate::config::{Config, ConfigError, Finding, OnCrash, ParticipantConfig, RunsConfig, Severity, Source};
+use crate::engine::HomeView;
 
 /// Longest text in the column of what a participant takes.
 const MAX_TAKES: usize = 60;
@@ -66,7 +68,8 @@ fn check(file: &Path, home: &Path, output: Output) -> CliResult {
         }
         Err(error) => return Err(invalid(&error)),
     };
-    let findings = config.look(file, home);
+    let mut findings = config.look(file, home);
+    findings.extend(nowhere(&config, home));
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let exit = match (errors, warnings) {
@@ -80,6 +83,34 @@ fn check(file: &Path, home: &Path, output: Output) -> CliResult {
     let ends = [counted(errors, "error"), counted(warnings, "warning")].join(", ");
     output.line(format!("\n{}: {participants}, {ends}", file.display()))?;
     Ok(exit)
+}
+
+/// Endpoints that runs are to be copied to and that are neither declared nor were added to this home: the copies there would fail. Whether they
+/// were added is not known where there is no home yet, or its log cannot be read.
+fn nowhere(config: &Config, home: &Path) -> Vec<Finding> {
+    let named = config.runs.endpoints.iter().flatten();
+    let undeclared: Vec<_> =
+        named.filter(|name| !config.endpoints.iter().any(|endpoint| endpoint.name == **name)).collect();
+    if undeclared.is_empty() {
+        return Vec::new();
+    }
+    let view = HomeView::open(home).ok();
+    // What the file declared before and declares no more goes with the next start.
+    let added = |name: &EndpointName| {
+        let endpoint = view.as_ref().and_then(|view| view.fold::<Endpoint>(&StreamId::endpoint(name)).ok());
+        endpoint.and_then(|endpoint| endpoint.config().map(|config| !config.declared)).unwrap_or(false)
+    };
+    let missing = undeclared.into_iter().filter(|name| !added(name));
+    missing
+        .map(|name| Finding {
+            severity: Severity::Warning,
+            participant: None,
+            message: format!(
+                "[runs] endpoints names {name}, which is no endpoint of this file, nor one that was added to the home: a copy there fails; \
+                 declare it, or `holdfast endpoints add {name}`"
+            ),
+        })
+        .collect()
 }
 
 fn as_text(config: &Config, findings: &[Finding]) -> String {
@@ -194,7 +225,6 @@ fn endpoint_json(endpoint: &EndpointConfigV2) -> Value {
         "timeout_seconds": endpoint.timeout_s,
         "retry_attempts": endpoint.retry_attempts,
         "retry_delay_seconds": endpoint.retry_delay_s,
-        "retention": endpoint.retention,
         "verify": endpoint.verify,
         "bandwidth": endpoint.bandwidth,
         "priority": endpoint.priority,

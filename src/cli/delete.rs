@@ -4,7 +4,7 @@ use holdfast_model::run::Retained;
 
 use super::args::DeleteArgs;
 use super::door::{Door, Purpose};
-use super::exit::{CliResult, Exit};
+use super::exit::{CliError, CliResult, Exit};
 use super::runs::find;
 use super::{Context, args::RunArg};
 use crate::api::ErrorCode;
@@ -12,10 +12,18 @@ use crate::api::commands::DeleteBackupRun;
 
 pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> CliResult {
     // An id that means nothing is told apart before the home is taken.
-    let run = find(&context.view()?, RunArg::Id(args.run), context.output)?;
+    let view = context.view()?;
+    let (run, places) = (find(&view, RunArg::Id(args.run), context.output)?, view.places().clone());
+    drop(view);
+    if run.retained() != Retained::Kept && run.is_kept_remotely() {
+        let at = run.kept_at();
+        let message = format!("run {} is not here: it is kept at {at} alone", args.run);
+        let next = format!("`holdfast remote delete {at} {}` deletes it there.", args.run);
+        return Err(CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", message, next));
+    }
     let deleted_path = run.path();
     let door = Door::open(context, Purpose::Brief("delete"), context.lock_wait).await?;
-    let result = door.ask(&DeleteBackupRun { run_id: args.run }).await;
+    let result = door.ask(&DeleteBackupRun { run_id: args.run, force: args.force }).await;
     door.close().await;
     match result {
         // The start has just finished a deletion that was begun before.
@@ -24,5 +32,11 @@ pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> CliResult {
     }
     context.output.value(&serde_json::json!({ "ok": true, "run_id": args.run, "deleted_path": deleted_path }))?;
     context.output.line(format!("run {} deleted; its history stays: `holdfast show {}`", args.run, args.run))?;
+    let there = run.copies().iter().find(|copy| places.hold(copy));
+    if let Some(copy) = there {
+        context
+            .output
+            .line(format!("its copies stay: `holdfast remote import {} {}` brings it back", copy.endpoint, args.run))?;
+    }
     Ok(Exit::Good)
 }

@@ -46,8 +46,9 @@ impl Wish {
                 add.password = password(fields)?;
                 Self::Add(add)
             }
-            EndpointsCommand::Set { name, fields, no_password } => {
+            EndpointsCommand::Set { name, fields, no_password, force } => {
                 let mut set: UpdateBackupConfig = read(name, fields)?;
+                set.force = *force;
                 if *fields == EndpointFields::default() && !*no_password {
                     let next = "`holdfast endpoints set --help` lists what can be changed.";
                     return Err(CliError::new(Exit::Usage, "USAGE", "nothing is said to be changed", next));
@@ -55,7 +56,9 @@ impl Wish {
                 set.password = if *no_password { Some(secret("")?) } else { password(fields)? };
                 Self::Set(set)
             }
-            EndpointsCommand::Remove { name } => Self::Remove(DeleteBackupConfig { name: endpoint_name(name)? }),
+            EndpointsCommand::Remove { name, force } => {
+                Self::Remove(DeleteBackupConfig { name: endpoint_name(name)?, force: *force })
+            }
         })
     }
 
@@ -69,7 +72,7 @@ impl Wish {
                     out.line("no endpoints: `holdfast endpoints add NAME` adds one")?;
                 } else if !out.json {
                     let cells: Vec<_> = rows.rows.iter().map(cells).collect();
-                    out.result(table(&["ENDPOINT", "ADDRESS", "PASSWORD", "RUNS", "HEALTH", "FROM"], &cells))?;
+                    out.result(table(&["ENDPOINT", "RUNS", "HEALTH", "FROM", "PASSWORD", "ADDRESS"], &cells))?;
                 }
             }
             Self::Add(add) => {
@@ -97,14 +100,11 @@ impl Wish {
     }
 }
 
-/// Most characters of a name and of an address in the list: with the other columns a line has 80. `--json` has all of them.
-const NAME_WIDTH: usize = 16;
-const ADDRESS_WIDTH: usize = 25;
-
 fn cells(row: &EndpointRow) -> Vec<String> {
     let address = if row.url.is_empty() { &row.host } else { &row.url };
     let runs = match (row.enable, row.mode) {
-        (0, _) => "none",
+        // Those of addresses that were named once are among these.
+        (0, _) => "asked for",
         (_, 0) => "every",
         _ => "full",
     };
@@ -114,21 +114,9 @@ fn cells(row: &EndpointRow) -> Vec<String> {
         from => from,
     };
     let from = if row.declared { "file" } else { "command" };
-    let text = |text: &str, width| shortened(&printable(text.as_bytes()), width);
-    let (name, health) = (text(&row.name, NAME_WIDTH), text(&row.health, 9));
-    vec![name, text(address, ADDRESS_WIDTH), password.to_owned(), runs.to_owned(), health, from.to_owned()]
-}
-
-/// The beginning and the end, where the whole is too long: addresses differ at both.
-fn shortened(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width {
-        return text.to_owned();
-    }
-    let tail = width / 3;
-    let head: String = text.chars().take(width - tail - 1).collect();
-    let end: String = text.chars().skip(count - tail).collect();
-    format!("{head}…{end}")
+    let text = |text: &str| printable(text.as_bytes());
+    // The longest comes last: it is shown whole, and moves no other column.
+    vec![text(&row.name), runs.to_owned(), text(&row.health), from.to_owned(), password.to_owned(), text(address)]
 }
 
 pub(super) fn endpoint_name(name: &str) -> Result<EndpointName, CliError> {
@@ -139,8 +127,7 @@ pub(super) fn endpoint_name(name: &str) -> Result<EndpointName, CliError> {
 fn read<T: serde::de::DeserializeOwned>(name: &str, fields: &EndpointFields) -> Result<T, CliError> {
     let mut data = Map::new();
     data.insert("name".into(), json!(endpoint_name(name)?));
-    let texts =
-        [("host", &fields.host), ("url", &fields.url), ("login", &fields.login), ("retention", &fields.retention)];
+    let texts = [("host", &fields.host), ("url", &fields.url), ("login", &fields.login)];
     let numbers = [
         ("enable", fields.enable.map(u64::from)),
         ("mode", fields.mode.map(u64::from)),

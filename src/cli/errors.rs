@@ -72,6 +72,7 @@ pub(super) fn client(error: ClientError) -> CliError {
 fn api(error: &ApiError) -> CliError {
     use ErrorCode as Code;
     let (exit, next) = match error.code {
+        Code::BackupRunNotFound if error.message.contains("remote import") => (Exit::NoSuchRun, ""),
         Code::BackupRunNotFound | Code::RestoreRunNotFound => (Exit::NoSuchRun, "`holdfast runs` lists all of them."),
         Code::BackupRunLocked => (Exit::Busy, "`holdfast unlock RUN` lets it be deleted."),
         Code::BackupAlreadyRunning | Code::RestoreAlreadyRunning => {
@@ -82,6 +83,7 @@ fn api(error: &ApiError) -> CliError {
         }
         Code::BackupRunActive | Code::BackupRunNotActive | Code::NotQuarantined => (Exit::Busy, ""),
         Code::Draining | Code::RateLimited | Code::TooManyConnections => (Exit::Busy, "Try again in a moment."),
+        Code::BackupRunDeleteFailed if cause(error) == "LAST_COPY" => (Exit::Failed, ""),
         Code::BackupRunDeleteFailed => (Exit::Failed, "See to what is named there, then delete it again."),
         Code::BackupValidationFailed => {
             (Exit::Damaged, "Restore from another run (`holdfast runs`), and back up again now.")
@@ -98,6 +100,7 @@ fn api(error: &ApiError) -> CliError {
         Code::RemoteBackupValidationFailed if is_damage(error) => {
             (Exit::Damaged, "Bring it there again from here, or keep the copies elsewhere.")
         }
+        Code::EndpointHoldsCopies => (Exit::Failed, ""),
         Code::Duplicate => (Exit::Usage, "`holdfast endpoints set NAME` changes it."),
         Code::TokenNotFound => (Exit::Usage, "`holdfast token list` lists them."),
         Code::TokenExists => (Exit::Usage, "Give it another name, or revoke that one first."),
@@ -175,7 +178,7 @@ fn with_causes(error: &dyn Error) -> String {
 
 fn refused(refusal: &Refusal) -> CliError {
     let exit = match refusal {
-        Refusal::NotFound | Refusal::Deleted => Exit::NoSuchRun,
+        Refusal::NotFound | Refusal::Deleted | Refusal::KeptElsewhere { .. } => Exit::NoSuchRun,
         Refusal::Active
         | Refusal::Locked(_)
         | Refusal::NotActive

@@ -16,8 +16,8 @@ use super::exit::{CliError, CliResult, Exit};
 use super::interrupts::Interrupts;
 use super::output::{Output, counted, printable, size, table, time};
 use crate::api::commands::{
-    DeleteRemoteBackupRun, GetImportProgress, GetRemoteBackupRuns, ImportRemoteBackupRun, ImportShown, RemoteRunRow,
-    ValidateRemoteBackupRun,
+    DeleteRemoteBackupRun, GetImportProgress, GetRemoteBackupRuns, GetRemoteValidations, ImportRemoteBackupRun,
+    ImportShown, RemoteRunRow, ValidateRemoteBackupRun,
 };
 use crate::engine::ImportPhase;
 
@@ -51,8 +51,8 @@ pub(super) async fn run(context: &Context, command: &RemoteCommand) -> CliResult
             }
             result
         }
-        RemoteCommand::Delete { endpoint, run } => {
-            let wish = DeleteRemoteBackupRun { server_name: endpoint_name(endpoint)?, run_id: *run };
+        RemoteCommand::Delete { endpoint, run, force } => {
+            let wish = DeleteRemoteBackupRun { server_name: endpoint_name(endpoint)?, run_id: *run, force: *force };
             let door = open(context, Purpose::Brief("remote")).await?;
             let deleted = door.ask(&wish).await;
             door.close().await;
@@ -157,7 +157,7 @@ async fn import(out: Output, door: &Door, wish: &ImportRemoteBackupRun, interrup
 struct Display {
     out: Output,
     bar: Option<ProgressBar>,
-    phase: Option<ImportPhase>,
+    phase: Option<&'static str>,
 }
 
 impl Display {
@@ -177,23 +177,28 @@ impl Display {
         // Whoever read the output may have gone away: the import goes on.
         let _ = self.out.value(&json!({ "message_type": "status", "import": now }));
         let (word, doing) = match phase {
-            ImportPhase::Asking => ("ask", "asking what is there"),
-            ImportPhase::Fetching => ("fetch", "fetching"),
-            ImportPhase::Checking => ("verify", "reading what came again"),
+            ImportPhase::Asking => ("ask", None),
+            ImportPhase::Fetching => ("fetch", Some("fetching")),
+            ImportPhase::Checking => ("verify", Some("reading what came again")),
         };
-        if self.phase.replace(phase) != Some(phase) {
-            match &self.bar {
-                Some(bar) => {
+        self.advance(word, doing.map(|doing| format!("{run_id}: {doing}")), (now.bytes_done, now.bytes_total));
+    }
+
+    /// Shows how far a phase is; its line is said once where there is no bar.
+    fn advance(&mut self, word: &'static str, line: Option<String>, (done, total): (u64, u64)) {
+        if self.phase.replace(word) != Some(word) {
+            match (&self.bar, line) {
+                (Some(bar), _) => {
                     bar.reset();
                     bar.set_prefix(word);
                 }
-                None if phase != ImportPhase::Asking && !self.out.json => self.out.note(format!("{run_id}: {doing}")),
-                None => {}
+                (None, Some(line)) if !self.out.json => self.out.note(line),
+                (None, _) => {}
             }
         }
         if let Some(bar) = &self.bar {
-            bar.set_length(now.bytes_total.max(1));
-            bar.set_position(now.bytes_done);
+            bar.set_length(total.max(1));
+            bar.set_position(done);
         }
     }
 
@@ -205,9 +210,44 @@ impl Display {
 }
 
 async fn verify(out: Output, door: &Door, endpoint: EndpointName, server_id: Option<Uuid>, run_id: RunId) -> CliResult {
-    let read = door.ask(&ValidateRemoteBackupRun { server_name: endpoint.clone(), run_id, server_id }).await?;
+    let asked = ValidateRemoteBackupRun { server_name: endpoint.clone(), run_id, server_id };
+    let mut shown = Display::new(out);
+    let reading = door.ask(&asked);
+    tokio::pin!(reading);
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let read = loop {
+        tokio::select! {
+            biased;
+            read = &mut reading => break read,
+            _ = looks.tick() => {
+                // Where that cannot be told, the end can.
+                let Ok(now) = door.ask(&GetRemoteValidations {}).await else { continue };
+                let mine = now.rows.iter().find(|row| row.run_id == run_id && row.server_name == endpoint);
+                if let Some(row) = mine.filter(|row| row.bytes_total > 0) {
+                    let _ = out.value(&json!({ "message_type": "status", "verify": row }));
+                    let line = format!("{run_id}: reading {} on {endpoint}", size(row.bytes_total));
+                    shown.advance("verify", Some(line), (row.bytes_done, row.bytes_total));
+                }
+            }
+        }
+    };
+    shown.finish();
+    let read = read.map_err(|error| damaged_there(error, &endpoint, run_id))?;
     out.value(&read)?;
     let (files, bytes) = (counted(read.files, "file"), size(read.bytes));
     out.line(format!("run {run_id} on {endpoint}: {files}, {bytes}, all as published"))?;
     Ok(Exit::Good)
+}
+
+/// What can be done about a copy that is not what was published.
+fn damaged_there(error: CliError, endpoint: &EndpointName, run_id: RunId) -> CliError {
+    if error.exit != Exit::Damaged {
+        return error;
+    }
+    let next = format!(
+        "It is not counted as a copy any more. Where `holdfast verify {run_id}` finds it whole here: `holdfast remote delete {endpoint} {run_id}`, \
+         then `holdfast upload {run_id} --to {endpoint}`. A vault takes a run once only: copy it to another endpoint, and tell who runs the vault."
+    );
+    CliError { next, ..error }
 }

@@ -16,25 +16,29 @@ pub(super) fn find(view: &HomeView, run: RunArg, out: Output) -> Result<Run, Cli
     find_with(view, run, None, out)
 }
 
-/// The newest good run in which a participant is good, however many others took part, and the newer ones passed over because they were
-/// found damaged.
+/// The newest good run in which a participant is good and whose directory is here, however many others took part, and the newer ones passed
+/// over because they were found damaged or are kept on endpoints alone.
 fn latest_of<'a>(
     view: &'a HomeView,
     participant: &ParticipantName,
 ) -> Result<(Option<&'a RunEntry>, Vec<&'a RunEntry>), CliError> {
-    let mut damaged = Vec::new();
+    let mut passed = Vec::new();
     let completed = |entry: &&RunEntry| !entry.deleted && entry.outcome == Some(Outcome::Completed);
+    let mut away = None;
     for entry in view.history().made_here().into_iter().filter(completed) {
         let run = view.run(entry.run_id).map_err(errors::view)?;
         if !run.good_artifacts().any(|artifact| artifact.participant == *participant) {
             continue;
         }
-        if entry.is_good() {
-            return Ok((Some(entry), damaged));
+        if entry.is_good() && !entry.kept_remotely {
+            return Ok((Some(entry), passed));
         }
-        damaged.push(entry);
+        if entry.is_good() {
+            away = away.or(Some(entry));
+        }
+        passed.push(entry);
     }
-    Ok((damaged.first().copied(), Vec::new()))
+    Ok((away.or(passed.first().copied()), Vec::new()))
 }
 
 /// Why `latest` is not this run, in a word.
@@ -42,6 +46,7 @@ fn because(entry: &RunEntry) -> &'static str {
     match entry.outcome {
         None => "open",
         Some(Outcome::Completed) if entry.damaged => "damaged",
+        Some(Outcome::Completed) if entry.kept_remotely => "kept on endpoints alone",
         Some(Outcome::Completed) if entry.ad_hoc => "of paths named for it",
         Some(Outcome::Completed) => "of some participants",
         Some(outcome) => RunStatus::from(outcome).as_str(),
@@ -120,7 +125,7 @@ pub(super) fn runs(context: &Context, args: &RunsArgs) -> CliResult {
             continue;
         }
         let run = view.run(entry.run_id).map_err(errors::view)?;
-        let Some(row) = run.view(view.owned()) else { continue };
+        let Some(row) = run.view_at(view.owned(), view.places()) else { continue };
         if args.status.is_none_or(|status| status == row.status) {
             rows.push((row, run.files()));
         }
@@ -143,6 +148,7 @@ fn cells(row: &RunView, files: u64) -> Vec<String> {
     let damaged = row.participants.iter().flat_map(|one| &one.artifacts).any(|one| !one.validation_error.is_empty());
     let status = match warnings {
         _ if row.deleted => "deleted".to_owned(),
+        _ if is_away(row) => format!("{}, away", row.status.as_str()),
         _ if damaged => format!("{}, DAMAGED", row.status.as_str()),
         0 => row.status.as_str().to_owned(),
         _ => format!("{} (!)", row.status.as_str()),
@@ -165,6 +171,12 @@ fn cells(row: &RunView, files: u64) -> Vec<String> {
     ]
 }
 
+/// Whether it is kept on endpoints alone.
+pub(super) fn is_away(row: &RunView) -> bool {
+    let ended = matches!(row.status, RunStatus::Completed | RunStatus::Partial);
+    ended && !row.deleted && row.path.is_empty() && !row.endpoints.is_empty()
+}
+
 fn took(row: &RunView) -> String {
     if row.finished_at == 0 || row.started_at == 0 {
         return "-".into();
@@ -179,7 +191,7 @@ pub(super) fn show(context: &Context, args: &ShowArgs) -> CliResult {
     if args.log {
         return log(out, &view, &run);
     }
-    let Some(row) = run.view(view.owned()) else { return Ok(Exit::Failed) };
+    let Some(row) = run.view_at(view.owned(), view.places()) else { return Ok(Exit::Failed) };
     out.value(&row)?;
     out.result(story(&row, &run, view.home().root()))?;
     Ok(Exit::Good)
@@ -236,7 +248,8 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     match (row.deleted, row.path.as_str()) {
         (true, _) => field("directory", "deleted".into()),
         (false, "") if run.is_kept_remotely() => {
-            field("directory", "taken away, its copies are kept: `holdfast remote import` brings it back".into());
+            let at = run.kept_at();
+            field("directory", format!("not here: `holdfast remote import {at} {}` brings it back", row.run_id));
         }
         (false, "") => {}
         (false, path) => field("directory", root.join(path).display().to_string()),

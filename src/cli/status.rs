@@ -10,6 +10,7 @@ use serde_json::json;
 use super::door::{Door, holder};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{printable, time};
+use super::runs::is_away;
 use super::{Context, errors, progress};
 use crate::api::commands::{GetBackupProgress, Hello};
 use crate::engine::HomeView;
@@ -30,9 +31,9 @@ pub(super) async fn status(context: &Context) -> CliResult {
     let maintenance = view.fold::<Maintenance>(&StreamId::maintenance()).map_err(errors::view)?;
     let restores = view.history().open_restores();
     let open: Vec<_> = view.history().open().map(|entry| entry.run_id).collect();
-    let last = view.history().latest().0.filter(|entry| entry.is_good()).map(|entry| entry.run_id);
+    let last = view.history().newest_good().map(|entry| entry.run_id);
     let last = last.map(|run| view.run(run)).transpose().map_err(errors::view)?;
-    let last = last.and_then(|run| run.view(view.owned()));
+    let last = last.and_then(|run| run.view_at(view.owned(), view.places()));
     let quarantined: Vec<_> = quarantined(&view);
     let owing = |(name, one): (&ParticipantName, &Participant)| Some((name.to_string(), one.owes_thaw()?));
     let standing: Vec<_> = view.history().participants().iter().filter_map(owing).collect();
@@ -71,7 +72,10 @@ pub(super) async fn status(context: &Context) -> CliResult {
     });
     lines.push(format!("at work     {}", working(at_work.as_ref(), &open, &restores, view.owned())));
     lines.push(match &last {
-        Some(run) => format!("last good   run {}, ended {}", run.run_id, time(run.finished_at)),
+        Some(run) => {
+            let away = if is_away(run) { "; not here: `holdfast show` says where" } else { "" };
+            format!("last good   run {}, ended {}{away}", run.run_id, time(run.finished_at))
+        }
         None => "last good   none".to_owned(),
     });
     if !quarantined.is_empty() {

@@ -58,8 +58,13 @@ pub(super) fn summarise(out: Output, view: &RunView, took: f64) -> CliResult {
                 RunStatus::Completed => "latest --target ./out".to_owned(),
                 _ => format!("{id} --accept-incomplete --target ./out"),
             };
+            // What is said of its copies says how one comes back whose directory goes.
+            let restore = match view.keep_local || view.endpoints.is_empty() {
+                true => format!(" Restore: holdfast restore {restore}"),
+                false => String::new(),
+            };
             out.line(format!(
-                "run {id} {}{warned}: {}{} → {} in {}, verified. Restore: holdfast restore {restore}",
+                "run {id} {}{warned}: {}{} → {} in {}, verified.{restore}",
                 view.status.as_str(),
                 if files > 0 { format!("{}, ", counted(files, "file")) } else { String::new() },
                 size(view.size_bytes),

@@ -1,5 +1,6 @@
 //! `upload`, and what `backup` does about copies once its run has ended: shows how they come on, and says how they stand.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use holdfast_model::ids::{EndpointName, RunId, StreamId};
@@ -49,7 +50,10 @@ async fn upload(
     let view = attend(context, door, interrupts, run_id, whose).await?;
     context.output.value(&json!({ "message_type": "summary", "run": view }))?;
     tell(context.output, &view)?;
-    let asked = |copy: &&CopyView| endpoints.is_empty() || endpoints.iter().any(|name| name.as_str() == copy.name);
+    let asked = |copy: &&CopyView| match endpoints.is_empty() {
+        true => copy.status != "elsewhere" && copy.status != "deleted",
+        false => endpoints.iter().any(|name| name.as_str() == copy.name),
+    };
     let missing: Vec<_> = view.endpoints.iter().filter(asked).filter(|copy| copy.status != "uploaded").collect();
     match missing.first() {
         None => Ok(Exit::Good),
@@ -70,7 +74,9 @@ pub(super) async fn attend(
     let mut events = listen(door, None).await.map_err(errors::client)?;
     let mut view = door.ask(&GetBackupRun { run_id }).await?;
     let stream = StreamId::run(run_id).to_string();
-    let display = Display::new(context.output);
+    let mut display = Display::new(context.output);
+    // One that had begun by then is in no event that is heard.
+    view.endpoints.iter().filter(|copy| copy.status == "uploading").for_each(|copy| display.begins(&copy.name));
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while view.remote_status == "uploading" {
@@ -178,7 +184,16 @@ pub(super) fn tell(out: Output, view: &RunView) -> Result<(), CliError> {
             status => out.alert(format!("{}: {status}: {}", copy.name, printable(copy.error.as_bytes()))),
         }
     }
-    Ok(())
+    let there = view.endpoints.iter().find(|copy| copy.status == "uploaded");
+    match there.filter(|_| !view.keep_local && !view.deleted) {
+        // The directory goes about now, unless it is locked or read.
+        Some(copy) if view.good && view.remote_status == "completed" => out.line(format!(
+            "run {id} is kept at {at}, and not here. To bring it back: holdfast remote import {at} {id}",
+            id = view.run_id,
+            at = copy.name
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn not_there(run_id: RunId, copy: &CopyView) -> CliError {
@@ -199,6 +214,8 @@ pub(super) fn exit(run_id: RunId, view: &RunView, here: Exit) -> CliResult {
 struct Display {
     out: Output,
     bar: Option<ProgressBar>,
+    /// Where uploads were said to have begun.
+    begun: BTreeSet<String>,
 }
 
 impl Display {
@@ -209,17 +226,27 @@ impl Display {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        Self { out, bar }
+        Self { out, bar, begun: BTreeSet::new() }
     }
 
-    fn event(&self, event: &Value) -> Result<(), CliError> {
+    fn begins(&mut self, endpoint: &str) {
+        let new = self.begun.insert(endpoint.to_owned());
+        if new && self.bar.is_none() && !self.out.json {
+            self.out.note(format!("uploading to {endpoint}"));
+        }
+    }
+
+    fn event(&mut self, event: &Value) -> Result<(), CliError> {
         if self.out.json {
             return self.out.value(&json!({ "message_type": "event", "event": event }));
         }
         let text = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let endpoint = text("/data/endpoint");
         let line = match text("/type") {
-            "UploadStarted" if self.bar.is_none() => format!("uploading to {endpoint}"),
+            "UploadStarted" => {
+                self.begins(endpoint);
+                return Ok(());
+            }
             "UploadTryFailed" => {
                 let reason = text("/data/failure/message");
                 let pause = event.pointer("/data/retry_after_ms").and_then(Value::as_f64).unwrap_or(0.0) / 1000.0;

@@ -60,6 +60,12 @@ fn chosen(view: &HomeView, args: &VerifyArgs, context: &Context) -> Result<Vec<R
     let run = args.run.unwrap_or(RunArg::Latest);
     if !args.all {
         let run = runs::find(view, run, context.output)?;
+        if run.retained() != Retained::Kept && run.is_kept_remotely() {
+            let id = run.id().map(|id| id.to_string()).unwrap_or_default();
+            let message = format!("run {id} is not here: it is kept on endpoints alone");
+            let next = format!("`holdfast remote verify {} {id}` reads it there.", run.kept_at());
+            return Err(CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", message, next));
+        }
         if run.is_open() || run.target().is_none() || run.retained() != Retained::Kept {
             let (exit, message) = match run.is_open() {
                 true => (Exit::Failed, "the run has not ended: there is nothing final to verify"),
@@ -70,7 +76,8 @@ fn chosen(view: &HomeView, args: &VerifyArgs, context: &Context) -> Result<Vec<R
         }
         return Ok(vec![run]);
     }
-    let kept = view.history().newest_first().filter(|entry| entry.outcome.is_some() && !entry.deleted);
+    let kept =
+        view.history().newest_first().filter(|entry| entry.outcome.is_some() && !entry.deleted && !entry.kept_remotely);
     let all = kept.map(|entry| view.run(entry.run_id)).collect::<Result<Vec<_>, _>>().map_err(errors::view)?;
     Ok(all.into_iter().filter(|run| run.target().is_some()).collect())
 }

@@ -11,11 +11,11 @@ use toml::de::{DeTable, DeValue};
 use super::error::Problems;
 use super::section::{Section, listed};
 use super::values;
-use crate::api::text::{Host, Line, Retention, Url};
+use crate::api::text::{Host, Line, Url};
 use crate::endpoints::check_url;
 
 /// The keys of an endpoint.
-pub(crate) const ENDPOINT_KEYS: [&str; 20] = [
+pub(crate) const ENDPOINT_KEYS: [&str; 19] = [
     "name",
     "url",
     "host",
@@ -29,7 +29,6 @@ pub(crate) const ENDPOINT_KEYS: [&str; 20] = [
     "timeout",
     "retry_attempts",
     "retry_delay",
-    "retention",
     "verify",
     "bandwidth",
     "priority",
@@ -84,6 +83,9 @@ pub(super) fn read_all(
 /// One endpoint; `None` where it has no name by which it could be told. `position` is its place in the file, from 1.
 fn read(section: &mut Section<'_, '_>, position: usize) -> Option<EndpointConfigV2> {
     section.allow("[[endpoint]]", &ENDPOINT_KEYS, |key| match key {
+        "retention" => Some(
+            "nothing is deleted at an endpoint by rule yet, only by `holdfast remote delete`, and in a vault by its administration".into(),
+        ),
         "password" => Some(
             "a password does not stand in the configuration: write it into a file of its own and name that as `password_file`"
                 .to_owned(),
@@ -117,10 +119,6 @@ fn read(section: &mut Section<'_, '_>, position: usize) -> Option<EndpointConfig
         timeout_s: at_most(section, "timeout", Duration::from_secs(30), Duration::from_secs(1), DAY),
         retry_attempts: section.read_or("retry_attempts", 3, |value| values::whole(value, 1..=100)),
         retry_delay_s: at_most(section, "retry_delay", Duration::from_secs(5), Duration::ZERO, DAY),
-        retention: section.read_or("retention", String::new(), |value| {
-            let text = values::text(value, "rules as \"30 days\" or \"10 runs, 12 months\"")?;
-            Retention::try_from(text.to_owned()).map(String::from).map_err(str::to_owned)
-        }),
         verify: section.read_or("verify", UploadCheck::Size, |value| {
             match values::text(value, "\"size\" or \"readback\"")? {
                 "size" => Ok(UploadCheck::Size),

@@ -10,6 +10,7 @@
 //!
 //! Characters that are not allowed in a URL are written as `%XX`.
 
+mod place;
 mod vault;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use holdfast_model::endpoint::EndpointConfigV2;
 use reqwest::Url;
 
+pub use self::place::place;
 pub use self::vault::{VaultAddress, VaultTrust};
 
 /// Why an address cannot be used.

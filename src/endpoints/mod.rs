@@ -41,7 +41,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-pub use self::address::{Address, AddressError};
+pub use self::address::{Address, AddressError, place};
 pub use self::error::{ErrorKind, StoreError};
 pub use self::name::{InvalidObjectName, ObjectName, Prefix};
 pub use self::open::{Credentials, Limits, open};

@@ -160,13 +160,43 @@ pub enum EngineError {
     EndpointBusy(EndpointName),
     /// The last copy of a run is to be deleted.
     #[error(
-        "run {run_id} is not kept here, and the copy at {endpoint} is the last one: bring it back first with `holdfast remote import`"
+        "run {run_id} is not kept whole here, and the copy at {endpoint} is the last one that is known to be there: bring it back first with \
+         `holdfast remote import {endpoint} {run_id}`, or say --force"
     )]
     LastCopy {
         /// The run.
         run_id: RunId,
         /// Where its last copy is.
         endpoint: EndpointName,
+    },
+    /// The directory of a run is to be deleted, and none of its copies is known to be there.
+    #[error("run {run_id} is known to be here alone: {doubt}; --force deletes it all the same")]
+    OnlyHere {
+        /// The run.
+        run_id: RunId,
+        /// Why a copy of it does not count.
+        doubt: String,
+    },
+    /// An endpoint that copies wait for is to go, or to be another place.
+    #[error(
+        "a copy of run {run_id} waits for endpoint {endpoint}: wait for its end, or `holdfast cancel {run_id}`; --force lets it fail"
+    )]
+    EndpointAwaited {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The run.
+        run_id: RunId,
+    },
+    /// An endpoint that has the last copies of runs is to go, or to be another place.
+    #[error(
+        "endpoint {endpoint} alone has these runs: {runs}; without it nothing here leads to them any more: bring them back with `holdfast \
+         remote import {endpoint} RUN`, or say --force"
+    )]
+    HoldsLastCopies {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Some of the runs.
+        runs: String,
     },
     /// Copies were asked for, and there is no endpoint in use.
     #[error("there is no endpoint in use: add one with `holdfast endpoints add`")]
@@ -220,7 +250,9 @@ impl EngineError {
             EngineError::UnknownEndpoint(_) => "RET_NOT_FOUND",
             EngineError::NoEndpoints => "NO_ENDPOINTS",
             EngineError::EndpointBusy(_) => "ENDPOINT_BUSY",
-            EngineError::LastCopy { .. } => "LAST_COPY",
+            EngineError::LastCopy { .. } | EngineError::OnlyHere { .. } => "LAST_COPY",
+            EngineError::EndpointAwaited { .. } => "ENDPOINT_BUSY",
+            EngineError::HoldsLastCopies { .. } => "ENDPOINT_HOLDS_COPIES",
             EngineError::NoLauncher => "NO_LAUNCHER",
             EngineError::NoParticipants => "NO_PARTICIPANTS",
             EngineError::Stopped => "ENGINE_STOPPED",

@@ -10,7 +10,7 @@ use holdfast_model::run::Refusal;
 use uuid::Uuid;
 
 use super::{EngineError, Holdfast, RemoteError};
-use crate::remote::{self, Remote, RemotePage, UploadProgress};
+use crate::remote::{self, Remote, RemotePage};
 
 impl Holdfast {
     /// The runs of an installation at an endpoint, a page of them, the newest first. Without a `server_id` it is this installation.
@@ -38,6 +38,7 @@ impl Holdfast {
         server_id: Option<Uuid>,
         run_id: RunId,
     ) -> Result<(u64, u64), RemoteError> {
+        let check = self.shared.remote_checks.begin(endpoint, run_id);
         let remote = self.remote(endpoint, server_id).await?;
         let head = match remote.run(run_id).await {
             Ok(head) => head,
@@ -53,10 +54,19 @@ impl Holdfast {
         if let Ok(known) = self.run(run_id).await
             && known.sums_sha256().is_some_and(|sums| sums != head.row.sums_sha256)
         {
+            if server_id.is_none() {
+                self.note_altered(endpoint, run_id, Refusal::AnotherRun.to_string()).await?;
+            }
             return Err(EngineError::from(RootError::Command(CommandError::Refused(Refusal::AnotherRun))).into());
         }
-        let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;
-        read.map_err(|error| RemoteError::of_files(endpoint, run_id, error))?;
+        let read = remote::verify(&*remote, run_id, &check.progress).await;
+        if let Err(error) = read {
+            let error = RemoteError::of_files(endpoint, run_id, error);
+            if server_id.is_none() && matches!(error, RemoteError::Altered { .. }) {
+                self.note_altered(endpoint, run_id, error.to_string()).await?;
+            }
+            return Err(error);
+        }
         Ok((head.row.files.into(), head.row.stored_bytes))
     }
 

@@ -5,10 +5,10 @@
 //! bounded by the events that were folded, as a run grows with them; who was asked for longest ago goes first.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_model::ids::{RunId, Version};
-use holdfast_model::run::{Run, RunStatus};
+use holdfast_model::run::{Places, Run, RunStatus};
 use serde_json::value::RawValue;
 
 use super::json;
@@ -23,8 +23,8 @@ pub(crate) struct RunRow {
 
 impl RunRow {
     /// `None` before it was asked for.
-    fn of(run: &Run) -> Option<Self> {
-        let view = run.view(true)?;
+    fn of(run: &Run, places: &Places) -> Option<Self> {
+        let view = run.view_at(true, places)?;
         Some(Self { status: view.status, json: json(&view) })
     }
 }
@@ -50,7 +50,8 @@ struct Kept {
 
 struct Folded {
     run: Arc<Run>,
-    row: Arc<OnceLock<RunRow>>,
+    /// As it was written last, and where endpoints were then.
+    row: Option<(RunRow, Arc<Places>)>,
     version: Version,
     asked: u64,
 }
@@ -67,15 +68,20 @@ impl FoldedRuns {
     }
 
     /// The row of a run that was got here.
-    pub(super) fn row(&self, run_id: RunId, run: &Arc<Run>) -> Option<RunRow> {
-        let place =
-            self.kept().runs.get(&run_id).filter(|kept| Arc::ptr_eq(&kept.run, run)).map(|kept| kept.row.clone());
-        let Some(place) = place else { return RunRow::of(run) };
-        if let Some(row) = place.get() {
-            return Some(row.clone());
+    pub(super) fn row(&self, run_id: RunId, run: &Arc<Run>, places: &Arc<Places>) -> Option<RunRow> {
+        let written = self.kept().runs.get(&run_id).filter(|kept| Arc::ptr_eq(&kept.run, run)).and_then(|kept| {
+            let (row, at) = kept.row.as_ref()?;
+            (run.copies().is_empty() || Arc::ptr_eq(at, places)).then(|| row.clone())
+        });
+        if written.is_some() {
+            return written;
         }
-        let row = RunRow::of(run)?;
-        Some(place.get_or_init(|| row).clone())
+        // Not under the lock: it takes long.
+        let row = RunRow::of(run, places)?;
+        if let Some(kept) = self.kept().runs.get_mut(&run_id).filter(|kept| Arc::ptr_eq(&kept.run, run)) {
+            kept.row = Some((row.clone(), places.clone()));
+        }
+        Some(row)
     }
 
     /// Keeps a run, unless more of it is kept already.
@@ -85,7 +91,7 @@ impl FoldedRuns {
             return;
         }
         kept.asked += 1;
-        let folded = Folded { run, row: Arc::default(), version, asked: kept.asked };
+        let folded = Folded { run, row: None, version, asked: kept.asked };
         let before = kept.runs.insert(run_id, folded).map_or(0, |folded| folded.version.0);
         kept.events += version.0 - before;
         if kept.events > MAX_EVENTS {

@@ -17,16 +17,19 @@ mod figures;
 mod folded_runs;
 mod imports;
 mod keys;
+mod last_copies;
 mod ledger;
 mod log_row;
 mod manifest;
 mod overseer;
 mod owed_thaw;
 mod participants;
+mod places;
 mod plan;
 mod projections;
 mod records;
 mod registry;
+mod remote_checks;
 mod request;
 mod restore_into_folder;
 mod restores;
@@ -69,6 +72,7 @@ pub use self::error::EngineError;
 pub(crate) use self::figures::{Figures, ParticipantFigures};
 pub(crate) use self::imports::participants as participants_said;
 pub use self::imports::{ImportPhase, ImportProgress, ImportRequest, RemoteError};
+pub use self::last_copies::Loss;
 pub use self::log_row::LogRow;
 pub(crate) use self::manifest::artifact as recorded;
 pub use self::participants::{DeadlinesRow, ParticipantRow};
@@ -139,6 +143,9 @@ struct Shared {
     uploader: uploads::Uploader,
     verifying: verify::Verifying,
     importing: imports::Importing,
+    remote_checks: remote_checks::RemoteChecks,
+    /// Held by whoever takes a copy of a run away, so that no two take the last two at once.
+    last_copies: tokio::sync::Mutex<()>,
     running: Mutex<Option<Running>>,
 }
 
@@ -205,6 +212,9 @@ impl Holdfast {
     }
 
     async fn request(&self, backup: Backup) -> Result<RunHandle, EngineError> {
+        // What was read or locked when its copies had come may be free by now, and this one needs the room.
+        let engine = self.clone();
+        self.data_plane().spawn(async move { engine.take_leave().await });
         let config = self.config();
         let all = self.shared.registry.all();
         let (run_type, participants) = plan::of(&backup.what, &all, &config.runs)?;
@@ -304,12 +314,15 @@ impl Holdfast {
     /// Deletes an ended run's directory; answers once it is out of its place and unlinked.
     ///
     /// # Errors
-    /// [`EngineError`] where it has not ended, is deleted already, is being read, or cannot be removed.
-    pub async fn delete(&self, run_id: RunId) -> Result<Arc<Run>, EngineError> {
+    /// [`EngineError`] where it has not ended, is deleted already, is being read, or cannot be removed; with the code `LAST_COPY` where copies
+    /// of it were made and none of them is known to be there, and that is not to be lost.
+    pub async fn delete(&self, run_id: RunId, loss: Loss) -> Result<Arc<Run>, EngineError> {
+        let _one_at_a_time = self.shared.last_copies.lock().await;
         // An upload reads it too, and says more.
         if self.run(run_id).await?.is_uploading() {
             return Err(RootError::Command(CommandError::Refused(Refusal::Uploading)).into());
         }
+        self.may_delete(run_id, loss).await?;
         Storage::at(self.shared.home.backups()).check_unread(run_id)?;
         let handle = self.for_run(run_id, RunCommand::Delete).await?;
         let run = self.wait_until(handle, |run| run.retained() != Retained::Deleting).await?;

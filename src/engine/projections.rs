@@ -17,13 +17,14 @@ use holdfast_model::event::{Event, RunEvent};
 use holdfast_model::history::History;
 use holdfast_model::ids::{EndpointName, Position, Timestamp};
 use holdfast_model::maintenance::Maintenance;
+use holdfast_model::run::Places;
 use holdfast_model::tally::Tally;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::subscribe::Events;
 use super::view::{self, ViewError};
-use super::{EngineError, Holdfast};
+use super::{EngineError, Holdfast, places};
 
 /// How many events are folded under one lock.
 const BATCH: usize = 500;
@@ -40,6 +41,8 @@ pub struct Projections {
     pub history: History,
     /// Endpoints that are there.
     pub endpoints: Endpoints,
+    /// Where each is.
+    pub places: Arc<Places>,
     /// When each had an upload last that came to its end.
     pub last_uploads: BTreeMap<EndpointName, Timestamp>,
     /// Tokens.
@@ -64,6 +67,7 @@ impl Projections {
     fn apply(&mut self, envelope: &Envelope) {
         self.history.apply(envelope);
         self.tally.apply(envelope);
+        places::apply(&mut self.places, envelope);
         match &envelope.data {
             Event::EndpointEvent(event) => {
                 let Some(name) = envelope.stream.endpoint_name() else { return };

@@ -14,7 +14,7 @@ use holdfast_model::endpoint::{
 use holdfast_model::ids::{EndpointName, RestoreId, RunId, Sha256, StreamId, Timestamp, TokenName};
 use holdfast_model::maintenance::{Maintenance, MaintenanceCommand};
 use holdfast_model::restore::{Restore, RestoreCommand, RestoreRefusal, RestoreStatus};
-use holdfast_model::run::{Refusal, Run, RunCommand, Stage};
+use holdfast_model::run::{Places, Refusal, Run, RunCommand, Stage};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Digest;
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::folded_runs::RunRow;
 use super::secrets::Secrets;
-use super::{EngineError, Holdfast, ViewError, restores};
+use super::{EngineError, Holdfast, Loss, ViewError, restores};
 
 /// What every token begins with, so that one that lies where it should not is recognised.
 const TOKEN_PREFIX: &str = "hf_";
@@ -77,7 +77,16 @@ impl Holdfast {
     /// A run as lists show it; `None` where it was not asked for yet.
     pub(crate) async fn run_row(&self, run_id: RunId) -> Result<Option<RunRow>, EngineError> {
         let run = self.run(run_id).await?;
-        Ok(self.shared.folded_runs.row(run_id, &run))
+        let places = self.places().await?;
+        Ok(self.shared.folded_runs.row(run_id, &run, &places))
+    }
+
+    /// Where endpoints are: a copy counts only where its endpoint is still the place it was brought to.
+    ///
+    /// # Errors
+    /// As [`Holdfast::read`].
+    pub async fn places(&self) -> Result<Arc<Places>, EngineError> {
+        self.read(|known| known.places.clone()).await
     }
 
     /// All of one restore.
@@ -208,12 +217,14 @@ impl Holdfast {
     /// without one, that stays, and where `change` takes `secret` away it goes.
     ///
     /// # Errors
-    /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there, `ENDPOINT_DECLARED` where the configuration file has it; else as [`Holdfast::add_endpoint`].
+    /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there, `ENDPOINT_DECLARED` where the configuration file has it; where
+    /// it would be another place, as [`Holdfast::delete_endpoint`]; else as [`Holdfast::add_endpoint`].
     pub async fn update_endpoint(
         &self,
         name: &EndpointName,
         change: impl FnOnce(&mut EndpointConfigV2) + Send,
         password: Option<SecretString>,
+        loss: Loss,
     ) -> Result<Endpoint, EngineError> {
         let _one_at_a_time = self.shared.endpoints.lock().await;
         let before = self.endpoint(name).await?;
@@ -223,6 +234,8 @@ impl Holdfast {
         let mut config = before.clone();
         change(&mut config);
         self.check_plaintext(&config)?;
+        let _no_copy_goes = self.shared.last_copies.lock().await;
+        self.may_move(&before, &config, loss).await?;
         // A secret is named by what this engine kept, and by nothing else.
         config.secret = config.secret.and(before.secret);
         let new = self.keep(password).await?;
@@ -243,12 +256,17 @@ impl Holdfast {
     ///
     /// # Errors
     /// [`EngineError`] with the code `RET_NOT_FOUND` where it is not there, `ENDPOINT_DECLARED` where the configuration file has it, `ENDPOINT_BUSY`
-    /// while a run is on its way there; where it could not be recorded.
-    pub async fn delete_endpoint(&self, name: &EndpointName) -> Result<(), EngineError> {
+    /// while a run is on its way there or waits for it, `ENDPOINT_HOLDS_COPIES` where it alone has runs, both unless that is accepted for what
+    /// only waits; where it could not be recorded.
+    pub async fn delete_endpoint(&self, name: &EndpointName, loss: Loss) -> Result<(), EngineError> {
         let _one_at_a_time = self.shared.endpoints.lock().await;
         let before = self.endpoint(name).await?;
         if self.uploads().iter().any(|upload| upload.endpoint == *name) {
             return Err(EngineError::EndpointBusy(name.clone()));
+        }
+        let _no_copy_goes = self.shared.last_copies.lock().await;
+        if !before.declared {
+            self.may_lose_sight(name, loss).await?;
         }
         self.tell_endpoint(name, EndpointCommand::Delete).await?;
         self.forget(before.secret).await;

@@ -44,7 +44,7 @@ pub(super) async fn for_participant(
 }
 
 /// How long a start waits for a deletion it goes on with.
-const DELETION: Duration = Duration::from_secs(5);
+pub(super) const DELETION: Duration = Duration::from_secs(5);
 
 /// What a start found and did.
 pub(super) struct Settled {

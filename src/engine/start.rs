@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::running::{Parts, Running};
 use super::{
     EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, declared, drive,
-    folded_runs, imports, keys, ledger, plan, projections, restoring, settle, uploads, verify,
+    folded_runs, imports, keys, ledger, plan, projections, remote_checks, restoring, settle, uploads, verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -85,7 +85,7 @@ impl Holdfast {
             streams.clone(),
         );
         let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
-        let uploader = uploads::Uploader::new(&opened.home, &owner, streams, data_plane.clone());
+        let uploader = uploads::Uploader::new(&opened.home, opened.log.clone(), &owner, streams, data_plane.clone());
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),
@@ -150,6 +150,8 @@ impl Holdfast {
             uploader,
             verifying: verify::Verifying::default(),
             importing: imports::Importing::default(),
+            remote_checks: remote_checks::RemoteChecks::default(),
+            last_copies: tokio::sync::Mutex::default(),
             running: Mutex::new(Some(running)),
         };
         let sweeps = start.resume;
@@ -163,6 +165,7 @@ impl Holdfast {
         }
         engine.settle_late();
         if sweeps {
+            engine.take_leave().await;
             engine.sweep_safety_snapshots().await;
         }
         Ok(engine)

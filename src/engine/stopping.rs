@@ -61,6 +61,7 @@ impl Holdfast {
     pub async fn stop(self) {
         self.shared.restoring.end().await;
         self.shared.importing.end().await;
+        self.take_leave().await;
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
         drop(self);
         running.end().await;

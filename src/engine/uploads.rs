@@ -11,22 +11,21 @@ use std::time::Duration;
 use holdfast_actors::event_sourced::CommandError;
 use holdfast_actors::ports::{PortFuture, UploadJob, Uploads};
 use holdfast_actors::root::{RootError, RunHandle};
+use holdfast_log::ReadLog;
 use holdfast_log::home::Home;
 use holdfast_log::owner::Owner;
-use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2, UploadCheck as Asked, plaintext_refused};
+use holdfast_model::endpoint::{Endpoint, EndpointConfigV2, UploadCheck as Asked, plaintext_refused};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{EndpointName, RunId};
-use holdfast_model::run::{
-    Copies, CopyStatus, Refusal, Run, RunCommand, RunCopy, RunType, Staging, UploadCheck, Uploaded,
-};
+use holdfast_model::run::{Copies, Places, Refusal, Run, RunCommand, RunType, Staging, UploadCheck, Uploaded};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::streams::Streams;
-use super::{EngineError, Holdfast, RemoteError};
+use super::{EngineError, Holdfast, RemoteError, places};
 use crate::endpoints::layer::retry::Attempts;
-use crate::endpoints::{Address, Credentials, ErrorKind, Limits, StoreError};
+use crate::endpoints::{Address, AddressError, Credentials, ErrorKind, Limits, StoreError, place};
 use crate::remote::{self, Remote, Streamed, UploadProgress, Verify};
 use crate::storage::Storage;
 
@@ -41,6 +40,7 @@ const SWEEP_EVERY: u32 = 20;
 pub(super) struct Uploader {
     home: Home,
     server_id: Uuid,
+    log: Arc<dyn ReadLog>,
     at_work: Arc<Mutex<UnderWay>>,
     streams: Streams,
     runtime: Handle,
@@ -72,9 +72,15 @@ pub struct UploadCounts {
 }
 
 impl Uploader {
-    pub(super) fn new(home: &Home, owner: &Arc<Owner>, streams: Streams, runtime: Handle) -> Self {
+    pub(super) fn new(
+        home: &Home,
+        log: Arc<dyn ReadLog>,
+        owner: &Arc<Owner>,
+        streams: Streams,
+        runtime: Handle,
+    ) -> Self {
         let (server_id, owner) = (home.identity().server_id, Arc::downgrade(owner));
-        Self { home: home.clone(), server_id, at_work: Arc::default(), streams, runtime, owner }
+        Self { home: home.clone(), server_id, log, at_work: Arc::default(), streams, runtime, owner }
     }
 
     fn at_work(&self) -> MutexGuard<'_, UnderWay> {
@@ -134,6 +140,7 @@ impl Uploader {
 
     async fn send(self, job: UploadJob, work: Arc<AtWork>) -> Result<Uploaded, Failure> {
         let UploadJob { run, endpoint } = job;
+        let altered = run.copy_at(&endpoint.name).is_some_and(|copy| copy.altered);
         let run_id =
             run.id().ok_or_else(|| Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", "there is no such run"))?;
         if let Some(reason) = plaintext_refused(&endpoint, run.encryption()) {
@@ -169,9 +176,10 @@ impl Uploader {
         let sent = remote::upload_streamed(&*remote, lease.path(), run_id, verify, &streamed, &work.progress).await;
         drop(lease);
         let sent = sent.map_err(|error| failure(&error))?;
-        if sent.was_there && verify == Verify::Readback && !remote.compares_hashes() {
+        // What was found altered there once is read whole, or it would be taken for what was sent.
+        if sent.was_there && (altered || verify == Verify::Readback && !remote.compares_hashes()) {
             let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;
-            read.map_err(|error| failure(&error))?;
+            read.map_err(|error| altered_there(&endpoint.name, run_id, error))?;
         }
         self.streams.forget(run_id, &endpoint.name);
         // What uploads that never ended have left takes room there; looking for it reads much, so not each time.
@@ -185,7 +193,8 @@ impl Uploader {
             (Verify::Readback, false) => UploadCheck::Readback,
             (Verify::Size, false) => UploadCheck::Size,
         };
-        Ok(Uploaded { stored_bytes: sent.row.stored_bytes, sent_bytes: sent.sent_bytes, check })
+        let address = place(&endpoint).map_err(|error| unusable_address(&error))?;
+        Ok(Uploaded { stored_bytes: sent.row.stored_bytes, sent_bytes: sent.sent_bytes, check, address })
     }
 }
 
@@ -222,6 +231,20 @@ impl Uploads for Uploader {
         })
     }
 
+    fn places(&self, of: Vec<EndpointName>) -> PortFuture<Places> {
+        let log = self.log.clone();
+        Box::pin(async move {
+            let places = tokio::task::spawn_blocking(move || places::of(&*log, &of)).await;
+            match places.map_err(|panic| panic.to_string()).and_then(|read| read.map_err(|error| error.to_string())) {
+                Ok(places) => places,
+                Err(error) => {
+                    tracing::error!(%error, "where endpoints are cannot be told: no copy is counted");
+                    Places::default()
+                }
+            }
+        })
+    }
+
     fn stop(&self, run_id: RunId, endpoint: &EndpointName) {
         if let Some(work) = self.at_work().get(&(run_id, endpoint.clone())) {
             work.stop.notify_one();
@@ -239,6 +262,17 @@ impl Uploads for Uploader {
     fn written(&self, run_id: RunId, open: &[EndpointName]) {
         self.streams.written(run_id, open);
     }
+}
+
+fn altered_there(endpoint: &EndpointName, run_id: RunId, error: StoreError) -> Failure {
+    match RemoteError::of_files(endpoint, run_id, error) {
+        RemoteError::Remote(error) => failure(&error),
+        error => Failure::new(FailureKind::Fatal, error.code(), error.to_string()),
+    }
+}
+
+fn unusable_address(error: &AddressError) -> Failure {
+    Failure::new(FailureKind::Fatal, "ENDPOINT_UNUSABLE", error.to_string())
 }
 
 fn ended_early(error: &tokio::task::JoinError) -> Failure {
@@ -369,54 +403,10 @@ impl Holdfast {
         }
     }
 
-    async fn copy_is_gone(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), EngineError> {
+    pub(super) async fn copy_is_gone(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), EngineError> {
         if self.read(|known| known.history.run(run_id).is_some()).await? {
             self.for_run(run_id, RunCommand::CopyDeleted(endpoint.clone())).await?;
         }
         Ok(())
-    }
-
-    /// Whether a copy of a run may go: neither that of a locked run, nor the last one there is.
-    async fn may_lose(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), EngineError> {
-        if self.read(|known| known.history.run(run_id).is_none()).await? {
-            return Ok(());
-        }
-        let run = self.run(run_id).await?;
-        if let Some(reason) = run.lock() {
-            return Err(RootError::Command(CommandError::Refused(Refusal::Locked(reason.to_owned()))).into());
-        }
-        let elsewhere = |copy: &RunCopy| copy.endpoint != *endpoint && copy.status == CopyStatus::Uploaded;
-        match run.is_kept_remotely() && !run.copies().iter().any(elsewhere) {
-            true => Err(EngineError::LastCopy { run_id, endpoint: endpoint.clone() }),
-            false => Ok(()),
-        }
-    }
-
-    /// Deletes this installation's run at an endpoint. The run here stays.
-    ///
-    /// # Errors
-    /// [`RemoteError`] with what the far side said; where there is no such endpoint, or nothing could be recorded.
-    pub async fn delete_remote(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), RemoteError> {
-        self.may_lose(endpoint, run_id).await?;
-        let remote = self.remote(endpoint, None).await?;
-        // Where it is not there nothing is to be deleted, and whoever asks is mistaken.
-        if let Err(error) = remote.run(run_id).await {
-            let error = RemoteError::of(endpoint, run_id, error);
-            self.note_missing(endpoint, run_id, &error).await?;
-            return Err(error);
-        }
-        self.tell_endpoint(endpoint, EndpointCommand::DeleteRun(run_id)).await?;
-        match remote.delete(run_id).await {
-            Ok(()) => {
-                self.tell_endpoint(endpoint, EndpointCommand::RunDeleted(run_id)).await?;
-                self.copy_is_gone(endpoint, run_id).await?;
-                Ok(())
-            }
-            Err(error) => {
-                let failure = failure(&error);
-                self.tell_endpoint(endpoint, EndpointCommand::RunDeleteFailed { run_id, failure }).await?;
-                Err(error.into())
-            }
-        }
     }
 }

@@ -150,7 +150,7 @@ impl Holdfast {
         let refused = |refusal| Err(RootError::Command(CommandError::Refused(refusal)).into());
         match (run.is_open(), run.retained()) {
             (true, _) => return refused(Refusal::Active),
-            (false, Retained::Deleting | Retained::Deleted) => return refused(Refusal::Deleted),
+            (false, Retained::Deleting | Retained::Deleted) => return refused(run.not_here()),
             (false, Retained::Kept) if run.target().is_none() => {
                 return Err(StorageError::RunDirectoryMissing { run_id }.into());
             }
@@ -159,8 +159,9 @@ impl Holdfast {
         let (home, of) = (self.home().clone(), run.clone());
         let report = match self.blocking(move || verify(&home, &of, run_id)).await? {
             Err(error @ StorageError::RunDirectoryMissing { .. }) => {
-                if self.run(run_id).await?.retained() != Retained::Kept {
-                    return refused(Refusal::Deleted);
+                let now = self.run(run_id).await?;
+                if now.retained() != Retained::Kept {
+                    return refused(now.not_here());
                 }
                 VerifyReport::missing(&run, &error)
             }

@@ -1,6 +1,7 @@
 //! A home as a reader sees it: its event log folded, without owning or changing anything.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use holdfast_actors::event_sourced::{ReplayError, replay};
 use holdfast_log::home::{Access, Home, HomeError};
@@ -10,9 +11,9 @@ use holdfast_model::codec::{CodecError, Envelope};
 use holdfast_model::event::Event;
 use holdfast_model::history::History;
 use holdfast_model::ids::{Position, RunId, StreamId, Version};
-use holdfast_model::run::Run;
+use holdfast_model::run::{Places, Run};
 
-use super::{APP_VERSION, ledger};
+use super::{APP_VERSION, ledger, places};
 
 /// How many events are read at a time.
 const BATCH: usize = 1000;
@@ -61,6 +62,7 @@ pub struct HomeView {
     home: Home,
     log: JournalReader,
     history: History,
+    places: Arc<Places>,
     locked: bool,
     owned: bool,
 }
@@ -81,9 +83,13 @@ impl HomeView {
         if log.head() == Position::START && ledger::has_runs(&home) {
             return Err(ViewError::LogMissing(home.log()));
         }
-        let history = fold_history(&log, log.head())?;
+        let (mut history, mut places) = (History::default(), Arc::<Places>::default());
+        fold(&log, log.head(), |envelope| {
+            history.apply(envelope);
+            places::apply(&mut places, envelope);
+        })?;
         let owned = locked && works_on_runs(&home);
-        Ok(Self { home, log, history, locked, owned })
+        Ok(Self { home, log, history, places, locked, owned })
     }
 
     /// Reads what has been recorded since, for [`HomeView::events`].
@@ -117,6 +123,12 @@ impl HomeView {
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Where its endpoints are.
+    #[must_use]
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Whether a living process works on its open runs.

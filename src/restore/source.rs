@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use holdfast_log::home::Home;
 use holdfast_model::ids::{ParticipantName, RunId, Timestamp};
-use holdfast_model::run::{ArtifactStoredV1, CopyStatus, Encryption, Retained, Run, RunStatus};
+use holdfast_model::run::{ArtifactStoredV1, Encryption, Retained, Run, RunStatus};
 
 use super::error::RestoreError;
 use super::streams;
@@ -58,9 +58,7 @@ impl RunSource {
     ) -> Result<Self, RestoreError> {
         let run_id = run.id().ok_or(RestoreError::NotRestorable { run_id: unknown(), status: "unknown" })?;
         if run.retained() != Retained::Kept && run.is_kept_remotely() {
-            let there = run.copies().iter().find(|copy| copy.status == CopyStatus::Uploaded);
-            let endpoint = there.map_or_else(|| "ENDPOINT".to_owned(), |copy| copy.endpoint.to_string());
-            return Err(RestoreError::KeptRemotely { run_id, endpoint });
+            return Err(RestoreError::KeptRemotely { run_id, endpoint: run.kept_at() });
         }
         if run.retained() != Retained::Kept {
             return Err(RestoreError::Deleted(run_id));

@@ -15,5 +15,6 @@ mod files_in_place;
 mod home_in_use;
 mod home_is_kept;
 mod imports;
+mod kept_elsewhere;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use holdfast::blocking;
-use holdfast::engine::{Backup, EngineError, Projections, token_hash};
+use holdfast::engine::{Backup, EngineError, Loss, Projections, token_hash};
 use holdfast::model::access::Role;
 use holdfast::model::audit::{AuditCommand, CommandOutcome, CommandRecordedV2};
 use holdfast::model::codec::Origin;
@@ -77,7 +77,7 @@ fn what_was_answered_is_read_at_once_and_after_a_restart() {
             let known = handle.read(|known| known.endpoints.contains_key(&name)).await.unwrap();
             assert!(known, "{name} was answered and is not read");
         }
-        handle.delete_endpoint(&endpoint("e7")).await.unwrap();
+        handle.delete_endpoint(&endpoint("e7"), Loss::default()).await.unwrap();
         handle.set_maintenance(true, "the move").await.unwrap();
     });
     let (token, made) = engine.block_on(handle.create_token("ci".parse().unwrap(), Role::Operator, None)).unwrap();
@@ -225,7 +225,9 @@ fn many_streams_are_told_in_turn_and_unknown_runs_leave_nothing_behind() {
                 let name = endpoint(&format!("e{number}"));
                 match round {
                     0 => drop(handle.add_endpoint(config(name.as_str()), None).await.unwrap()),
-                    _ => drop(handle.update_endpoint(&name, |config| config.mode = 1, None).await.unwrap()),
+                    _ => drop(
+                        handle.update_endpoint(&name, |config| config.mode = 1, None, Loss::default()).await.unwrap(),
+                    ),
                 }
             }
         }
@@ -252,24 +254,35 @@ fn passwords_lie_in_a_file_of_their_own_and_go_with_what_named_them() {
         assert_eq!(again.code(), "RET_ERR_DUPLICATE");
         assert_eq!(kept(&home), [PASSWORD], "that of a refused wish is not kept");
 
-        let changed = handle.update_endpoint(&endpoint("offsite"), |config| config.mode = 1, None).await.unwrap();
+        let changed = handle
+            .update_endpoint(&endpoint("offsite"), |config| config.mode = 1, None, Loss::default())
+            .await
+            .unwrap();
         assert_eq!(changed.config().unwrap().secret, added.config().unwrap().secret, "what is not said stays");
-        handle.update_endpoint(&endpoint("offsite"), |_| {}, Some("new one".into())).await.unwrap();
+        handle.update_endpoint(&endpoint("offsite"), |_| {}, Some("new one".into()), Loss::default()).await.unwrap();
         assert_eq!(kept(&home), ["new one"]);
         let foreign = |config: &mut EndpointConfigV2| config.secret = Some(Uuid::from_u128(1));
-        let changed = handle.update_endpoint(&endpoint("offsite"), foreign, None).await.unwrap();
+        let changed = handle.update_endpoint(&endpoint("offsite"), foreign, None, Loss::default()).await.unwrap();
         assert_ne!(changed.config().unwrap().secret, Some(Uuid::from_u128(1)), "only what is kept here is named");
-        let bad = handle.update_endpoint(&endpoint("offsite"), |config| config.mode = 9, Some("x".into())).await;
+        let bad = handle
+            .update_endpoint(&endpoint("offsite"), |config| config.mode = 9, Some("x".into()), Loss::default())
+            .await;
         assert_eq!((bad.unwrap_err().code(), kept(&home)), ("INVALID_DATA", vec!["new one".to_owned()]));
 
         handle.add_endpoint(config("second"), Some("two".into())).await.unwrap();
-        let cleared = handle.update_endpoint(&endpoint("second"), |config| config.secret = None, None).await.unwrap();
+        let cleared = handle
+            .update_endpoint(&endpoint("second"), |config| config.secret = None, None, Loss::default())
+            .await
+            .unwrap();
         assert_eq!((cleared.config().unwrap().secret, kept(&home)), (None, vec!["new one".to_owned()]));
-        let none = handle.update_endpoint(&endpoint("nobody"), |_| {}, None).await.unwrap_err();
+        let none = handle.update_endpoint(&endpoint("nobody"), |_| {}, None, Loss::default()).await.unwrap_err();
         assert_eq!(none.code(), "RET_NOT_FOUND");
         handle.add_endpoint(config("third"), Some("three".into())).await.unwrap();
-        handle.delete_endpoint(&endpoint("third")).await.unwrap();
-        assert_eq!(handle.delete_endpoint(&endpoint("third")).await.unwrap_err().code(), "RET_NOT_FOUND");
+        handle.delete_endpoint(&endpoint("third"), Loss::default()).await.unwrap();
+        assert_eq!(
+            handle.delete_endpoint(&endpoint("third"), Loss::default()).await.unwrap_err().code(),
+            "RET_NOT_FOUND"
+        );
     });
     assert_eq!(kept(&home), ["new one"]);
     drop(handle);
@@ -324,11 +337,11 @@ fn a_locked_run_is_kept_until_it_is_unlocked() {
     let run_id = back_up(&engine, Backup::full()).id().unwrap();
     let locked = engine.lock(run_id, "evidence").unwrap();
     assert_eq!(locked.lock(), Some("evidence"));
-    let refused = within(&engine, "a refusal", engine.handle().delete(run_id)).unwrap_err();
+    let refused = within(&engine, "a refusal", engine.handle().delete(run_id, Loss::default())).unwrap_err();
     assert_eq!(refused.code(), "BACKUP_RUN_LOCKED");
     assert!(home.path().join("backups/completed").join(run_id.to_string()).is_dir());
     assert_eq!(engine.unlock(run_id).unwrap().lock(), None);
-    let deleted = within(&engine, "the deletion", engine.handle().delete(run_id)).unwrap();
+    let deleted = within(&engine, "the deletion", engine.handle().delete(run_id, Loss::default())).unwrap();
     assert_eq!(deleted.retained(), Retained::Deleted);
     engine.stop();
 }

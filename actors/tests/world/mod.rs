@@ -25,7 +25,7 @@ use holdfast_model::restore::{
 };
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Copies, Encryption, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1,
-    ParticipantStatus, Run, RunCommand, RunParticipant, RunRequestedV4, RunType, Staging, StoredFileV1, Target,
+    ParticipantStatus, Places, Run, RunCommand, RunParticipant, RunRequestedV4, RunType, Staging, StoredFileV1, Target,
     Trigger, UploadCheck, Uploaded,
 };
 use tokio::sync::watch;
@@ -350,8 +350,15 @@ impl Uploads for Ports {
             }
             _ => None,
         };
-        let uploaded = Uploaded { stored_bytes: 10, sent_bytes: 10, check: UploadCheck::Hash };
+        let uploaded =
+            Uploaded { stored_bytes: 10, sent_bytes: 10, check: UploadCheck::Hash, address: "file:///far".into() };
         Box::pin(async move { fails.map_or(Ok(uploaded), Err) })
+    }
+
+    fn places(&self, of: Vec<EndpointName>) -> PortFuture<Places> {
+        let mut places = Places::default();
+        of.into_iter().for_each(|name| places.note(name, "file:///far".into(), Timestamp(0)));
+        Box::pin(async move { places })
     }
 
     fn stop(&self, _run_id: RunId, _endpoint: &EndpointName) {}

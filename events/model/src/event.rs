@@ -182,7 +182,7 @@ events! {
         34 "UploadsRequested" UploadsRequested: 1 r::UploadsRequestedV1;
         35 "UploadStarted" UploadStarted: 1 r::UploadStartedV1;
         36 "UploadTryFailed" UploadTryFailed: 1 r::UploadTryFailedV1;
-        37 "UploadCompleted" UploadCompleted: 1 r::UploadCompletedV1;
+        37 "UploadCompleted" UploadCompleted: 1 r::UploadCompletedV1, 2 r::UploadCompletedV2;
         38 "UploadFailed" UploadFailed: 1 r::UploadFailedV1;
         39 "UploadInterrupted" UploadInterrupted: 1 r::UploadInterruptedV1;
         40 "RunImportRequested" ImportRequested: 1 r::RunImportRequestedV1;

@@ -21,7 +21,7 @@ use crate::codec::Envelope;
 use crate::event::{Event, RestoreEvent, RunEvent, SystemEvent};
 use crate::ids::{ParticipantName, Position, RestoreId, RunId, Timestamp};
 use crate::participant::Participant;
-use crate::run::{Outcome, RunType, Target, Trigger};
+use crate::run::{Outcome, RunType, Staging, Target, Trigger};
 
 /// What is known of a run without folding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct RunEntry {
     pub deleting: bool,
     /// Whether its directory was taken away because copies are kept on endpoints.
     pub kept_remotely: bool,
+    /// Whether its directory goes once copies are on endpoints, and nothing is known to keep it by now.
+    pub leaving: bool,
     /// Its copies on endpoints.
     pub copies: CopyCounts,
     /// Whether it is known from elsewhere alone: its place in the log is that of its import.
@@ -67,8 +69,12 @@ pub struct RunEntry {
 pub struct CopyCounts {
     /// Planned with the run.
     pub planned: u8,
+    /// Whether its directory goes once they are there.
+    pub instead: bool,
     /// Pending or on their way.
     pub open: u8,
+    /// Whether one ever came to its end well.
+    pub came: bool,
 }
 
 /// What is known of a restore without folding it.
@@ -127,6 +133,7 @@ impl History {
                         deleted: false,
                         deleting: false,
                         kept_remotely: false,
+                        leaving: false,
                         copies: CopyCounts::default(),
                         imported: false,
                         foreign: false,
@@ -246,6 +253,14 @@ impl History {
         self.runs.values().filter(|entry| entry.ended.is_some() && entry.copies.open > 0)
     }
 
+    /// Ended runs whose directory is to go, once their copies are where they should be, the newest first.
+    pub fn leaving(&self) -> impl Iterator<Item = &RunEntry> {
+        self.runs
+            .values()
+            .rev()
+            .filter(|entry| entry.leaving && entry.ended.is_some() && !entry.locked && !entry.deleted)
+    }
+
     /// Runs whose deletion was begun and not finished.
     pub fn deleting(&self) -> impl Iterator<Item = &RunEntry> {
         self.runs.values().filter(|entry| entry.deleting)
@@ -302,20 +317,32 @@ impl History {
         self.runs.get(self.places.get(&id)?)
     }
 
-    /// The newest good run made here that is kept, and the newer ones that were passed over for it, the newest first. A run of some participants,
-    /// or of what was named for it alone, is passed over for one of all that is configured: it does not stand for what the other holds.
-    /// Where every completed run was found damaged it is the newest of them: [`RunEntry::is_good`] tells.
+    /// The newest good run made here whose directory is here, and the newer ones that were passed over for it, the newest first. A run of some
+    /// participants, or of what was named for it alone, is passed over for one of all that is configured: it does not stand for what the
+    /// other holds. Where no directory is here it is the newest good run that is kept on endpoints alone; where every completed run was found
+    /// damaged it is the newest of them: [`RunEntry::is_good`] tells.
     #[must_use]
     pub fn latest(&self) -> (Option<&RunEntry>, Vec<&RunEntry>) {
         let made_here = self.made_here();
         let kept = || made_here.iter().copied().filter(|entry| !entry.deleted);
-        let good = || kept().filter(|entry| entry.is_good());
         let completed = |entry: &&RunEntry| entry.outcome == Some(Outcome::Completed);
-        let latest = good().find(|entry| !entry.scoped && !entry.ad_hoc).or_else(|| good().next());
+        let latest = preferred(kept().filter(|entry| entry.is_good() && !entry.kept_remotely));
+        let latest = latest.or_else(|| preferred(kept().filter(|entry| entry.is_good())));
         let latest = latest.or_else(|| kept().find(completed));
         let passed = kept().take_while(|entry| latest.is_none_or(|latest| entry.run_id != latest.run_id));
         (latest, passed.collect())
     }
+
+    /// The newest good run made here, also where it is kept on endpoints alone.
+    #[must_use]
+    pub fn newest_good(&self) -> Option<&RunEntry> {
+        preferred(self.made_here().into_iter().filter(|entry| !entry.deleted && entry.is_good()))
+    }
+}
+
+/// The first of all that is configured, or where there is none the first.
+fn preferred<'a>(runs: impl Iterator<Item = &'a RunEntry> + Clone) -> Option<&'a RunEntry> {
+    runs.clone().find(|entry| !entry.scoped && !entry.ad_hoc).or_else(|| runs.into_iter().next())
 }
 
 impl RunEntry {
@@ -346,11 +373,15 @@ impl RunEntry {
             RunEvent::ImportCompleted(_) => {
                 self.damaged = false;
                 self.deleted = false;
+                self.leaving = false;
+                self.kept_remotely = false;
+                self.copies.instead = false;
                 self.verified_at = Some(envelope.time);
             }
             RunEvent::Locked(_) => self.locked = true,
             RunEvent::Unlocked(_) => self.locked = false,
             RunEvent::DeleteRequested(_) => {
+                self.leaving = false;
                 self.deleted = true;
                 self.deleting = true;
             }
@@ -358,11 +389,16 @@ impl RunEntry {
             RunEvent::DeleteFailed(_) => {
                 self.deleted = false;
                 self.deleting = false;
-                self.kept_remotely = false;
+                self.leaving = std::mem::take(&mut self.kept_remotely);
             }
             RunEvent::LocalCopyRemovalRequested(_) => {
+                self.leaving = false;
                 self.deleting = true;
                 self.kept_remotely = true;
+            }
+            RunEvent::UploadCompleted(_) | RunEvent::UploadFailed(_) => {
+                self.copies.apply(event);
+                self.leaving = self.copies.instead && self.copies.open == 0;
             }
             _ => self.copies.apply(event),
         }
@@ -374,11 +410,18 @@ impl CopyCounts {
         // A run has fifty copies at most.
         let few = |many: usize| u8::try_from(many).unwrap_or(u8::MAX);
         match event {
-            RunEvent::CopiesPlanned(planned) => self.planned = few(planned.endpoints.len()),
+            RunEvent::CopiesPlanned(planned) => {
+                self.planned = few(planned.endpoints.len());
+                self.instead = !planned.keep_local || planned.staging == Staging::None;
+            }
             RunEvent::UploadsRequested(requested) => {
                 self.open = self.open.saturating_add(few(requested.endpoints.len()));
             }
-            RunEvent::UploadCompleted(_) | RunEvent::UploadFailed(_) => self.open = self.open.saturating_sub(1),
+            RunEvent::UploadCompleted(_) => {
+                self.came = true;
+                self.open = self.open.saturating_sub(1);
+            }
+            RunEvent::UploadFailed(_) => self.open = self.open.saturating_sub(1),
             _ => {}
         }
     }

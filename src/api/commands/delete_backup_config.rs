@@ -12,6 +12,9 @@ use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 pub struct DeleteBackupConfig {
     /// Which endpoint.
     pub name: EndpointName,
+    /// Whether runs may be lost from sight that it alone has, and uploads that wait for it may fail.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// The endpoint is not used any more.
@@ -27,15 +30,16 @@ impl Command for DeleteBackupConfig {
     const NAME: &'static str = "DeleteBackupConfig";
     const ROLE: Option<Role> = Some(Role::Manager);
     const KIND: Kind = Kind::Change;
-    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::EndpointDeclared, ErrorCode::EndpointBusy];
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::NotFound, ErrorCode::EndpointDeclared, ErrorCode::EndpointBusy, ErrorCode::EndpointHoldsCopies];
     type Answer = EndpointDeleted;
 
     fn recorded(&self) -> Vec<(&'static str, String)> {
-        vec![("name", self.name.to_string())]
+        vec![("name", self.name.to_string()), ("force", self.force.to_string())]
     }
 
     async fn run(self, call: &Call) -> Result<Reply<EndpointDeleted>, ApiError> {
-        call.engine.delete_endpoint(&self.name).await?;
+        call.engine.delete_endpoint(&self.name, self.force.into()).await?;
         Ok(EndpointDeleted { ok: true, name: self.name }.into())
     }
 }

@@ -12,6 +12,9 @@ use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 pub struct DeleteBackupRun {
     /// Which run.
     pub run_id: RunId,
+    /// Whether it goes also where copies of it were made and none of these is known to be there.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// The run's directory is gone.
@@ -39,13 +42,13 @@ impl Command for DeleteBackupRun {
     type Answer = RunDeleted;
 
     fn recorded(&self) -> Vec<(&'static str, String)> {
-        vec![("run_id", self.run_id.to_string())]
+        vec![("run_id", self.run_id.to_string()), ("force", self.force.to_string())]
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RunDeleted>, ApiError> {
         // Known before, since a run that is deleted has no path.
         let deleted_path = call.engine.run(self.run_id).await?.path();
-        call.engine.delete(self.run_id).await?;
+        call.engine.delete(self.run_id, self.force.into()).await?;
         Ok(RunDeleted { ok: true, run_id: self.run_id, deleted_path }.into())
     }
 }

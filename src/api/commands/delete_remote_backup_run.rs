@@ -14,6 +14,9 @@ pub struct DeleteRemoteBackupRun {
     pub server_name: EndpointName,
     /// Which run.
     pub run_id: RunId,
+    /// Whether the last copy that is known to be there may be lost.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// The run is gone from the endpoint.
@@ -37,11 +40,15 @@ impl Command for DeleteRemoteBackupRun {
     type Answer = RemoteRunDeleted;
 
     fn recorded(&self) -> Vec<(&'static str, String)> {
-        vec![("server_name", self.server_name.to_string()), ("run_id", self.run_id.to_string())]
+        vec![
+            ("server_name", self.server_name.to_string()),
+            ("run_id", self.run_id.to_string()),
+            ("force", self.force.to_string()),
+        ]
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RemoteRunDeleted>, ApiError> {
-        let deleted = call.engine.delete_remote(&self.server_name, self.run_id).await;
+        let deleted = call.engine.delete_remote(&self.server_name, self.run_id, self.force.into()).await;
         deleted.map_err(|error| ApiError::of_remote(error, ErrorCode::RemoteBackupDeleteFailed))?;
         Ok(RemoteRunDeleted { ok: true, server_name: self.server_name, run_id: self.run_id }.into())
     }

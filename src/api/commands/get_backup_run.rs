@@ -2,7 +2,7 @@
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::RunId;
-use holdfast_model::run::RunView;
+use holdfast_model::run::{Run, RunView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,13 @@ impl Command for GetBackupRun {
 /// The run as it is shown.
 pub(super) async fn view(call: &Call, run_id: RunId) -> Result<RunView, ApiError> {
     let run = call.engine.run(run_id).await?;
-    run.view(true).ok_or_else(|| not_found(run_id))
+    shown(call, &run, run_id).await
+}
+
+/// The same, of one that is at hand.
+pub(super) async fn shown(call: &Call, run: &Run, run_id: RunId) -> Result<RunView, ApiError> {
+    let places = call.engine.places().await?;
+    run.view_at(true, &places).ok_or_else(|| not_found(run_id))
 }
 
 pub(super) fn not_found(run_id: RunId) -> ApiError {

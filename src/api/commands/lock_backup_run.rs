@@ -2,11 +2,11 @@
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::RunId;
-use holdfast_model::run::{Run, RunView};
+use holdfast_model::run::RunView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::get_backup_run::not_found;
+use super::get_backup_run::shown;
 use crate::api::text::Reason;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 
@@ -42,7 +42,8 @@ impl Command for LockBackupRun {
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RunView>, ApiError> {
-        shown(&*call.engine.lock(self.run_id, self.reason.as_str()).await?, self.run_id)
+        let run = call.engine.lock(self.run_id, self.reason.as_str()).await?;
+        Ok(shown(call, &run, self.run_id).await?.into())
     }
 }
 
@@ -58,10 +59,7 @@ impl Command for UnlockBackupRun {
     }
 
     async fn run(self, call: &Call) -> Result<Reply<RunView>, ApiError> {
-        shown(&*call.engine.unlock(self.run_id).await?, self.run_id)
+        let run = call.engine.unlock(self.run_id).await?;
+        Ok(shown(call, &run, self.run_id).await?.into())
     }
-}
-
-fn shown(run: &Run, run_id: RunId) -> Result<Reply<RunView>, ApiError> {
-    run.view(true).map(Reply::from).ok_or_else(|| not_found(run_id))
 }

@@ -57,7 +57,8 @@ pub use self::lock_backup_run::{LockBackupRun, UnlockBackupRun};
 pub use self::ping::{Ping, Pong};
 pub use self::record_validation::RecordValidation;
 pub use self::remote_backup_runs::{
-    GetRemoteBackupRuns, RemoteRunRow, RemoteRunValidated, RemoteRuns, ValidateRemoteBackupRun,
+    GetRemoteBackupRuns, GetRemoteValidations, RemoteRunRow, RemoteRunValidated, RemoteRuns, RemoteValidations,
+    ValidateRemoteBackupRun,
 };
 pub use self::reset_backup_participant::{ParticipantReset, ResetBackupParticipant};
 pub use self::set_maintenance::{MaintenanceSet, SetMaintenance};

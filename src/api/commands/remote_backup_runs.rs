@@ -1,4 +1,4 @@
-//! `GetRemoteBackupRuns` and `ValidateRemoteBackupRun`: runs that lie on endpoints.
+//! `GetRemoteBackupRuns`, `ValidateRemoteBackupRun` and how far that is: runs that lie on endpoints.
 
 use holdfast_model::access::Role;
 use holdfast_model::ids::{EndpointName, RunId, Sha256};
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::paging;
+use super::upload_backup_run::{self, UploadRow};
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 use crate::remote::RemoteRun;
 
@@ -98,6 +99,29 @@ pub struct RemoteRunValidated {
     pub bytes: u64,
 }
 
+/// The runs on endpoints that are read whole just now, with live counts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct GetRemoteValidations {}
+
+/// Validations of runs on endpoints that are under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemoteValidations {
+    /// They, in the order they were begun; bytes are those that were read.
+    pub rows: Vec<UploadRow>,
+}
+
+impl Command for GetRemoteValidations {
+    const NAME: &'static str = "GetRemoteValidations";
+    const ROLE: Option<Role> = Some(Role::Viewer);
+    const KIND: Kind = Kind::Read;
+    type Answer = RemoteValidations;
+
+    async fn run(self, call: &Call) -> Result<Reply<RemoteValidations>, ApiError> {
+        let rows = call.engine.remote_checks().into_iter().map(upload_backup_run::row).collect();
+        Ok(RemoteValidations { rows }.into())
+    }
+}
+
 impl Command for GetRemoteBackupRuns {
     const NAME: &'static str = "GetRemoteBackupRuns";
     const ROLE: Option<Role> = Some(Role::Viewer);
@@ -120,7 +144,10 @@ impl Command for GetRemoteBackupRuns {
         let page = page.map_err(|error| ApiError::of_remote(error, ErrorCode::RemoteBackupListFailed))?;
         let server_id = call.engine.server_id(self.server_id);
         let here = |run: &RemoteRun, known: &crate::engine::Projections| {
-            known.history.run(run.run_id).is_some_and(|entry| !entry.deleted && entry.outcome.is_some())
+            known
+                .history
+                .run(run.run_id)
+                .is_some_and(|entry| !entry.deleted && !entry.kept_remotely && entry.outcome.is_some())
         };
         let rows = call.engine.read(|known| page.rows.iter().map(|run| row(run, here(run, known))).collect()).await?;
         let next_cursor = page.next_cursor.unwrap_or_default();

@@ -287,8 +287,7 @@ impl StartRestoreRun {
     /// The participants that are to be restored, all of them good in the run.
     fn wanted(&self, run: &Run) -> Result<BTreeSet<ParticipantName>, ApiError> {
         if run.retained() != Retained::Kept {
-            let text = format!("run {} was deleted", self.run_id);
-            return Err(ApiError::new(ErrorCode::BackupRunNotFound, text));
+            return Err(ApiError::new(ErrorCode::BackupRunNotFound, run.not_here().to_string()));
         }
         let status = run.status(true);
         let not_restorable = |text: String| {

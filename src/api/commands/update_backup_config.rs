@@ -44,7 +44,7 @@ pub struct UpdateBackupConfig {
     pub retry_delay: Option<u64>,
     /// Its address with what kind it is, for example `s3://bucket/prefix`.
     pub url: Option<Url>,
-    /// What is kept there, as `30 days` or `10 runs, 12 months`; all where it is empty.
+    /// What is kept there: all, so it is left out.
     pub retention: Option<Retention>,
     /// The file whose first line is the password when it is used, in place of `password`. On the Unix socket alone.
     #[schemars(skip)]
@@ -70,13 +70,17 @@ pub struct UpdateBackupConfig {
     pub plaintext: Option<bool>,
     /// Whether an upload follows its artifact while that is still written; not built yet, so it must be false.
     pub stream: Option<bool>,
+    /// Whether runs may be lost from sight that it alone has where it becomes another place, and uploads that wait for it may fail.
+    #[serde(default)]
+    pub force: bool,
 }
 
 impl Command for UpdateBackupConfig {
     const NAME: &'static str = "UpdateBackupConfig";
     const ROLE: Option<Role> = Some(Role::Manager);
     const KIND: Kind = Kind::Change;
-    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::EndpointDeclared];
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::NotFound, ErrorCode::EndpointDeclared, ErrorCode::EndpointBusy, ErrorCode::EndpointHoldsCopies];
     type Answer = EndpointRow;
 
     fn check(&self) -> Result<(), ApiError> {
@@ -126,7 +130,7 @@ impl Command for UpdateBackupConfig {
 
     async fn run(mut self, call: &Call) -> Result<Reply<EndpointRow>, ApiError> {
         password_place(call, self.password.as_ref(), self.password_file.as_ref(), self.password_command.as_deref())?;
-        let (name, password) = (self.name.clone(), self.password.take());
+        let (name, password, force) = (self.name.clone(), self.password.take(), self.force.into());
         let given = password.is_some() || self.password_file.is_some() || self.password_command.is_some();
         if !given && !call.caller.door.is_local() {
             self.keeps_its_address(call).await?;
@@ -139,7 +143,7 @@ impl Command for UpdateBackupConfig {
             }
             self.apply(config);
         };
-        there(&call.engine.update_endpoint(&name, change, password).await?)
+        there(&call.engine.update_endpoint(&name, change, password, force).await?)
     }
 }
 
@@ -179,7 +183,7 @@ impl UpdateBackupConfig {
         set(&mut config.timeout_s, self.timeout);
         set(&mut config.retry_attempts, self.retry_attempts);
         set(&mut config.retry_delay_s, self.retry_delay);
-        set(&mut config.retention, self.retention);
+        config.retention.clear();
         set(&mut config.verify, self.verify);
         set(&mut config.bandwidth, self.bandwidth);
         set(&mut config.priority, self.priority);

@@ -6,7 +6,7 @@ use holdfast_model::run::{MAX_COPIES, RunView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::get_backup_run::not_found;
+use super::get_backup_run::shown;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 use crate::engine::UploadCounts;
 
@@ -51,13 +51,12 @@ impl Command for UploadBackupRun {
     async fn run(self, call: &Call) -> Result<Reply<RunView>, ApiError> {
         let handle = call.engine.upload(self.run_id, self.endpoints).await?;
         call.accepted(&[("run_id", self.run_id.to_string())]).await?;
-        let shown = |run: &holdfast_model::run::Run| run.view(true).ok_or_else(|| not_found(self.run_id));
         if !self.wait {
             let run = handle.watch.borrow().clone();
-            return Ok(Reply::accepted(shown(&run)?));
+            return Ok(Reply::accepted(shown(call, &run, self.run_id).await?));
         }
         let run = call.engine.wait_for_uploads(handle).await?;
-        Ok(shown(&run)?.into())
+        Ok(shown(call, &run, self.run_id).await?.into())
     }
 }
 
@@ -97,7 +96,7 @@ impl Command for GetUploads {
     }
 }
 
-fn row(counts: UploadCounts) -> UploadRow {
+pub(super) fn row(counts: UploadCounts) -> UploadRow {
     let UploadCounts { run_id, endpoint, bytes_done, bytes_total } = counts;
     UploadRow { run_id, server_name: endpoint, bytes_done, bytes_total }
 }

@@ -140,6 +140,9 @@ pub(in crate::cli) enum EndpointsCommand {
         /// Take its password away
         #[arg(long, conflicts_with = "password")]
         no_password: bool,
+        /// Also where another address would lose runs from sight that it alone has, or copies wait for it
+        #[arg(long)]
+        force: bool,
     },
     /// Try an endpoint out: write a small file there, list it, read it back, compare it, delete it
     #[command(after_help = TEST_HELP)]
@@ -150,6 +153,9 @@ pub(in crate::cli) enum EndpointsCommand {
         /// Which
         #[arg(value_name = "NAME")]
         name: String,
+        /// Also where it alone has copies of runs, or copies wait for it
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -238,9 +244,6 @@ pub(in crate::cli) struct EndpointFields {
     /// The pause before the second attempt, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub(in crate::cli) retry_delay: Option<u64>,
-    /// What is kept there
-    #[arg(long, value_name = "POLICY")]
-    pub(in crate::cli) retention: Option<String>,
     /// How an upload is checked where the far side cannot say its SHA-256
     #[arg(long, value_name = "size|readback")]
     pub(in crate::cli) verify: Option<String>,

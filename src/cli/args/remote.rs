@@ -50,6 +50,9 @@ Only runs of this installation. A vault lets nobody do it but holders of a token
         /// A run id
         #[arg(value_name = "RUN")]
         run: RunId,
+        /// Also where it is the last copy that is known to be there
+        #[arg(long)]
+        force: bool,
     },
     /// Read a run on an endpoint whole, and compare every size and hash
     #[command(after_help = "\

@@ -7,7 +7,7 @@ use super::super::EngineError;
 use crate::endpoints::{ErrorKind, StoreError};
 
 /// What is said of a run whose files are not as they were published.
-pub(super) const ALTERED: &str = "REMOTE_RUN_ALTERED";
+pub(super) const ALTERED: &str = holdfast_model::run::COPY_ALTERED;
 
 /// Why a run did not come back, or could not be looked for.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +45,12 @@ pub enum RemoteError {
         error: StoreError,
     },
     /// Another one is being imported.
-    #[error("run {run_id} is being imported: wait for its end")]
+    #[error("run {run_id} is being brought back from {endpoint}, and one is at a time: ask again once it is here")]
     Busy {
         /// The one under way.
         run_id: RunId,
+        /// Where from.
+        endpoint: EndpointName,
     },
     /// It was begun, and did not come to its end. The run here is as it was.
     #[error("run {run_id} could not be brought back from {endpoint}: {failure}")]

@@ -45,7 +45,15 @@ impl Holdfast {
     /// # Errors
     /// [`RemoteError`]; then the run here is as it was.
     pub async fn import(&self, request: ImportRequest) -> Result<Arc<Run>, RemoteError> {
-        let under_way = self.shared.importing.begin(request.run_id, &request.endpoint)?;
+        let under_way = match self.shared.importing.begin(request.run_id, &request.endpoint) {
+            // Whoever asks for the same again, as after a broken connection, waits for what is under way.
+            Err(RemoteError::Busy { run_id, endpoint })
+                if (run_id, &endpoint) == (request.run_id, &request.endpoint) =>
+            {
+                return self.wait_for_import(request).await;
+            }
+            begun => begun?,
+        };
         let remote = self.remote(&request.endpoint, request.server_id).await?;
         let head = remote
             .run(request.run_id)
@@ -61,6 +69,22 @@ impl Holdfast {
         let engine = self.clone();
         let work = self.data_plane().spawn(async move { engine.bring_back(wish, head, remote, under_way).await });
         work.await.map_err(|error| EngineError::Thread(error.to_string()))?
+    }
+
+    /// Waits for the end of the import that is under way, of the run that is asked for.
+    async fn wait_for_import(&self, request: ImportRequest) -> Result<Arc<Run>, RemoteError> {
+        let asked = self.now();
+        self.shared.importing.ended().await;
+        let run = self.run(request.run_id).await?;
+        match run.imported() {
+            Some(from) if from.endpoint == request.endpoint && from.at >= asked => Ok(run),
+            _ => {
+                let why =
+                    format!("the import that was under way failed: `holdfast show {} --log` says why", request.run_id);
+                let failure = Failure::new(FailureKind::Retryable, "IMPORT_FAILED", why);
+                Err(RemoteError::Failed { run_id: request.run_id, endpoint: request.endpoint, failure })
+            }
+        }
     }
 
     /// How far the import is that is under way, if one is.

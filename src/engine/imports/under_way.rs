@@ -91,12 +91,12 @@ impl Importing {
         });
         let mut busy = None;
         self.now.send_if_modified(|slot| {
-            busy = slot.as_ref().map(|other| other.run_id);
+            busy = slot.as_ref().map(|other| (other.run_id, other.endpoint.clone()));
             slot.get_or_insert_with(|| now.clone());
             busy.is_none()
         });
         match busy {
-            Some(run_id) => Err(RemoteError::Busy { run_id }),
+            Some((run_id, endpoint)) => Err(RemoteError::Busy { run_id, endpoint }),
             None => Ok(UnderWay { now, slot: self.now.clone(), stop: self.stop.subscribe() }),
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn cases(world: &World) {
     let all = json!({
         "name": "offsite", "host": "nas.example.org:22", "login": "ops", "password": PASSWORD, "enable": 0, "mode": 1,
         "timeinterval": 3600, "timeout": 60, "retry_attempts": 5, "retry_delay": 10,
-        "url": "sftp://nas.example.org:22/srv/backups", "retention": "30 days", "verify": "readback",
+        "url": "sftp://nas.example.org:22/srv/backups", "retention": "", "verify": "readback",
         "bandwidth": 20_000_000, "priority": -5, "streams": 16, "plaintext": true, "stream": false,
     });
     // Nothing is encrypted here, and nobody has said that it may be read there.
@@ -61,7 +61,7 @@ pub(crate) fn cases(world: &World) {
         ("retry_attempts", json!(101)),
         ("retry_delay", json!("5")),
         ("retention", json!("x".repeat(65))),
-        ("retention", json!("blah")),
+        ("retention", json!("30 days")),
         ("url", json!("s3://bucket/prefix?key=secret")),
         ("url", json!("sftp://nas")),
         ("verify", json!("hash")),

@@ -108,7 +108,7 @@ const COMMON: [ErrorCode; 7] = [
 ];
 
 /// Who may what, line for line as the contract has it: the least role, and `-` for everybody; and where it may come from.
-const ROLES: [(&str, &str, Reach); 45] = {
+const ROLES: [(&str, &str, Reach); 46] = {
     use Reach::{Connections, Everywhere, Local};
     [
         ("Hello", "-", Everywhere),
@@ -142,6 +142,7 @@ const ROLES: [(&str, &str, Reach); 45] = {
         ("ImportRemoteBackupRun", "manager", Everywhere),
         ("GetImportProgress", "viewer", Everywhere),
         ("ValidateRemoteBackupRun", "operator", Everywhere),
+        ("GetRemoteValidations", "viewer", Everywhere),
         ("StartRestoreRun", "manager", Everywhere),
         ("BeginRestore", "manager", Local),
         ("EndRestore", "manager", Local),

@@ -79,6 +79,7 @@ pub(crate) fn cases(world: &World) {
 
     let read = operator.good("ValidateRemoteBackupRun", &wish);
     assert_eq!(read["ok"], true, "{read}");
+    assert_eq!(viewer.good("GetRemoteValidations", &json!({}))["rows"], json!([]), "none is under way");
     operator.refused("ValidateRemoteBackupRun", &nowhere, "REMOTE_NOT_FOUND");
     operator.refused("ValidateRemoteBackupRun", &no_run, "REMOTE_BACKUP_RUN_NOT_FOUND");
     let there = folder.join(format!("{server}/runs/{run_id}"));
@@ -97,9 +98,25 @@ pub(crate) fn cases(world: &World) {
     manager.refused("DeleteRemoteBackupRun", &nowhere, "REMOTE_NOT_FOUND");
     manager.refused("DeleteRemoteBackupRun", &no_run, "REMOTE_BACKUP_RUN_NOT_FOUND");
     manager.good("DeleteRemoteBackupRun", &wish);
+    manager.invalid("DeleteRemoteBackupRun", &with(&wish, "force", json!("yes")), "force");
     assert_eq!(viewer.good("GetRemoteBackupRuns", &page)["rows"], json!([]));
     manager.good("UploadBackupRun", &copy);
-    manager.good("DeleteRemoteBackup", &wish);
+    let other = world.home.beside("elsewhere");
+    fs::create_dir_all(&other).unwrap();
+    let moved = json!({ "name": "far", "url": format!("file://{}", other.display()) });
+    manager.good("UpdateBackupConfig", &moved);
+    let alone = manager.refused("DeleteBackupRun", &json!({ "run_id": run_id }), "BACKUP_RUN_DELETE_FAILED");
+    assert_eq!(alone["detail"]["cause"], "LAST_COPY", "{alone}");
+    assert_eq!(viewer.good("GetBackupRun", &json!({ "run_id": run_id }))["endpoints"][0]["status"], "elsewhere");
+    manager.good("UpdateBackupConfig", &json!({ "name": "far", "url": url }));
+    manager.invalid("DeleteBackupRun", &json!({ "run_id": run_id, "force": 1 }), "force");
+    manager.good("DeleteBackupRun", &json!({ "run_id": run_id }));
+    let last = manager.refused("DeleteRemoteBackupRun", &wish, "REMOTE_BACKUP_DELETE_FAILED");
+    assert_eq!(last["detail"]["cause"], "LAST_COPY", "{last}");
+    manager.refused("DeleteBackupConfig", &json!({ "name": "far" }), "ENDPOINT_HOLDS_COPIES");
+    manager.refused("UpdateBackupConfig", &moved, "ENDPOINT_HOLDS_COPIES");
+    manager.good("UpdateBackupConfig", &json!({ "name": "far", "priority": 1 }));
+    manager.good("DeleteRemoteBackup", &with(&wish, "force", json!(true)));
     world.notes(Mode::Waits);
     let open = operator.good("StartFullBackup", &json!({ "wait": false }));
     manager.refused("UploadBackupRun", &with(&copy, "run_id", open["run_id"].clone()), "BACKUP_RUN_ACTIVE");
@@ -122,6 +139,8 @@ pub(crate) fn cases(world: &World) {
     assert_eq!((&progress["active"], &progress["phase"]), (&json!(true), &json!("publish_remote")), "{progress}");
     assert_eq!((&progress["run_id"], &progress["remote_total"]), (&json!(fresh), &json!(1)), "{progress}");
     manager.refused("DeleteBackupConfig", &json!({ "name": "slow" }), "ENDPOINT_BUSY");
+    let moved = json!({ "name": "slow", "url": format!("file://{}", other.display()) });
+    manager.refused("UpdateBackupConfig", &moved, "ENDPOINT_BUSY");
     manager.refused("DeleteBackupRun", &json!({ "run_id": fresh }), "BACKUP_RUN_ACTIVE");
     let cancelled = operator.good("CancelBackupRun", &json!({ "run_id": fresh }));
     assert_eq!((&cancelled["status"], &cancelled["remote_status"]), (&json!("completed"), &json!("failed")));

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use holdfast::api::Dispatcher;
 use holdfast::api::commands::StartRestoreRun;
-use holdfast::engine::{Backup, Holdfast};
+use holdfast::engine::{Backup, Holdfast, Loss};
 use holdfast::model::ids::RunId;
 use holdfast::model::run::{Consistency, Outcome};
 use serde_json::json;
@@ -106,7 +106,7 @@ async fn restore(home: &Path, run_id: RunId, folder: &Path) -> anyhow::Result<()
     let wish = serde_json::from_value::<StartRestoreRun>(json!({ "run_id": run_id, "force": true }))?;
     let restored = Dispatcher::new(engine.clone()).ask(&wish).await;
     if restored.is_ok() {
-        engine.delete(run_id).await?;
+        engine.delete(run_id, Loss::Refused).await?;
     }
     engine.stop().await;
     drop(second);

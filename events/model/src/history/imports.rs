@@ -53,6 +53,7 @@ impl History {
             locked: false,
             deleted: false,
             kept_remotely: false,
+            leaving: false,
             copies: super::CopyCounts::default(),
             deleting: false,
             imported: true,

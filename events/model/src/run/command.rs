@@ -2,10 +2,10 @@
 
 use super::{
     ArtifactStoredV1, Copies, Held, NotFrozen, ParticipantCompletedV1, ParticipantImportedV1, ParticipantProgressedV1,
-    RunImportRequestedV1, RunImportedV1, RunRequestedV4, RunVerifiedV1, Uploaded,
+    Places, RunImportRequestedV1, RunImportedV1, RunRequestedV4, RunVerifiedV1, Uploaded,
 };
 use crate::failure::Failure;
-use crate::ids::{EndpointName, ParticipantName, Sha256, Timestamp};
+use crate::ids::{EndpointName, ParticipantName, RunId, Sha256, Timestamp};
 
 /// A participant of a run that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,6 +203,15 @@ pub enum RunCommand {
     },
     /// The endpoint does not have it any more.
     CopyDeleted(EndpointName),
+    /// Take its directory away, where copies were asked for in its place and these say that they are there.
+    Leave(Places),
+    /// The endpoint has it, and not as it was published.
+    CopyAltered {
+        /// Which.
+        endpoint: EndpointName,
+        /// What is not.
+        failure: Failure,
+    },
     /// Bring it back from an endpoint.
     Import(RunImportRequestedV1),
     /// All its files have come and are as its manifest says; this is what that says of a run that is not known here.
@@ -249,6 +258,14 @@ pub enum Refusal {
     /// It has been deleted.
     #[error("the run has been deleted")]
     Deleted,
+    /// It is kept on endpoints alone.
+    #[error("run {run_id} is not kept here: bring it back first with `holdfast remote import {endpoint} {run_id}`")]
+    KeptElsewhere {
+        /// The run.
+        run_id: RunId,
+        /// An endpoint that has it.
+        endpoint: String,
+    },
     /// Its copies are on their way.
     #[error("copies of the run are on their way: wait for them, or `holdfast cancel` it first")]
     Uploading,
@@ -284,7 +301,7 @@ impl Refusal {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Refusal::NotFound | Refusal::Deleted => "BACKUP_RUN_NOT_FOUND",
+            Refusal::NotFound | Refusal::Deleted | Refusal::KeptElsewhere { .. } => "BACKUP_RUN_NOT_FOUND",
             Refusal::Exists => "BACKUP_RUN_EXISTS",
             Refusal::Invalid(_) => "INVALID_DATA",
             Refusal::NotActive => "BACKUP_RUN_NOT_ACTIVE",

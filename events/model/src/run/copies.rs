@@ -8,14 +8,15 @@
 //!    └── UploadsRequested ◄─────────────────────────────────────────┘
 //! ```
 //!
-//! None of it changes how the run ended: that was said when it was published.
+//! None of it changes how the run ended: that was said when it was published. Whether a copy that came there still counts is said by
+//! [`Places`]: its endpoint may be another place by now.
 
 use std::collections::BTreeSet;
 
 use super::{
-    CopiesPlannedV2, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run, RunEffect,
-    Stage, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadStreamStartedV1,
-    UploadTryFailedV1, UploadsRequestedV1,
+    CopiesPlannedV2, LocalCopyRemovalRequestedV1, Outcome, Places, Refusal, RemoteCopyDeletedV1, Retained, Run,
+    RunEffect, Stage, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1,
+    UploadStreamStartedV1, UploadTryFailedV1, UploadsRequestedV1,
 };
 use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind};
@@ -23,6 +24,8 @@ use crate::ids::{EndpointName, Timestamp};
 use crate::run::words::{Copies, RequireEndpoints, Staging};
 use crate::supervision;
 
+/// The code of a copy that was read at its endpoint and is not what was published.
+pub const COPY_ALTERED: &str = "REMOTE_RUN_ALTERED";
 /// Most endpoints of one run.
 pub const MAX_COPIES: usize = 50;
 
@@ -88,10 +91,14 @@ pub struct RunCopy {
     pub sent_bytes: u64,
     /// How it was checked there.
     pub check: Option<UploadCheck>,
+    /// Where it came to, once it is there and that is known.
+    pub address: Option<String>,
+    /// Whether it was found altered there, and not found whole or deleted since.
+    pub altered: bool,
 }
 
 impl RunCopy {
-    fn wanted(endpoint: EndpointName) -> Self {
+    pub(super) fn wanted(endpoint: EndpointName) -> Self {
         Self {
             endpoint,
             status: CopyStatus::Pending,
@@ -105,6 +112,8 @@ impl RunCopy {
             stored_bytes: 0,
             sent_bytes: 0,
             check: None,
+            address: None,
+            altered: false,
         }
     }
 }
@@ -118,6 +127,8 @@ pub struct Uploaded {
     pub sent_bytes: u64,
     /// How it was checked there.
     pub check: UploadCheck,
+    /// The address of the endpoint, without what only says how it is spoken to.
+    pub address: String,
 }
 
 /// How all copies of a run stand, in one word.
@@ -177,8 +188,18 @@ impl Run {
     /// How all its copies stand.
     #[must_use]
     pub fn remote_status(&self) -> RemoteStatus {
+        self.status_of_copies(|copy| copy.status == CopyStatus::Uploaded)
+    }
+
+    /// The same, of the copies that are where they were brought.
+    #[must_use]
+    pub fn remote_status_at(&self, places: &Places) -> RemoteStatus {
+        self.status_of_copies(|copy| places.hold(copy))
+    }
+
+    fn status_of_copies(&self, there: impl Fn(&RunCopy) -> bool) -> RemoteStatus {
         let kept = || self.copies.iter().filter(|copy| copy.status != CopyStatus::Deleted);
-        let uploaded = kept().filter(|copy| copy.status == CopyStatus::Uploaded).count();
+        let uploaded = kept().filter(|copy| there(copy)).count();
         match kept().count() {
             0 => RemoteStatus::None,
             _ if self.is_uploading() => RemoteStatus::Uploading,
@@ -191,21 +212,60 @@ impl Run {
     /// Whether as many endpoints as are required have a copy.
     #[must_use]
     pub fn has_required_copies(&self) -> bool {
-        let planned = &self.planned_copies;
-        let there = |name: &&EndpointName| self.copy_at(name).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
-        planned.require.is_met(planned.endpoints.len(), planned.endpoints.iter().filter(there).count())
+        self.has_copies(self.planned_copies.require, |copy| copy.status == CopyStatus::Uploaded)
+    }
+
+    fn has_copies(&self, require: RequireEndpoints, there: impl Fn(&RunCopy) -> bool) -> bool {
+        let planned = &self.planned_copies.endpoints;
+        let there = |name: &&EndpointName| self.copy_at(name).is_some_and(&there);
+        require.is_met(planned.len(), planned.iter().filter(there).count())
     }
 
     /// Whether it completed, and as many copies as are required are there.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.stage == Stage::Ended && self.outcome == Some(Outcome::Completed) && self.has_required_copies()
+        self.is_completed() && self.has_required_copies()
+    }
+
+    /// The same, of the copies that are where they were brought.
+    #[must_use]
+    pub fn is_good_at(&self, places: &Places) -> bool {
+        self.is_completed() && self.has_copies(self.planned_copies.require, |copy| places.hold(copy))
+    }
+
+    fn is_completed(&self) -> bool {
+        self.stage == Stage::Ended && self.outcome == Some(Outcome::Completed)
+    }
+
+    /// Whether its directory is here, and was as recorded when it was last read.
+    #[must_use]
+    pub fn is_whole_here(&self) -> bool {
+        self.retained == Retained::Kept
+            && self.target.is_some()
+            && !self.is_staged_elsewhere()
+            && self.last_verified.as_ref().is_none_or(|verified| verified.ok)
     }
 
     /// Whether its directory was taken away because its copies are kept elsewhere.
     #[must_use]
     pub fn is_kept_remotely(&self) -> bool {
         self.kept_remotely
+    }
+
+    /// What is said where something is asked of a run whose directory is not here: it was deleted, or is kept on endpoints alone.
+    #[must_use]
+    pub fn not_here(&self) -> Refusal {
+        match self.id().filter(|_| self.kept_remotely) {
+            Some(run_id) => Refusal::KeptElsewhere { run_id, endpoint: self.kept_at() },
+            None => Refusal::Deleted,
+        }
+    }
+
+    /// An endpoint that it can be brought back from, as commands name it.
+    #[must_use]
+    pub fn kept_at(&self) -> String {
+        let there = self.copies.iter().find(|copy| copy.status == CopyStatus::Uploaded);
+        there.map_or_else(|| "ENDPOINT".to_owned(), |copy| copy.endpoint.to_string())
     }
 
     pub(super) fn plan_copies(copies: Copies) -> Result<Option<RunEvent>, Refusal> {
@@ -260,13 +320,22 @@ impl Run {
     ) -> Vec<RunEvent> {
         let planned = |name: &EndpointName| self.planned_copies.endpoints.contains(name);
         let ends = copies.into_iter().filter(|(name, _)| planned(name)).map(|(endpoint, result)| match result {
-            Ok(Uploaded { stored_bytes, sent_bytes, check }) => {
-                RunEvent::UploadCompleted(UploadCompletedV1 { endpoint, stored_bytes, sent_bytes, check })
+            Ok(Uploaded { stored_bytes, sent_bytes, check, address }) => {
+                let address = Some(address);
+                RunEvent::UploadCompleted(UploadCompletedV2 { endpoint, stored_bytes, sent_bytes, check, address })
             }
             Err(failure) => RunEvent::UploadFailed(UploadFailedV1 { endpoint, failure: failure.bounded() }),
         });
-        let events: Vec<_> = std::iter::once(published).chain(ends).collect();
-        if events.len() > 1 { self.settled_with(events) } else { events }
+        let mut events: Vec<_> = std::iter::once(published).chain(ends).collect();
+        if events.len() > 1 {
+            // These copies have come just now, to where their endpoints are.
+            let mut after = self.clone();
+            after.apply_all(&events);
+            if after.may_leave(|copy| copy.status == CopyStatus::Uploaded) {
+                events.push(RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {}));
+            }
+        }
+        events
     }
 
     pub(super) fn request_uploads(&self, endpoints: Vec<EndpointName>) -> Result<Vec<RunEvent>, Refusal> {
@@ -328,8 +397,9 @@ impl Run {
         }
         let endpoint = endpoint.clone();
         let event = match result {
-            Ok(Uploaded { stored_bytes, sent_bytes, check }) => {
-                RunEvent::UploadCompleted(UploadCompletedV1 { endpoint, stored_bytes, sent_bytes, check })
+            Ok(Uploaded { stored_bytes, sent_bytes, check, address }) => {
+                let address = Some(address);
+                RunEvent::UploadCompleted(UploadCompletedV2 { endpoint, stored_bytes, sent_bytes, check, address })
             }
             Err(failure) => {
                 let failure = failure.bounded();
@@ -349,14 +419,14 @@ impl Run {
                 }
             }
         };
-        Ok(self.settled_with(vec![event]))
+        Ok(vec![event])
     }
 
     /// The endpoint will not take it, as it stands: it is not tried.
     pub(super) fn refuse_upload(&self, endpoint: &EndpointName, failure: Failure) -> Result<Vec<RunEvent>, Refusal> {
         self.open_copy(endpoint, CopyStatus::Pending)?;
         let failed = UploadFailedV1 { endpoint: endpoint.clone(), failure: failure.bounded() };
-        Ok(self.settled_with(vec![RunEvent::UploadFailed(failed)]))
+        Ok(vec![RunEvent::UploadFailed(failed)])
     }
 
     /// Every open upload is given up.
@@ -381,9 +451,20 @@ impl Run {
     }
 
     pub(super) fn copy_deleted(&self, endpoint: &EndpointName) -> Vec<RunEvent> {
-        let there = self.copy_at(endpoint).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
+        let gone = |copy: &RunCopy| copy.status == CopyStatus::Uploaded || copy.altered && !copy.status.is_open();
+        let there = self.copy_at(endpoint).is_some_and(gone);
         let deleted = || RunEvent::RemoteCopyDeleted(RemoteCopyDeletedV1 { endpoint: endpoint.clone() });
         there.then(deleted).into_iter().collect()
+    }
+
+    /// The copy was read there, and is not what was published: it counts no more. While others are on their way nothing is said.
+    pub(super) fn copy_altered(&self, endpoint: &EndpointName, failure: Failure) -> Vec<RunEvent> {
+        let there = self.copy_at(endpoint).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
+        let failed = || {
+            let failure = Failure { code: COPY_ALTERED.into(), ..failure }.bounded();
+            RunEvent::UploadFailed(UploadFailedV1 { endpoint: endpoint.clone(), failure })
+        };
+        (there && !self.is_uploading()).then(failed).into_iter().collect()
     }
 
     fn open_copy(&self, endpoint: &EndpointName, status: CopyStatus) -> Result<&RunCopy, Refusal> {
@@ -391,24 +472,24 @@ impl Run {
         copy.filter(|_| self.stage == Stage::Ended).ok_or(Refusal::OutOfOrder)
     }
 
-    /// Adds that the run's directory goes, where these facts were what that waited for.
-    fn settled_with(&self, mut events: Vec<RunEvent>) -> Vec<RunEvent> {
-        let mut after = self.clone();
-        after.apply_all(&events);
-        if after.may_leave() {
-            events.push(RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {}));
-        }
-        events
+    /// Whether its directory is to go now, by where endpoints are.
+    #[must_use]
+    pub fn may_leave_at(&self, places: &Places) -> bool {
+        self.may_leave(|copy| places.hold(copy))
     }
 
-    /// Whether its directory is to go now: what was asked for is elsewhere, and nobody needs it here.
-    fn may_leave(&self) -> bool {
+    /// Its directory goes, where it is to go by now.
+    pub(super) fn leave(&self, places: &Places) -> Vec<RunEvent> {
+        let leave = || RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {});
+        self.may_leave_at(places).then(leave).into_iter().collect()
+    }
+
+    /// Whether its directory is to go: what was asked for is elsewhere, and nobody needs it here.
+    fn may_leave(&self, there: impl Fn(&RunCopy) -> bool) -> bool {
         let planned = &self.planned_copies;
-        let uploaded = self
-            .copies
-            .iter()
-            .filter(|copy| copy.status == CopyStatus::Uploaded && planned.endpoints.contains(&copy.endpoint));
-        let settled = self.enough().is_met(planned.endpoints.len(), uploaded.count())
+        let settled = self.stage == Stage::Ended
+            && self.importing.is_none()
+            && self.has_copies(self.enough(), there)
             && !self.is_uploading()
             && self.may_be_copied();
         // Of what was staged elsewhere nothing is here that a lock could keep.
@@ -459,19 +540,25 @@ impl Run {
             RunEvent::UploadCompleted(completed) => self.with_copy(&completed.endpoint, |copy| {
                 copy.status = CopyStatus::Uploaded;
                 copy.failure = None;
+                copy.altered = false;
                 copy.finished_at = Some(now);
                 copy.stored_bytes = completed.stored_bytes;
                 copy.sent_bytes = completed.sent_bytes;
                 copy.check = Some(completed.check);
+                copy.address.clone_from(&completed.address);
             }),
             RunEvent::UploadFailed(failed) => self.with_copy(&failed.endpoint, |copy| {
                 copy.status = CopyStatus::Failed;
                 copy.retry_at = None;
+                copy.altered |= failed.failure.code == COPY_ALTERED;
                 copy.failure = Some(failed.failure.clone());
                 copy.finished_at = Some(now);
             }),
             RunEvent::RemoteCopyDeleted(deleted) => {
-                self.with_copy(&deleted.endpoint, |copy| copy.status = CopyStatus::Deleted);
+                self.with_copy(&deleted.endpoint, |copy| {
+                    copy.status = CopyStatus::Deleted;
+                    copy.altered = false;
+                });
             }
             RunEvent::LocalCopyRemovalRequested(_) => {
                 self.retained = Retained::Deleting;
@@ -486,7 +573,7 @@ impl Run {
     fn want(&mut self, endpoint: EndpointName) {
         let wanted = RunCopy::wanted(endpoint);
         match self.copies.iter_mut().find(|copy| copy.endpoint == wanted.endpoint) {
-            Some(copy) => *copy = wanted,
+            Some(copy) => *copy = RunCopy { altered: copy.altered, ..wanted },
             None => self.copies.push(wanted),
         }
     }
@@ -523,6 +610,11 @@ impl Run {
             }
             RunEvent::LocalCopyRemovalRequested(_) => effects.push(RunEffect::Delete),
             _ => {}
+        }
+        // What its directory still waited for may have been this.
+        let settled = matches!(event, RunEvent::UploadCompleted(_) | RunEvent::UploadFailed(_) | RunEvent::Unlocked(_));
+        if settled && self.may_leave(|copy| copy.status == CopyStatus::Uploaded) {
+            effects.push(RunEffect::Leave);
         }
     }
 }

@@ -74,12 +74,14 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
             Ok(run.recover(found, &broken, taken_over, stopped))
         }
 
+        (RunCommand::Leave(places), _) => Ok(run.leave(&places)),
         (RunCommand::CopyDeleted(endpoint), _) => Ok(run.copy_deleted(&endpoint)),
+        (RunCommand::CopyAltered { endpoint, failure }, _) => Ok(run.copy_altered(&endpoint, failure)),
         (RunCommand::ResumeUploads { only }, _) => Ok(run.resume_uploads(only.as_ref())),
         (RunCommand::UploadEnded { endpoint, try_number, result }, _) => run.end_upload(&endpoint, try_number, result),
         (RunCommand::UploadRefused { endpoint, failure }, _) => run.refuse_upload(&endpoint, failure),
 
-        (_, Stage::Ended) if run.retained == Retained::Deleted => Err(Refusal::Deleted),
+        (_, Stage::Ended) if run.retained == Retained::Deleted => Err(run.not_here()),
         (RunCommand::UploadTo(endpoints), _) => run.request_uploads(endpoints),
         (RunCommand::UploadBegins { endpoint, max_tries, retry_delay_ms }, _) => {
             run.begin_upload(&endpoint, max_tries, retry_delay_ms)

@@ -236,6 +236,9 @@ impl Run {
         }
         self.retained = Retained::Kept;
         self.kept_remotely = false;
+        // Whoever has it brought back wants it here.
+        self.planned_copies.keep_local = true;
+        self.planned_copies.staging = super::words::Staging::Local;
         self.delete_failure = None;
         self.last_verified = Some(super::LastVerified { at: now, ok: true, errors: Warnings::default() });
         let RunImportRequestedV1 { endpoint, server_id, .. } = requested;

@@ -18,6 +18,7 @@ mod deadline;
 mod decide;
 mod events;
 mod import;
+mod places;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -27,9 +28,10 @@ mod words;
 pub(crate) use apply::share;
 pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
-pub use copies::{CopyStatus, MAX_COPIES, RemoteStatus, RunCopy, Uploaded};
+pub use copies::{COPY_ALTERED, CopyStatus, MAX_COPIES, RemoteStatus, RunCopy, Uploaded};
 pub use events::*;
 pub use import::{ImportedFrom, MAX_IMPORTED_COUNTER};
+pub use places::{Place, Places};
 pub use view::{ArtifactView, ConsistencyView, CopyView, ParticipantView, RunStatus, RunView};
 pub use words::{
     Consistency, Copies, Encryption, MAX_RECIPIENT, MAX_RECIPIENTS, Outcome, RequireEndpoints, RunType, Staging,
@@ -442,6 +444,8 @@ pub enum RunEffect {
     Publish(Target),
     /// Take the directory out of its place and unlink it.
     Delete,
+    /// Come back with [`RunCommand::Leave`], and where endpoints are.
+    Leave,
     /// Come back with [`RunCommand::UploadBegins`] when the endpoint has time for it.
     OfferUpload(EndpointName),
     /// Send the run there.

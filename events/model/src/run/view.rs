@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantStatus, Run, RunCopy, RunParticipant, RunType,
-    Stage, Trigger,
+    ArtifactStoredV1, Consistency, Encryption, Outcome, ParticipantStatus, Places, Run, RunCopy, RunParticipant,
+    RunType, Stage, Trigger,
 };
 use crate::failure::Warnings;
 use crate::ids::{ArtifactName, Sha256};
@@ -123,6 +123,9 @@ pub struct RunView {
     pub endpoints: Vec<CopyView>,
     /// Whether the run is good: completed, with a copy at as many endpoints as are required.
     pub good: bool,
+    /// Whether its directory stays here once its copies are there.
+    #[serde(default)]
+    pub keep_local: bool,
     /// Whether it is kept from deletion.
     pub locked: bool,
     /// Why; empty where it is not, or nothing was said.
@@ -171,7 +174,8 @@ pub struct ConsistencyView {
 pub struct CopyView {
     /// The endpoint.
     pub name: String,
-    /// `pending`, `uploading`, `uploaded`, `failed`, `deleted`.
+    /// `pending`, `uploading`, `uploaded`, `failed`, `deleted`; `elsewhere` where it came there, and the endpoint is another place now or is
+    /// not there any more.
     pub status: String,
     /// Tries since it was asked for last.
     pub tries: u32,
@@ -191,6 +195,9 @@ pub struct CopyView {
     pub sent_bytes: u64,
     /// How it was checked there: `hash`, `size`, `readback`; empty before that.
     pub check: String,
+    /// Where it lies, once it is there; empty where that is not known.
+    #[serde(default)]
+    pub address: String,
 }
 
 /// A participant of a run.
@@ -323,6 +330,8 @@ impl Run {
             remote_status: self.remote_status().as_str().into(),
             endpoints: self.copies.iter().map(copy_view).collect(),
             good: self.is_good(),
+            keep_local: !self.is_staged_elsewhere()
+                && (self.planned_copies.keep_local || self.planned_copies.endpoints.is_empty()),
             locked: self.lock.is_some(),
             lock_reason: self.lock.clone().unwrap_or_default(),
             job: request.job.clone(),
@@ -337,6 +346,22 @@ impl Run {
                 masked: self.masked,
             }),
         })
+    }
+
+    /// The same; of its copies those count that are where they were brought.
+    #[must_use]
+    pub fn view_at(&self, owned: bool, places: &Places) -> Option<RunView> {
+        let mut view = self.view(owned)?;
+        view.remote_status = self.remote_status_at(places).as_str().into();
+        view.good = self.is_good_at(places);
+        for (copy, shown) in self.copies.iter().zip(&mut view.endpoints) {
+            if let Some(doubt) = places.doubt(copy) {
+                shown.status = "elsewhere".into();
+                shown.error = doubt;
+                shown.error_code = "COPY_ELSEWHERE".into();
+            }
+        }
+        Some(view)
     }
 
     fn participant_view(&self, participant: &RunParticipant) -> ParticipantView {
@@ -420,5 +445,6 @@ fn copy_view(copy: &RunCopy) -> CopyView {
         stored_bytes: copy.stored_bytes,
         sent_bytes: copy.sent_bytes,
         check: copy.check.map(|check| check.as_str().to_owned()).unwrap_or_default(),
+        address: copy.address.clone().unwrap_or_default(),
     }
 }

@@ -9,7 +9,7 @@ use holdfast_model::ids::{EndpointName, ParticipantName, RunId, Sha256, Timestam
 use holdfast_model::progress::Progress;
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Consistency, Copies, Encryption, Found, Held, NewParticipant, NewRun, NotFrozen,
-    Outcome, ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, RequireEndpoints, Retained, Run,
+    Outcome, ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, Places, RequireEndpoints, Retained, Run,
     RunCommand, RunImportRequestedV1, RunRequestedV4, RunType, Stage, Staging, StoredFileV1, Trigger, Try, UploadCheck,
     Uploaded,
 };
@@ -86,8 +86,9 @@ fn endpoint() -> impl Strategy<Value = EndpointName> + Clone {
 
 /// Wishes about copies, most of them for uploads that may be open.
 fn copying() -> impl Strategy<Value = RunCommand> {
-    let good = (any::<u64>(), any::<u64>())
-        .prop_map(|(stored_bytes, sent_bytes)| Ok(Uploaded { stored_bytes, sent_bytes, check: UploadCheck::Size }));
+    let good = (any::<u64>(), any::<u64>()).prop_map(|(stored_bytes, sent_bytes)| {
+        Ok(Uploaded { stored_bytes, sent_bytes, check: UploadCheck::Size, address: "file:///a".into() })
+    });
     let result = prop_oneof![2 => good, 2 => failure().prop_map(Err)];
     prop_oneof![
         1 => vec(endpoint(), 0..3).prop_map(RunCommand::UploadTo),
@@ -100,6 +101,15 @@ fn copying() -> impl Strategy<Value = RunCommand> {
         1 => (endpoint(), failure()).prop_map(|(endpoint, failure)| RunCommand::UploadRefused { endpoint, failure }),
         1 => (any::<bool>(), endpoint()).prop_map(|(all, only)| RunCommand::ResumeUploads { only: (!all).then_some(only) }),
         1 => endpoint().prop_map(RunCommand::CopyDeleted),
+        1 => (endpoint(), failure()).prop_map(|(endpoint, failure)| RunCommand::CopyAltered { endpoint, failure }),
+        2 => vec((endpoint(), any::<bool>()), 0..4).prop_map(|endpoints| {
+            let mut places = Places::default();
+            endpoints.into_iter().for_each(|(name, moved)| {
+                let address = if moved { "file:///b" } else { "file:///a" };
+                places.note(name, address.into(), Timestamp(0));
+            });
+            RunCommand::Leave(places)
+        }),
     ]
 }
 

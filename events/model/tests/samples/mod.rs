@@ -355,11 +355,12 @@ fn copy_samples() -> Vec<Event> {
             failure: refused(),
             retry_after_ms: 20_000,
         }),
-        RunEvent::UploadCompleted(r::UploadCompletedV1 {
+        RunEvent::UploadCompleted(r::UploadCompletedV2 {
             endpoint: endpoint(),
             stored_bytes: 5_000_000_000,
             sent_bytes: 70_000,
             check: r::UploadCheck::Readback,
+            address: None,
         }),
         RunEvent::UploadFailed(r::UploadFailedV1 { endpoint: endpoint(), failure: refused() }),
         RunEvent::UploadInterrupted(r::UploadInterruptedV1 { endpoint: endpoint() }),

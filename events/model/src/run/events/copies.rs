@@ -92,6 +92,28 @@ pub struct UploadCompletedV1 {
     pub check: UploadCheck,
 }
 
+/// [`UploadCompletedV1`], with where the endpoint was then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadCompletedV2 {
+    /// Where to.
+    pub endpoint: EndpointName,
+    /// Bytes of all its files there.
+    pub stored_bytes: u64,
+    /// Bytes that were sent in the last try: less where the far side had some of them already.
+    pub sent_bytes: u64,
+    /// How it was checked there.
+    pub check: UploadCheck,
+    /// The address of the endpoint, without what only says how it is spoken to.
+    pub address: Option<String>,
+}
+
+impl From<UploadCompletedV1> for UploadCompletedV2 {
+    fn from(v1: UploadCompletedV1) -> Self {
+        let UploadCompletedV1 { endpoint, stored_bytes, sent_bytes, check } = v1;
+        Self { endpoint, stored_bytes, sent_bytes, check, address: None }
+    }
+}
+
 /// The endpoint does not get the run, unless somebody asks for it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadFailedV1 {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::ids::EndpointName;
 use crate::run::{
-    Copies, CopiesPlannedV2, CopyStatus, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, RemoteStatus,
-    RequireEndpoints, Staging, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1,
+    Copies, CopiesPlannedV2, CopyStatus, LocalCopyRemovalRequestedV1, Places, RemoteCopyDeletedV1, RemoteStatus,
+    RequireEndpoints, Staging, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1,
     UploadStreamStartedV1, Uploaded, UploadsRequestedV1,
 };
 
@@ -32,13 +32,20 @@ fn started(endpoint: &str, try_number: u32) -> RunEvent {
 }
 
 fn uploaded(endpoint: &str, try_number: u32) -> RunCommand {
-    let result = Ok(Uploaded { stored_bytes: 500, sent_bytes: 400, check: UploadCheck::Hash });
+    let result =
+        Ok(Uploaded { stored_bytes: 500, sent_bytes: 400, check: UploadCheck::Hash, address: address(endpoint) });
     RunCommand::UploadEnded { endpoint: at(endpoint), try_number, result }
 }
 
 fn completed(endpoint: &str) -> RunEvent {
     let check = UploadCheck::Hash;
-    RunEvent::UploadCompleted(UploadCompletedV1 { endpoint: at(endpoint), stored_bytes: 500, sent_bytes: 400, check })
+    RunEvent::UploadCompleted(UploadCompletedV2 {
+        endpoint: at(endpoint),
+        stored_bytes: 500,
+        sent_bytes: 400,
+        check,
+        address: Some(address(endpoint)),
+    })
 }
 
 fn fails(endpoint: &str, try_number: u32, kind: FailureKind) -> RunCommand {
@@ -47,6 +54,21 @@ fn fails(endpoint: &str, try_number: u32, kind: FailureKind) -> RunCommand {
 
 fn failed(endpoint: &str, kind: FailureKind) -> RunEvent {
     RunEvent::UploadFailed(UploadFailedV1 { endpoint: at(endpoint), failure: failure(kind) })
+}
+
+fn address(endpoint: &str) -> String {
+    format!("file:///far/{endpoint}")
+}
+
+/// These endpoints, each where it was when its copies came.
+fn places(endpoints: &[&str]) -> Places {
+    let mut places = Places::default();
+    endpoints.iter().for_each(|name| places.note(at(name), address(name), Timestamp(0)));
+    places
+}
+
+fn leave(endpoints: &[&str]) -> RunCommand {
+    RunCommand::Leave(places(endpoints))
 }
 
 fn removal() -> RunEvent {
@@ -156,22 +178,39 @@ fn uploads_are_cancelled_and_a_run_is_not_deleted_under_them() {
 #[test]
 fn the_directory_goes_once_all_copies_are_there_and_the_run_stays() {
     let run = published_to(&["a", "b"], RequireEndpoints::All, false).when(begins("a")).granted();
-    let run = run.when(uploaded("a", 1)).then([completed("a")]).when(begins("b")).granted();
-    let run = run.when(uploaded("b", 1)).then_do([completed("b"), removal()], [RunEffect::Delete]);
+    let run =
+        run.when(uploaded("a", 1)).then([completed("a")]).when(begins("b")).granted().when(leave(&["a", "b"])).then([]);
+    let run = run.when(uploaded("b", 1)).then_do([completed("b")], [RunEffect::Leave]);
+    let run = run.when(leave(&["b"])).then([]);
+    let run = run.when(leave(&["a", "b"])).then_do([removal()], [RunEffect::Delete]);
+    let run = run.when(leave(&["a", "b"])).then([]);
     let run = run.when(RunCommand::Deleted).then([deleted()]);
     let view = run.state().view(true).expect("a run");
     assert_eq!((view.deleted, view.path.as_str(), view.good, view.endpoints.len()), (false, "", true, 2));
-    run.when(RunCommand::UploadTo(vec![at("c")])).refused(Refusal::Deleted);
+    let elsewhere = Refusal::KeptElsewhere { run_id: new_run(PAIR).request.run_id, endpoint: "a".into() };
+    run.when(RunCommand::UploadTo(vec![at("c")])).refused(elsewhere);
 
     let run = published_to(&["a", "b"], RequireEndpoints::Any, false).when(begins("a")).granted();
     let run = run.when(uploaded("a", 1)).then([completed("a")]).when(begins("b")).granted();
-    run.when(fails("b", 1, FailureKind::Fatal)).then([failed("b", FailureKind::Fatal), removal()]);
+    let run = run.when(fails("b", 1, FailureKind::Fatal));
+    run.then_do([failed("b", FailureKind::Fatal)], [RunEffect::Leave]).when(leave(&["a"])).then([removal()]);
     let run = published_to(&["a", "b"], RequireEndpoints::None, false).when(begins("a")).granted();
     let run = run.when(uploaded("a", 1)).granted().when(begins("b")).granted();
-    run.when(fails("b", 1, FailureKind::Fatal)).then([failed("b", FailureKind::Fatal)]);
+    let run = run.when(fails("b", 1, FailureKind::Fatal)).then_do([failed("b", FailureKind::Fatal)], []);
+    run.when(leave(&["a", "b"])).then([]);
+}
+
+#[test]
+fn a_directory_that_was_locked_or_read_goes_later_and_one_that_was_brought_back_stays() {
     let run = published_to(&["a"], RequireEndpoints::All, false);
     let run = run.when(RunCommand::Lock { reason: "audit".into() }).granted().when(begins("a")).granted();
-    run.when(uploaded("a", 1)).then([completed("a")]);
+    let run = run.when(uploaded("a", 1)).then_do([completed("a")], []).when(leave(&["a"])).then([]);
+    let unlocked = RunEvent::Unlocked(RunUnlockedV1 {});
+    let run = run.when(RunCommand::Unlock).then_do([unlocked], [RunEffect::Leave]);
+    let run = run.when(leave(&[])).then([]).when(leave(&["a"])).then([removal()]);
+    let in_use = failure(FailureKind::Retryable);
+    let run = run.when(RunCommand::DeleteFailed(in_use)).granted().when(leave(&["a"])).then([removal()]);
+    run.when(RunCommand::Deleted).granted().when(leave(&["a"])).then([]);
 }
 
 #[test]

@@ -48,15 +48,13 @@ pub(super) fn run_kinds() -> Vec<BoxedStrategy<Event>> {
             failure,
             retry_after_ms
         }),
-        event!(RunEvent::UploadCompleted, (name(), any::<(u64, u64)>(), check), |(
+        event!(RunEvent::UploadCompleted, (name(), any::<(u64, u64)>(), check, any::<Option<String>>()), |(
             endpoint,
             (stored_bytes, sent_bytes),
             check,
-        )| r::UploadCompletedV1 {
-            endpoint,
-            stored_bytes,
-            sent_bytes,
-            check
+            address,
+        )| {
+            r::UploadCompletedV2 { endpoint, stored_bytes, sent_bytes, check, address }
         }),
         event!(RunEvent::UploadFailed, (name(), failure()), |(endpoint, failure)| r::UploadFailedV1 {
             endpoint,
