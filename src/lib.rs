@@ -106,6 +106,7 @@ pub mod encryption;
 pub mod endpoints;
 pub mod engine;
 pub mod files;
+pub(crate) mod own_state;
 pub mod participant;
 pub mod pipeline;
 pub mod remote;

@@ -73,6 +73,8 @@ pub struct RunsConfig {
     pub require_endpoints: RequireEndpoints,
     /// Whether a run stays here once every endpoint it needs has it whole.
     pub keep_local: bool,
+    /// Whether the state of the installation itself is part of each full run: its event log, its configuration file, its endpoints.
+    pub own_state: bool,
 }
 
 impl Default for RunsConfig {
@@ -91,6 +93,7 @@ impl Default for RunsConfig {
             endpoints: None,
             require_endpoints: RequireEndpoints::None,
             keep_local: true,
+            own_state: true,
         }
     }
 }
@@ -105,7 +108,7 @@ impl RunsConfig {
         }
     }
 
-    pub(crate) const KEYS: [&str; 13] = [
+    pub(crate) const KEYS: [&str; 14] = [
         "max_parallel",
         "max_attempts",
         "resume_within",
@@ -119,6 +122,7 @@ impl RunsConfig {
         "endpoints",
         "require_endpoints",
         "keep_local",
+        "own_state",
     ];
     /// The longest that participants may be made to stand still.
     pub const MAX_FREEZE_BUDGET: Duration = Duration::from_secs(60);
@@ -155,6 +159,7 @@ impl RunsConfig {
             endpoints,
             require_endpoints,
             keep_local,
+            own_state: section.read_or("own_state", default.own_state, values::flag),
         }
     }
 }

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::error::Problems;
 use super::participant::{Drafted, Source};
 use super::section::closest;
+use crate::own_state;
 use crate::pipeline::{Compression, index};
 
 /// Finds what is wrong between participants.
@@ -42,6 +43,9 @@ pub(super) fn all_stand_still(drafted: &[Drafted], doubts: &mut Problems) {
 fn names(drafted: &[Drafted], problems: &mut Problems) {
     let mut taken = BTreeMap::new();
     for name in drafted.iter().filter_map(|one| one.name.as_ref()) {
+        if own_state::is_reserved(name.get_ref()) {
+            problems.add(name.span(), format!("`name`: {:?} {}", name.get_ref(), own_state::RESERVED));
+        }
         if let Some(other) = taken.insert(name.get_ref().to_ascii_lowercase(), name.get_ref()) {
             let same = if other == name.get_ref() { "" } else { " (names are told apart without case)" };
             problems.add(name.span(), format!("`name`: there is a participant {other:?} above already{same}"));

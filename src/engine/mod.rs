@@ -21,6 +21,7 @@ mod ledger;
 mod log_row;
 mod manifest;
 mod overseer;
+mod own_state;
 mod owed_thaw;
 mod participants;
 mod plan;
@@ -124,6 +125,7 @@ struct Shared {
     world: World,
     board: board::Board,
     registry: Registry,
+    own_state: own_state::OwnState,
     last_counter: AtomicU32,
     settled: Settled,
     followed: projections::Followed,
@@ -174,9 +176,9 @@ impl Holdfast {
     /// Registers another participant, for runs from now on and for one that goes on and waits for it.
     ///
     /// # Errors
-    /// [`EngineError::ParticipantTwice`].
+    /// [`EngineError::ParticipantTwice`]; [`EngineError::ParticipantName`] where it is the one that Holdfast itself has.
     pub fn register(&self, participant: Registered) -> Result<(), EngineError> {
-        self.shared.registry.add(participant).map_err(EngineError::ParticipantTwice)
+        self.shared.registry.add(participant).map_err(registry::taken)
     }
 
     /// The participants it knows, in the order they work in.
@@ -206,13 +208,15 @@ impl Holdfast {
     async fn request(&self, backup: Backup) -> Result<RunHandle, EngineError> {
         let config = self.config();
         let all = self.shared.registry.all();
-        let (run_type, participants) = plan::of(&backup.what, &all, &config.runs)?;
+        let own = self.shared.registry.own().filter(|_| self.shared.own_state.is_wanted());
+        let (run_type, participants) = plan::of(&backup.what, &all, own.as_ref(), &config.runs)?;
         let consistency = backup.consistency.unwrap_or(match backup.what {
             // A tree of files cannot stand still; who asks for it anyway is told so.
             What::Files(..) => Consistency::Concurrent,
             What::All | What::Named(_) => config.runs.consistency,
         });
         if consistency == Consistency::Barrier {
+            let all: Vec<_> = all.into_iter().chain(own).collect();
             plan::can_stand_still(&participants, &all)?;
         }
         let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;

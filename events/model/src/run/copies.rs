@@ -13,7 +13,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run, RunEffect,
+    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run, RunDeleteRequestedV1,
+    RunEffect,
     Stage, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1,
     UploadsRequestedV1,
 };
@@ -332,6 +333,28 @@ impl Run {
         let there = self.copy_at(endpoint).is_some_and(|copy| copy.status == CopyStatus::Uploaded);
         let deleted = || RunEvent::RemoteCopyDeleted(RemoteCopyDeletedV1 { endpoint: endpoint.clone() });
         there.then(deleted).into_iter().collect()
+    }
+
+    /// Whoever has this log now does not have the run's directory. Where a copy is kept elsewhere the run is kept there alone, and else it is
+    /// gone; a lock does not bring it back, and what has no directory cannot be sent anywhere.
+    pub(super) fn not_here(&self) -> Vec<RunEvent> {
+        if self.stage != Stage::Ended || self.retained != Retained::Kept || self.importing.is_some() {
+            return Vec::new();
+        }
+        let failure = Failure::new(FailureKind::Fatal, "RUN_DIRECTORY_MISSING", "the run is not here any more");
+        let open = self.copies.iter().filter(|copy| copy.status.is_open());
+        let mut events: Vec<_> = open
+            .map(|copy| {
+                let (endpoint, failure) = (copy.endpoint.clone(), failure.clone());
+                RunEvent::UploadFailed(UploadFailedV1 { endpoint, failure })
+            })
+            .collect();
+        let elsewhere = self.copies.iter().any(|copy| copy.status == CopyStatus::Uploaded);
+        events.push(match elsewhere {
+            true => RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {}),
+            false => RunEvent::DeleteRequested(RunDeleteRequestedV1 {}),
+        });
+        events
     }
 
     fn open_copy(&self, endpoint: &EndpointName, status: CopyStatus) -> Result<&RunCopy, Refusal> {
