@@ -109,6 +109,7 @@ pub mod files;
 pub(crate) mod own_state;
 pub mod participant;
 pub mod pipeline;
+pub(crate) mod recover;
 pub mod remote;
 pub mod restore;
 pub mod server;

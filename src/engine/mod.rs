@@ -27,6 +27,7 @@ mod participants;
 mod plan;
 mod projections;
 mod records;
+mod recovering;
 mod registry;
 mod request;
 mod restore_into_folder;

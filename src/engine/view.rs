@@ -12,7 +12,7 @@ use holdfast_model::history::History;
 use holdfast_model::ids::{Position, RunId, StreamId, Version};
 use holdfast_model::run::Run;
 
-use super::{APP_VERSION, ledger};
+use super::{APP_VERSION, Endpoints, Projections, ledger};
 
 /// How many events are read at a time.
 const BATCH: usize = 1000;
@@ -131,6 +131,14 @@ impl HomeView {
     /// [`ViewError::Replay`].
     pub fn run(&self, run_id: RunId) -> Result<Run, ViewError> {
         Ok(replay::<Run>(&self.log, &StreamId::run(run_id))?.0)
+    }
+
+    /// Every endpoint there is.
+    ///
+    /// # Errors
+    /// [`ViewError`] where an event cannot be read.
+    pub(crate) fn endpoints(&self) -> Result<Endpoints, ViewError> {
+        Ok(Projections::fold(&self.log, self.log.head())?.endpoints)
     }
 
     /// All of another stream.

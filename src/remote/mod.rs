@@ -24,6 +24,7 @@ mod fetch;
 mod lists;
 mod open;
 mod progress;
+mod servers;
 mod source;
 pub mod store;
 mod upload;
@@ -34,9 +35,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use holdfast_model::ids::{ArtifactName, RunId, Sha256};
 
-pub use self::fetch::{fetch, verify};
+pub use self::fetch::{fetch, fetch_some, verify};
 pub use self::open::{open, probe};
 pub use self::progress::UploadProgress;
+pub use self::servers::servers;
 pub use self::upload::{Uploaded, Verify, upload};
 use crate::endpoints::{Answer, ByteStream, Meter, Range, Source};
 
