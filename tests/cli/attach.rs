@@ -113,7 +113,8 @@ fn the_configured_participants_are_the_servers() {
     let (home, server) = served();
     // Without any configuration of its own.
     home.holdfast(["backup"]).run().expect(0);
-    assert_eq!(home.show("latest")["participants"].as_array().unwrap().len(), 2);
+    // And the installation itself.
+    assert_eq!(home.show("latest")["participants"].as_array().unwrap().len(), 3);
     home.holdfast(["backup", "--participant", "site"]).run().expect(0);
     let unknown = home.holdfast(["backup", "--participant", "sites"]).run();
     unknown.expect(2).says("no participant is called \"sites\"").says("There are: gated, site.");

@@ -193,3 +193,24 @@ fn each_endpoint_is_planned_once_and_not_too_many() {
     let then = given::<Run>([]).when(RunCommand::Request(new));
     assert!(matches!(then.decision(), Err(Refusal::Invalid(_))));
 }
+
+#[test]
+fn what_is_not_here_is_kept_elsewhere_or_gone_and_can_come_back() {
+    let gone = || RunEvent::DeleteRequested(RunDeleteRequestedV1 {});
+    let nothing = published_to(&[], RequireEndpoints::None, true);
+    let locked = nothing.clone().when(RunCommand::Lock { reason: "audit".into() }).granted();
+    for run in [nothing, locked] {
+        let run = run.when(RunCommand::NotHere).then([gone()]);
+        let run = run.when(RunCommand::Deleted).granted();
+        assert!(!run.state().is_kept_remotely() && run.state().retained() == Retained::Deleted);
+        run.when(RunCommand::NotHere).then([]);
+    }
+    let run = published_to(&["a", "b"], RequireEndpoints::None, true);
+    let run = run.when(begins("a")).granted().when(uploaded("a", 1)).granted().when(begins("b")).granted();
+    let missing = Failure::new(FailureKind::Fatal, "RUN_DIRECTORY_MISSING", "the run is not here any more");
+    let not_sent = RunEvent::UploadFailed(UploadFailedV1 { endpoint: at("b"), failure: missing });
+    let run = run.when(RunCommand::NotHere).then([not_sent, removal()]).when(RunCommand::Deleted).granted();
+    assert!(run.state().is_kept_remotely() && run.state().retained() == Retained::Deleted);
+    assert_eq!(run.state().remote_status(), RemoteStatus::Partial);
+    planned(&["a"], RequireEndpoints::None, true).when(RunCommand::NotHere).then([]);
+}
