@@ -275,7 +275,7 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
             "timeout_seconds": runs.timeout.map(|timeout| timeout.as_secs_f64()),
             "endpoints": runs.endpoints,
             "require_endpoints": runs.require_endpoints,
-            "keep_local": runs.keep_local,
+            "keep_local": runs.keep_local, "own_state": runs.own_state,
         },
         "restores": {
             "timeout_seconds": config.restores.timeout.map(|timeout| timeout.as_secs_f64()),

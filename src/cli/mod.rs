@@ -226,10 +226,7 @@ impl Context {
 
     /// Who this process acts for: the user it runs as.
     fn origin(&self) -> Origin {
-        Origin {
-            principal: principal(),
-            correlation_id: Uuid::now_v7(),
-        }
+        Origin { principal: principal(), correlation_id: Uuid::now_v7() }
     }
 }
 

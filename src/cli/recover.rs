@@ -123,20 +123,13 @@ fn some(runs: &[RunId]) -> String {
 
 fn told(out: Output, recovery: &Recovery, recovered: &Recovered) -> CliResult {
     let home = recovery.home.display();
-    let Recovered { run_id, endpoint, server_id, .. } = recovered;
+    let Recovered { run_id, server_id, .. } = recovered;
     let exit = if recovered.state && recovered.without_password.is_empty() && !recovered.redacted {
         Exit::Good
     } else {
         Exit::Warnings
     };
-    let mut next = Vec::new();
-    match recovered.data {
-        true => next.push(format!("holdfast restore {run_id} --target DIR")),
-        false => next.push(format!("holdfast remote import {endpoint} {run_id}")),
-    }
-    next.push(format!("holdfast remote list {endpoint}"));
-    next.push(format!("holdfast remote import {endpoint} RUN"));
-    next.extend(recovered.without_password.iter().map(|name| format!("holdfast endpoints set {name} --password-file FILE")));
+    let next = next(recovery, recovered);
     let mut summary = serde_json::to_value(recovered).map_err(|error| CliError::failed("OUTPUT", error))?;
     if let Some(fields) = summary.as_object_mut() {
         fields.insert("message_type".into(), json!("summary"));
@@ -150,7 +143,9 @@ fn told(out: Output, recovery: &Recovery, recovered: &Recovered) -> CliResult {
         let (runs, elsewhere) = (counted(recovered.runs, "earlier run"), recovered.runs_elsewhere);
         out.line(format!("history: {runs}, {elsewhere} of them kept on endpoints; nothing of them is here"))?;
     } else {
-        out.alert("no run there holds the state of the installation: its history begins anew, and nothing is configured");
+        out.alert(
+            "no run there holds the state of the installation: its history begins anew, and nothing is configured",
+        );
     }
     match &recovered.config {
         Some(path) => out.line(format!("configuration: {home}/config.toml; it was {path}"))?,
@@ -158,7 +153,9 @@ fn told(out: Output, recovery: &Recovery, recovered: &Recovered) -> CliResult {
         None => {}
     }
     if recovered.redacted {
-        out.alert("the run was not encrypted: secret values in the configuration stand as ***, and have to be set again");
+        out.alert(
+            "the run was not encrypted: secret values in the configuration stand as ***, and have to be set again",
+        );
     }
     match recovered.passwords.as_str() {
         "recovered" => out.line("passwords of endpoints: recovered")?,
@@ -177,15 +174,38 @@ fn told(out: Output, recovery: &Recovery, recovered: &Recovered) -> CliResult {
     Ok(exit)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+/// What is to be done now, as it is typed.
+fn next(recovery: &Recovery, recovered: &Recovered) -> Vec<String> {
+    let Recovered { run_id, endpoint, .. } = recovered;
+    // Whoever named the home has to name it again.
+    let named = std::env::args().any(|argument| argument == "--home" || argument.starts_with("--home="));
+    let program = if named { format!("holdfast --home '{}'", recovery.home.display()) } else { "holdfast".to_owned() };
+    let key = if recovery.keyring.is_empty() { "" } else { " --identity FILE" };
+    let mut next = Vec::new();
+    next.extend(
+        recovered.without_password.iter().map(|name| format!("{program} endpoints set {name} --password-file FILE")),
+    );
+    if !recovered.data {
+        next.push(format!("{program} remote import {endpoint} {run_id}"));
+    }
+    next.push(format!("{program} restore {run_id} --target DIR{key}"));
+    next.push(format!("{program} remote list {endpoint}"));
+    next.push(format!("{program} remote import {endpoint} RUN"));
+    next
+}
+
 fn failed(error: RecoverError) -> CliError {
     let code = error.code().to_owned();
     let (exit, next) = match &error {
         RecoverError::NotEmpty { is_home: true, .. } => {
             (Exit::Usage, "Name another folder by --home; this one is an installation, and stays as it is.".to_owned())
         }
-        RecoverError::NotEmpty { .. } => (Exit::Usage, "Name another folder by --home, or move away what is there.".to_owned()),
-        RecoverError::Owner(_) => (Exit::Busy, "Another recovery is at work in this home: wait for its end.".to_owned()),
+        RecoverError::NotEmpty { .. } => {
+            (Exit::Usage, "Name another folder by --home, or move away what is there.".to_owned())
+        }
+        RecoverError::Owner(_) => {
+            (Exit::Busy, "Another recovery is at work in this home: wait for its end.".to_owned())
+        }
         RecoverError::Several(seen) => (Exit::Usage, choices(seen)),
         RecoverError::Nobody => (Exit::NoSuchRun, "See whether the address has all of its path.".to_owned()),
         RecoverError::NoGoodRun(_) | RecoverError::NoRun { .. } => {

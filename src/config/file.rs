@@ -2,8 +2,8 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::ops::Range;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -69,7 +69,6 @@ impl ConfigFile {
         Some(text)
     }
 }
-
 
 /// Reads a configuration's text, from the very file whose owner and mode were looked at.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {

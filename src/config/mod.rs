@@ -31,9 +31,9 @@ use toml::de::{DeTable, DeValue};
 pub use self::encryption::EncryptionConfig;
 #[cfg(test)]
 pub(crate) use self::endpoint::ENDPOINT_KEYS;
-pub use self::file::ConfigFile;
 use self::error::Problems;
 pub use self::error::{ConfigError, Problem};
+pub use self::file::ConfigFile;
 pub use self::limits::ServerLimits;
 pub use self::machine::{Finding, Severity};
 pub use self::origin::{InvalidOrigin, Origin};

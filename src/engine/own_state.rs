@@ -19,9 +19,7 @@ use super::registry::Registered;
 use super::secrets::Secrets;
 use super::{EngineError, Projections};
 use crate::config::{Config, ConfigFile};
-use crate::own_state::{
-    CONFIG, ConfigState, ENDPOINTS, FORMAT, KIND, LOG, NAME, SECRETS, SECRETS_KEY, STATE, State,
-};
+use crate::own_state::{CONFIG, ConfigState, ENDPOINTS, FORMAT, KIND, LOG, NAME, SECRETS, SECRETS_KEY, STATE, State};
 use crate::participant::{
     Artifacts, Capture, Descriptor, Frozen, Participant, ParticipantError, Phase, Phased, Thaw, digest,
 };

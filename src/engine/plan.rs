@@ -89,11 +89,7 @@ pub(super) fn participants(start: &Start, home: &Path) -> Result<(Registry, Laun
     };
     let registry = Registry::new(configured(&start.config, home, &launcher), start.late_registration);
     let registry = registry.map_err(registry::taken)?;
-    start
-        .participants
-        .iter()
-        .try_for_each(|participant| registry.add(participant.clone()))
-        .map_err(registry::taken)?;
+    start.participants.iter().try_for_each(|participant| registry.add(participant.clone())).map_err(registry::taken)?;
     Ok((registry, launcher))
 }
 

@@ -39,7 +39,8 @@ impl Holdfast {
         let (known, taken) = self
             .read(|known| {
                 let here = |config: &&EndpointConfigV2| {
-                    let same = config.url == url || (config.url.is_empty() && format!("vault://{}", config.host) == url);
+                    let same =
+                        config.url == url || (config.url.is_empty() && format!("vault://{}", config.host) == url);
                     same && (login.is_empty() || config.login == login)
                 };
                 let found = known.endpoints.values().filter_map(Endpoint::config).find(here).cloned();

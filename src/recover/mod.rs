@@ -226,10 +226,15 @@ impl Recovery {
         observer(&Step::History);
         let (runs, runs_elsewhere) = engine.note_what_is_not_here().await?;
         let server_id = engine.home().identity().server_id;
-        let fields = [("server_id", server_id.to_string()), ("run_id", chosen.run_id.to_string()), ("endpoint", endpoint.to_string())];
+        let fields = [
+            ("server_id", server_id.to_string()),
+            ("run_id", chosen.run_id.to_string()),
+            ("endpoint", endpoint.to_string()),
+        ];
         engine.record_recovery(fields).await?;
         if self.data {
-            let wish = ImportRequest { endpoint: endpoint.clone(), server_id: None, run_id: chosen.run_id, overwrite: false };
+            let wish =
+                ImportRequest { endpoint: endpoint.clone(), server_id: None, run_id: chosen.run_id, overwrite: false };
             let import = engine.import_from(wish, remote);
             tokio::pin!(import);
             let mut looks = tokio::time::interval(LOOK);

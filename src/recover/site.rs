@@ -90,10 +90,11 @@ impl Site {
 
     /// It is whole: from now on it is put in its place.
     pub(super) fn decide(&self, recovered: &Recovered) -> Result<(), RecoverError> {
-        // What decrypted state there is goes first: it is part of no home.
+        // As it lay there, and part of no home.
         remove(&self.folder().join("fetched"))?;
         let path = self.folder().join(WHOLE);
-        let text = serde_json::to_vec_pretty(recovered).map_err(|error| RecoverError::io("write", &path)(error.into()))?;
+        let text =
+            serde_json::to_vec_pretty(recovered).map_err(|error| RecoverError::io("write", &path)(error.into()))?;
         durable::write_atomic(&path, &text, 0o600).map_err(RecoverError::io("write", &path))
     }
 

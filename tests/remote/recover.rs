@@ -175,7 +175,8 @@ fn the_commands_of_the_readme_bring_all_back() {
         let shop = fs::read(old.beside("shop.sql")).unwrap();
         assert_eq!(fs::read(new.beside("restored/shop.sql")).unwrap(), shop);
         assert_eq!(fs::read(new.beside("older/shop.sql")).unwrap(), shop);
-        let names: Vec<_> = fs::read_dir(new.beside("restored")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(new.beside("restored")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "the state of the installation is no data: {names:?}");
         assert!(!new.beside("older/uploads/added.txt").exists());
 
@@ -184,7 +185,7 @@ fn the_commands_of_the_readme_bring_all_back() {
         next.expect(0);
         let run = next.summary()["run"].clone();
         assert!(text(&run["run_id"])[16..] > newest[16..], "{run}");
-        assert_eq!(run["remote_status"], "completed", "{run}");
+        assert_eq!(new.show(run["run_id"].as_str().unwrap())["remote_status"], "completed");
         new.holdfast(["remote", "delete", "vault", run["run_id"].as_str().unwrap()]).run();
     }
 }
@@ -208,8 +209,11 @@ fn away(encrypted: bool) -> Away {
     let password = home.beside("far.secret");
     write_secret(&password, "kept-for-nothing");
     let password = password.display().to_string();
-    with_config(&home, &["endpoints", "add", "far", "--url", &url, "--password-file", &password, "--plaintext", "true"])
-        .expect(0);
+    with_config(
+        &home,
+        &["endpoints", "add", "far", "--url", &url, "--password-file", &password, "--plaintext", "true"],
+    )
+    .expect(0);
     let run = back_up(&home);
     Away { home, url, key, run }
 }
@@ -231,11 +235,13 @@ fn what_cannot_be_recovered_is_told_before_anything_is_made() {
     assert_eq!(missing.json_lines().last().unwrap()["error"], "KEY_MISSING");
     recover(&new, url, &["--identity", &other]).expect(12);
     recover(&new, url, &["--identity", "/nowhere/at/all"]).expect(12);
-    recover(&new, &format!("{url}/nothing"), &["--identity", &key]).expect(if root_of(url) { 1 } else { 10 });
+    // A folder that is not there is nothing that is mounted.
+    recover(&new, &format!("{url}/nothing"), &["--identity", &key]).expect(1);
+    fs::create_dir(away.home.beside("empty")).unwrap();
+    recover(&new, &format!("file://{}", away.home.beside("empty").display()), &["--identity", &key]).expect(10);
     recover(&new, "not a place", &["--identity", &key]).expect(2);
     recover(&new, url, &["--identity", &key, "--run", "20200101-000000-000001"]).expect(10);
     assert!(!new.path().join("home.json").exists());
-    new.holdfast(["backup", "."]).run();
     // A folder that holds something, and a home.
     for path in [away.home.path(), away.home.beside("uploads")] {
         let before = Tree::read(&path);
@@ -244,11 +250,6 @@ fn what_cannot_be_recovered_is_told_before_anything_is_made() {
         assert_eq!(refused.json_lines().last().unwrap()["error"], "HOME_NOT_EMPTY");
         before.expect_same(&Tree::read(&path));
     }
-}
-
-/// Whether what is not there is an error of the far side, as for a folder.
-fn root_of(_url: &str) -> bool {
-    true
 }
 
 #[test]
@@ -278,7 +279,10 @@ fn without_encryption_no_secret_travels_and_what_is_missing_is_told() {
         let path = entry.unwrap().path();
         files.insert(path.file_name().unwrap().to_string_lossy().into_owned(), path);
     }
-    assert!(files.contains_key("holdfast.secrets.age.lz4") && !files.contains_key("holdfast.secrets.key.lz4"), "{files:?}");
+    assert!(
+        files.contains_key("holdfast.secrets.age.lz4") && !files.contains_key("holdfast.secrets.key.lz4"),
+        "{files:?}"
+    );
     let config = away.home.command("lz4", ["-dc"]).arg(&files["holdfast.config.toml.lz4"]).run();
     config.expect(0);
     assert!(!config.out().contains(PASSWORD) && config.out().contains("SHOP_PASSWORD = \"***\""), "{}", config.out());
@@ -287,7 +291,10 @@ fn without_encryption_no_secret_travels_and_what_is_missing_is_told() {
     let done = recover(&new, &away.url, &[]);
     done.expect(3);
     let summary = done.summary();
-    assert_eq!((&summary["passwords"], &summary["redacted"], &summary["data"]), (&json!("missing"), &json!(true), &json!(true)));
+    assert_eq!(
+        (&summary["passwords"], &summary["redacted"], &summary["data"]),
+        (&json!("missing"), &json!(true), &json!(true))
+    );
     assert_eq!(summary["without_password"], json!(["far"]));
     assert!(!new.path().join("secrets.age").exists());
     let password = away.home.beside("far.secret");
@@ -317,6 +324,28 @@ fn what_was_backed_up_without_a_configuration_comes_back_too() {
 }
 
 #[test]
+fn an_object_store_and_webdav_do_as_well() {
+    for far in [FarSide::s3(), FarSide::webdav()] {
+        let side = Side::Far(far);
+        let keys = Home::new();
+        let public = key(&keys, &keys.beside("holdfast.key"));
+        let old = installation(Some(&public));
+        add(&old, "far", &side, &[]);
+        let run = back_up(&old);
+        let (url, login, password) = way(&side);
+        let new = Home::new();
+        write_secret(&new.beside("password"), &password);
+        let (secret, identity) = (new.beside("password"), keys.beside("holdfast.key"));
+        let (secret, identity) = (secret.display().to_string(), identity.display().to_string());
+        let done = recover(&new, &url, &["--login", &login, "--password-file", &secret, "--identity", &identity]);
+        done.expect(0);
+        assert_eq!((&done.summary()["run_id"], &done.summary()["endpoint"]), (&json!(run), &json!("far")));
+        new.holdfast(["restore", "latest", "--target", "out", "--identity", &identity]).run().expect(0);
+        Tree::read(&old.beside("uploads")).expect_same(&Tree::read(&new.beside("out/uploads")));
+    }
+}
+
+#[test]
 fn the_state_alone_leaves_the_data_where_it_is() {
     let away = away(true);
     let key = away.key.display().to_string();
@@ -337,7 +366,8 @@ fn the_state_alone_leaves_the_data_where_it_is() {
 fn the_own_state_of_a_run_is_given_where_it_is_named_and_goes_into_no_home() {
     let away = away(false);
     let home = &away.home;
-    let named: Vec<_> = home.show(&away.run)["participants"].as_array().unwrap().iter().map(|one| text(&one["name"])).collect();
+    let named: Vec<_> =
+        home.show(&away.run)["participants"].as_array().unwrap().iter().map(|one| text(&one["name"])).collect();
     assert_eq!(named, ["uploads", "shop", "holdfast"]);
     home.holdfast(["restore", "latest", "--target", "out"]).run().expect(0);
     assert!(!home.beside("out/holdfast.state.json").exists() && home.beside("out/uploads").exists());
@@ -345,7 +375,9 @@ fn the_own_state_of_a_run_is_given_where_it_is_named_and_goes_into_no_home() {
     let state: Value = serde_json::from_slice(&fs::read(home.beside("state/holdfast.state.json")).unwrap()).unwrap();
     assert_eq!(text(&state["server_id"]), server_id(home).to_string());
     let position = state["log"]["position"].as_u64().unwrap();
-    assert!(position > 0 && events_upto(home, position).iter().all(|event| event["stream"] != format!("run/{}", away.run)));
+    assert!(
+        position > 0 && events_upto(home, position).iter().all(|event| event["stream"] != format!("run/{}", away.run))
+    );
     let refused = with_config(home, &["restore", "latest", "--in-place", "--force", "--participant", "holdfast"]);
     refused.expect(2).says("living");
     with_config(home, &["restore", "latest", "--in-place", "--force", "--participant", "uploads"]).expect(0);

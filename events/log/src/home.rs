@@ -307,7 +307,11 @@ fn read_identity(root: &Path) -> Result<Identity, HomeError> {
         Ok(file) => file.take(MAX_IDENTITY).read_to_end(&mut text).map_err(failed("read", &path))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let half = root.join(RECOVERING).is_dir();
-            return Err(if half { HomeError::HalfRecovered(root.to_owned()) } else { HomeError::Missing(root.to_owned()) });
+            return Err(if half {
+                HomeError::HalfRecovered(root.to_owned())
+            } else {
+                HomeError::Missing(root.to_owned())
+            });
         }
         Err(error) => return Err(failed("open", &path)(error)),
     };

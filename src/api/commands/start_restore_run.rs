@@ -435,9 +435,11 @@ fn unable(run: &Run, names: &[ParticipantName]) -> String {
         FilesDefinition::KIND => {
             "; files are restored in place where the configuration has them, else by `restore --target`".to_owned()
         }
-        own_state::KIND => "; the state of the installation is not put in the place of a living one: `restore --target DIR \
+        own_state::KIND => {
+            "; the state of the installation is not put in the place of a living one: `restore --target DIR \
                             --participant holdfast` gives its files, and `holdfast recover` makes a home of them"
-            .to_owned(),
+                .to_owned()
+        }
         kind => format!("; a {kind} needs `restore` in the configuration, or `dump` feeds it by hand"),
     };
     kinds.iter().map(about).collect()

@@ -113,7 +113,11 @@ impl VaultRemote {
 }
 
 /// The installation that a token belongs to.
-pub(super) async fn server_id(address: &VaultAddress, token: SecretString, limits: &Limits) -> Result<Uuid, StoreError> {
+pub(super) async fn server_id(
+    address: &VaultAddress,
+    token: SecretString,
+    limits: &Limits,
+) -> Result<Uuid, StoreError> {
     let client = Client::new(address, token, limits, None)?;
     let standing: VaultStanding = client.get("ask who one is there", "standing").await?;
     Ok(standing.server_id)

@@ -13,10 +13,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run, RunDeleteRequestedV1,
-    RunEffect,
-    Stage, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1,
-    UploadsRequestedV1,
+    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run,
+    RunDeleteRequestedV1, RunEffect, Stage, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1,
+    UploadStartedV1, UploadTryFailedV1, UploadsRequestedV1,
 };
 use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind};

@@ -4,8 +4,8 @@ use super::*;
 use crate::ids::EndpointName;
 use crate::run::{
     Copies, CopiesPlannedV1, CopyStatus, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, RemoteStatus,
-    RequireEndpoints, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, Uploaded,
-    UploadsRequestedV1,
+    RequireEndpoints, Retained, RunDeleteRequestedV1, UploadCheck, UploadCompletedV1, UploadFailedV1,
+    UploadInterruptedV1, UploadStartedV1, Uploaded, UploadsRequestedV1,
 };
 
 fn at(text: &str) -> EndpointName {
