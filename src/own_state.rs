@@ -102,6 +102,11 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     name.eq_ignore_ascii_case(NAME)
 }
 
+/// Whether an artifact of somebody else would be taken for one of these.
+pub(crate) fn is_own_artifact(name: &str) -> bool {
+    [LOG, CONFIG, ENDPOINTS, SECRETS, SECRETS_KEY, STATE].iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
 /// What is said where somebody else would take it.
 pub(crate) const RESERVED: &str =
     "is the name under which Holdfast's own state is backed up: give the participant another one";

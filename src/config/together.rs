@@ -119,7 +119,8 @@ fn artifacts(drafted: &[Drafted], compression: Compression, problems: &mut Probl
     for artifact in drafted.iter().filter_map(|one| one.artifact.as_ref()) {
         let name = artifact.get_ref();
         let mut refuse = |message: String| problems.add(artifact.span(), format!("`artifact`: {message}"));
-        if RESERVED_FILES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name.as_str())) {
+        let reserved = RESERVED_FILES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name.as_str()));
+        if reserved || own_state::is_own_artifact(name.as_str()) {
             refuse(format!("{name} is the name of a file of Holdfast's own: choose another"));
             continue;
         }

@@ -12,7 +12,7 @@ use holdfast_log::export::ExportError;
 use holdfast_log::home::Home;
 use holdfast_log::{DurableLog, ReadLog};
 use holdfast_model::endpoint::EndpointConfigV2;
-use holdfast_model::history::History;
+use holdfast_model::history::{History, RunEntry};
 use holdfast_model::ids::{EndpointName, Position, RunId, StreamId, Version};
 
 use super::registry::Registered;
@@ -143,7 +143,9 @@ impl OwnState {
 
 /// The last moment before a position at which no run and no restore was open, as the position of the first event after it.
 fn quiet_before(history: &History, position: Position) -> Position {
-    let runs = history.newest_before(position).map(|run| (run.requested, run.ended));
+    // One that came from elsewhere was over when it came.
+    let over = |run: &RunEntry| run.ended.or_else(|| run.outcome.map(|_| run.requested));
+    let runs = history.newest_before(position).map(|run| (run.requested, over(run)));
     let restores = history.restores_newest_first().map(|restore| (restore.requested, restore.ended));
     let mut open: Vec<_> = runs.chain(restores).collect();
     open.sort_unstable_by_key(|(requested, _)| std::cmp::Reverse(*requested));

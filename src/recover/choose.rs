@@ -10,7 +10,7 @@ use crate::encryption::Keyring;
 use crate::endpoints::ErrorKind;
 use crate::own_state;
 use crate::remote::{Remote, RemoteHead, RemoteRun};
-use crate::storage::{MANIFEST, Manifest, ManifestArtifact};
+use crate::storage::{MANIFEST, Manifest, ManifestArtifact, StorageError};
 
 /// Most runs whose manifests are read: each is one that may hold the state.
 const MOST: usize = 1000;
@@ -88,8 +88,7 @@ pub(super) async fn run(
             }
             if row.run_type == "full" && (completed || (row.status == "partial" && partial.is_none())) {
                 looked_at += 1;
-                let head = remote.run(row.run_id).await?;
-                if let Some(state) = state_of(&head, keyring)? {
+                if let Some((head, state)) = with_state(remote, row.run_id, keyring).await? {
                     let (run_id, passed_over) = (row.run_id, passed_over.clone());
                     let chosen = Chosen { run_id, head, state: Some(state), passed_over };
                     if completed {
@@ -115,6 +114,28 @@ pub(super) async fn run(
     let head = remote.run(plain.run_id).await?;
     let newer = passed_over.into_iter().take_while(|run_id| *run_id != plain.run_id).collect();
     Ok(Chosen { run_id: plain.run_id, head, state: None, passed_over: newer })
+}
+
+/// A run that holds the state. One whose lists are not as they should be is none: another one may do.
+async fn with_state(
+    remote: &dyn Remote,
+    run_id: RunId,
+    keyring: &Keyring,
+) -> Result<Option<(RemoteHead, Vec<ManifestArtifact>)>, RecoverError> {
+    let head = match remote.run(run_id).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Fatal | ErrorKind::NotFound) => {
+            tracing::warn!(%run_id, %error, "a run is passed over");
+            return Ok(None);
+        }
+        head => head?,
+    };
+    match state_of(&head, keyring) {
+        Err(RecoverError::Storage(error)) if !matches!(error, StorageError::Encryption(_)) => {
+            tracing::warn!(%run_id, %error, "a run is passed over");
+            Ok(None)
+        }
+        state => Ok(state?.map(|state| (head, state))),
+    }
 }
 
 /// The artifacts of the installation's own state, where the run has it. Of an encrypted run that needs the key, which is told at once.

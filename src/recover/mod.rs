@@ -44,7 +44,7 @@ use self::state::Opened;
 use crate::command::Launcher;
 use crate::config::{Config, EncryptionConfig};
 use crate::encryption::Keyring;
-use crate::endpoints::{Address, Credentials, Limits};
+use crate::endpoints::{Address, Credentials, ErrorKind, Limits};
 use crate::engine::{APP_VERSION, Holdfast, ImportProgress, ImportRequest, Start, SystemClock};
 use crate::remote::{self, Remote};
 
@@ -141,8 +141,14 @@ impl Recovery {
         let chosen = choose::run(&*remote, server_id, self.run, &self.keyring).await?;
         observer(&Step::Chosen(server_id, chosen.run_id));
         observer(&Step::PassedOver(&chosen.passed_over));
-        let made = self.make_home(&site, &*remote, &chosen, server_id, observer).await?;
-        let recovered = self.fill(&site, remote, &chosen, made, observer).await?;
+        let made = match self.make_home(&site, &*remote, &chosen, server_id, observer).await {
+            Ok(made) => self.fill(&site, remote, &chosen, made, observer).await,
+            Err(error) => Err(error),
+        };
+        if made.is_err() {
+            site.give_up();
+        }
+        let recovered = made?;
         site.decide(&recovered)?;
         site.put_in_place()?;
         Ok(recovered)
@@ -189,7 +195,12 @@ impl Recovery {
         observer(&Step::State);
         let folder = site.fetched()?;
         let files: Vec<_> = artifacts.iter().map(|artifact| artifact.path.clone()).collect();
-        remote::fetch_some(remote, &chosen.head, &files, &folder, &remote::UploadProgress::default()).await?;
+        let progress = remote::UploadProgress::default();
+        let fetched = remote::fetch_some(remote, &chosen.head, &files, &folder, &progress).await;
+        fetched.map_err(|error| match error.kind() {
+            ErrorKind::Fatal => RecoverError::Invalid(error.to_string()),
+            _ => error.into(),
+        })?;
         let (artifacts, keyring, run_id) = (artifacts.clone(), self.keyring.clone(), chosen.run_id);
         let made = tokio::task::spawn_blocking(move || {
             let opened = Opened::new(folder, artifacts, &keyring, run_id)?;

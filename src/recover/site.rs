@@ -88,6 +88,13 @@ impl Site {
         Ok(path)
     }
 
+    /// Nothing comes of it: what was made goes. Where it cannot, the next try takes it away.
+    pub(super) fn give_up(&self) {
+        if let Err(error) = remove(&self.folder()) {
+            tracing::warn!(%error, "what was made of a home cannot be taken away");
+        }
+    }
+
     /// It is whole: from now on it is put in its place.
     pub(super) fn decide(&self, recovered: &Recovered) -> Result<(), RecoverError> {
         // As it lay there, and part of no home.

@@ -60,7 +60,8 @@ impl RunSource {
         let run_id = run.id().ok_or(RestoreError::NotRestorable { run_id: unknown(), status: "unknown" })?;
         if run.retained() != Retained::Kept && run.is_kept_remotely() {
             let there = run.copies().iter().find(|copy| copy.status == CopyStatus::Uploaded);
-            let endpoint = there.map_or_else(|| "ENDPOINT".to_owned(), |copy| copy.endpoint.to_string());
+            let there = there.map(|copy| &copy.endpoint).or_else(|| run.imported().map(|from| &from.endpoint));
+            let endpoint = there.map_or_else(|| "ENDPOINT".to_owned(), ToString::to_string);
             return Err(RestoreError::KeptRemotely { run_id, endpoint });
         }
         if run.retained() != Retained::Kept {

@@ -360,6 +360,18 @@ fn the_state_alone_leaves_the_data_where_it_is() {
     new.holdfast(["restore", "latest", "--target", "out", "--identity", &key]).run().expect(0);
     Tree::read(&away.home.beside("uploads")).expect_same(&Tree::read(&new.beside("out/uploads")));
     recover(&new, &away.url, &["--identity", &key]).expect(2);
+    // The next run holds all of that, and so on.
+    let imported = new.events_from(1).len() as u64;
+    new.holdfast(["backup"]).run().expect(0);
+    let restore = ["restore", "latest", "--target", "state", "--participant", "holdfast", "--identity", &key];
+    new.holdfast(restore).run().expect(0);
+    let state: Value = serde_json::from_slice(&fs::read(new.beside("state/holdfast.state.json")).unwrap()).unwrap();
+    assert!(state["log"]["position"].as_u64().unwrap() >= imported, "{state}, and {imported} events");
+    let again = Home::new();
+    let done = recover(&again, &away.url, &["--identity", &key]);
+    done.expect(0);
+    assert_eq!((&done.summary()["runs"], &done.summary()["runs_elsewhere"]), (&json!(1), &json!(1)));
+    assert_eq!(again.runs().len(), 2);
 }
 
 #[test]

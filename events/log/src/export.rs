@@ -1,6 +1,6 @@
 //! A log as one stream of bytes, and a log made of it: so that a copy of it can be kept elsewhere.
 //!
-//! The stream is a journal of one [segment](crate::journal::segment): the commits from the first one on, byte for byte, with the chain that
+//! The stream is a journal of one segment: the commits from the first one on, byte for byte, with the chain that
 //! ties each to those before it. So what comes back is the history that was written, or it is refused. It ends with a whole commit, before a
 //! position that the caller names: what is appended meanwhile is not waited for and not in it.
 

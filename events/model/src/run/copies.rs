@@ -348,7 +348,8 @@ impl Run {
                 RunEvent::UploadFailed(UploadFailedV1 { endpoint, failure })
             })
             .collect();
-        let elsewhere = self.copies.iter().any(|copy| copy.status == CopyStatus::Uploaded);
+        // One that came from an endpoint is there.
+        let elsewhere = self.imported.is_some() || self.copies.iter().any(|copy| copy.status == CopyStatus::Uploaded);
         events.push(match elsewhere {
             true => RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {}),
             false => RunEvent::DeleteRequested(RunDeleteRequestedV1 {}),
