@@ -15,6 +15,7 @@ mod made;
 mod other_tools;
 mod recover;
 mod side;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;
