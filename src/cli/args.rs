@@ -3,6 +3,7 @@
 mod keep;
 mod key;
 mod owner;
+mod recover;
 mod remote;
 mod restore;
 mod uploads;
@@ -24,6 +25,7 @@ pub(super) use self::owner::{
     CancelArgs, EndpointFields, EndpointTestArgs, EndpointsCommand, MaintenanceCommand, ProgressArgs, StopArgs,
     TokenCommand,
 };
+pub(super) use self::recover::RecoverArgs;
 pub(super) use self::remote::RemoteCommand;
 pub(super) use self::restore::{AboutRestore, RestoreArgs, RestoresArgs};
 pub(super) use self::uploads::{ToArgs, UploadArgs};
@@ -133,6 +135,8 @@ pub(super) enum Command {
     /// List, bring back and verify the runs that lie on endpoints
     #[command(subcommand)]
     Remote(RemoteCommand),
+    /// Make a home anew of what lies at an endpoint, on a machine that has nothing
+    Recover(RecoverArgs),
     /// Make keys, show them, prove that one opens a run
     #[command(subcommand)]
     Key(KeyCommand),

@@ -20,6 +20,7 @@ use crate::config::Source;
 use crate::encryption;
 use crate::engine::{ParticipantRow, left_keys};
 use crate::files::{FilesSpec, RawPath};
+use crate::own_state;
 
 /// Largest file of exclude patterns read, in bytes.
 const MAX_EXCLUDES: u64 = 1 << 20;
@@ -112,10 +113,11 @@ async fn open(context: &Context, args: &BackupArgs, until: Instant) -> Result<Do
     Ok(door)
 }
 
-/// The participants that whoever owns the home knows.
+/// The participants that whoever owns the home knows, and that can be named: the installation itself takes part unasked.
 async fn known(door: &Door) -> Result<Vec<ParticipantName>, CliError> {
     let rows = door.ask(&GetBackupParticipants {}).await?.rows;
-    Ok(rows.into_iter().filter(|row| row.configured).map(|row| row.name).collect())
+    let nameable = rows.into_iter().filter(|row| row.configured && row.kind != own_state::KIND);
+    Ok(nameable.map(|row| row.name).collect())
 }
 
 fn check(known: &[ParticipantName], args: &BackupArgs) -> Result<(), CliError> {

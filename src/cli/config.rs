@@ -311,6 +311,7 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
             "require_endpoints": runs.require_endpoints,
             "keep_local": runs.keep_local,
             "staging": runs.staging,
+            "own_state": runs.own_state,
         },
         "restores": {
             "timeout_seconds": config.restores.timeout.map(|timeout| timeout.as_secs_f64()),

@@ -23,6 +23,7 @@ use crate::api::commands::{CancelRestoreRun, GetRestoreRun, StartRestoreRun};
 use crate::api::text::Reason;
 use crate::client::ClientError;
 use crate::encryption::FileKeys;
+use crate::own_state;
 use crate::participant::Descriptor;
 use crate::restore::{Key, RunSource, is_damage};
 
@@ -92,7 +93,7 @@ struct Summary<'a> {
 fn doubts(run: &Run, names: &[ParticipantName]) -> Option<&'static str> {
     let good = run.participants().iter().filter(|one| one.status == ParticipantStatus::Completed);
     let (mut all, mut meant) = (0, 0);
-    for one in good {
+    for one in good.filter(|one| !own_state::is_own(run, &one.name)) {
         all += 1;
         meant += usize::from(names.is_empty() || names.contains(&one.name));
     }

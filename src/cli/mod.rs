@@ -25,6 +25,7 @@ mod maintenance;
 mod output;
 mod participants;
 mod progress;
+mod recover;
 mod remote;
 mod restore;
 mod restores;
@@ -130,6 +131,8 @@ fn run(cli: Cli, output: Output) -> CliResult {
         Command::Config(command) => return config::run(command, cli.config.as_deref(), &home, output),
         Command::Init(args) => return init::init(args, cli.config.as_deref(), &home, output),
         Command::Key(KeyCommand::Generate { output: file }) => return key::generate(output, file.as_deref()),
+        // There is no configuration yet.
+        Command::Recover(args) => return recover::recover(args, home, output, principal()),
         _ => {}
     }
     let config = config::load(cli.config.as_deref(), &home)?;
@@ -175,9 +178,11 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Log(command) => log::run(context, command).await,
         Command::Serve => serve::serve(context).await,
         Command::Vault(command) => vault::run(context, command).await,
-        Command::Completions { .. } | Command::Documents { .. } | Command::Config(_) | Command::Init(_) => {
-            Ok(Exit::Good)
-        }
+        Command::Completions { .. }
+        | Command::Documents { .. }
+        | Command::Config(_)
+        | Command::Init(_)
+        | Command::Recover(_) => Ok(Exit::Good),
     }
 }
 
@@ -221,11 +226,13 @@ impl Context {
 
     /// Who this process acts for: the user it runs as.
     fn origin(&self) -> Origin {
-        Origin {
-            principal: format!("local:uid={}", rustix::process::getuid().as_raw()),
-            correlation_id: Uuid::now_v7(),
-        }
+        Origin { principal: principal(), correlation_id: Uuid::now_v7() }
     }
+}
+
+/// Who this process acts for.
+fn principal() -> String {
+    format!("local:uid={}", rustix::process::getuid().as_raw())
 }
 
 /// The home that is meant: the one given, or that of the XDG base directories.

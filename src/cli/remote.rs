@@ -154,14 +154,14 @@ async fn import(out: Output, door: &Door, wish: &ImportRemoteBackupRun, interrup
 }
 
 /// How far an import is: a bar on a terminal, a line a phase elsewhere, JSON lines for programs.
-struct Display {
+pub(super) struct Display {
     out: Output,
     bar: Option<ProgressBar>,
     phase: Option<&'static str>,
 }
 
 impl Display {
-    fn new(out: Output) -> Self {
+    pub(super) fn new(out: Output) -> Self {
         let bar = out.has_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
             let template =
@@ -172,7 +172,7 @@ impl Display {
         Self { out, bar, phase: None }
     }
 
-    fn show(&mut self, now: &ImportShown, run_id: RunId) {
+    pub(super) fn show(&mut self, now: &ImportShown, run_id: RunId) {
         let Some(phase) = now.phase.filter(|_| now.run_id == run_id.to_string()) else { return };
         // Whoever read the output may have gone away: the import goes on.
         let _ = self.out.value(&json!({ "message_type": "status", "import": now }));
@@ -202,7 +202,7 @@ impl Display {
         }
     }
 
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -43,6 +43,7 @@ async fn into_folder(context: &Context, args: &RestoreArgs, run: RunArg, target:
     }
     let participant = args.participant.first().map(String::as_str);
     let source = browse::open(context, run, participant, args.accept_incomplete, &args.key)?;
+    let source = if participant.is_none() { source.without_own_state() } else { source };
     let run_id = source.run_id();
     let request = Request {
         restore_id: RestoreId(uuid::Uuid::now_v7()),

@@ -345,7 +345,7 @@ impl super::args::ToArgs {
 }
 
 /// A name made of an address: its kind, its host or bucket, its path.
-fn slug(kind: &str, url: &str) -> String {
+pub(super) fn slug(kind: &str, url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.split(['?', '#']).next().unwrap_or(rest);
     let words = rest.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());

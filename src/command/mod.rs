@@ -35,4 +35,5 @@ pub use self::leftover::{Ended, end_left_over};
 pub use self::participant::{CommandDefinition, CommandParticipant};
 pub(crate) use self::phases::{PhasedCommand, thaw_left_over};
 pub(crate) use self::process::{ended_by, timespec};
+pub(crate) use self::secrets::is_telling;
 pub use self::spec::CommandSpec;

@@ -22,6 +22,11 @@ pub(super) struct Secrets {
 /// A variable whose name has one of these holds a secret, wherever its value stands.
 const TELLING: [&str; 6] = ["PASS", "PWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"];
 
+/// Whether a variable holds a secret, by its name.
+pub(crate) fn is_telling(name: &str) -> bool {
+    TELLING.iter().any(|part| name.to_ascii_uppercase().contains(part))
+}
+
 impl Secrets {
     /// Longest value in bytes.
     const MOST: u64 = 64 * 1024;
@@ -40,8 +45,7 @@ impl Secrets {
 
     /// Also those of `variables` whose names say that they are secret.
     pub(super) fn and_named(mut self, variables: &BTreeMap<String, String>) -> Self {
-        let telling = |name: &str| TELLING.iter().any(|part| name.to_ascii_uppercase().contains(part));
-        let named = variables.iter().filter(|(name, _)| telling(name));
+        let named = variables.iter().filter(|(name, _)| is_telling(name));
         self.named.extend(named.map(|(_, value)| value.clone().into_bytes()));
         self
     }

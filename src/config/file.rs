@@ -2,13 +2,73 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Problem};
+use crate::command::is_telling;
 
 /// Largest configuration file read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
+
+/// A configuration file as it was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigFile {
+    path: PathBuf,
+    text: String,
+}
+
+/// The text may hold secrets.
+impl std::fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConfigFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl ConfigFile {
+    pub(super) fn new(path: &Path, text: String) -> Self {
+        Self { path: path.to_owned(), text }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it says, with `***` for the values of variables whose names say that they are secret; `None` where these cannot be found.
+    #[must_use]
+    pub fn without_secrets(&self) -> Option<String> {
+        let (document, errors) = DeTable::parse_recoverable(&self.text);
+        if !errors.is_empty() {
+            return None;
+        }
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        let participants = document.get_ref().get("participant").and_then(|list| list.get_ref().as_array());
+        for participant in participants.into_iter().flat_map(|list| list.iter()) {
+            let DeValue::Table(participant) = participant.get_ref() else { continue };
+            let Some(variables) = participant.get("env").and_then(|env| env.get_ref().as_table()) else { continue };
+            let telling = variables.iter().filter(|(name, _)| is_telling(name.get_ref()));
+            spans.extend(telling.map(|(_, value)| value.span()));
+        }
+        spans.sort_unstable_by_key(|span| std::cmp::Reverse(span.start));
+        let mut text = self.text.clone();
+        for span in spans {
+            text.get(span.clone())?;
+            text.replace_range(span, "\"***\"");
+        }
+        Some(text)
+    }
+}
 
 /// Reads a configuration's text, from the very file whose owner and mode were looked at.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {

@@ -22,6 +22,7 @@ mod together;
 mod values;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use holdfast_model::endpoint::EndpointConfigV2;
 use holdfast_model::run::{Consistency, MAX_PARTICIPANTS};
@@ -32,6 +33,7 @@ pub use self::encryption::EncryptionConfig;
 pub(crate) use self::endpoint::ENDPOINT_KEYS;
 use self::error::Problems;
 pub use self::error::{ConfigError, Problem};
+pub use self::file::ConfigFile;
 pub use self::limits::ServerLimits;
 pub use self::machine::{Finding, Severity};
 pub use self::origin::{InvalidOrigin, Origin};
@@ -63,6 +65,8 @@ pub struct Config {
     /// Who takes part in a full run, in the order of the file, which is the order they work in. At most
     /// [`MAX_PARTICIPANTS`]; their names and the names of their files are unique without regard to case.
     pub participants: Vec<ParticipantConfig>,
+    /// The file it was read from; `None` where it was made otherwise.
+    pub file: Option<Arc<ConfigFile>>,
     /// What is allowed, and keeps something from working.
     pub(crate) doubts: Vec<Problem>,
 }
@@ -76,7 +80,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&file::read(path)?, path)
+        let text = file::read(path)?;
+        let config = Self::parse(&text, path)?;
+        Ok(Self { file: Some(Arc::new(ConfigFile::new(path, text))), ..config })
     }
 
     /// Reads a configuration from its text. `path` is what errors call it.

@@ -73,6 +73,8 @@ pub struct RunsConfig {
     pub require_endpoints: RequireEndpoints,
     /// Whether a run stays here once every endpoint it needs has it whole.
     pub keep_local: bool,
+    /// Whether the state of the installation itself is part of each full run: its event log, its configuration file, its endpoints.
+    pub own_state: bool,
     /// Where artifacts are written: here first, or straight to the endpoints.
     pub staging: Staging,
 }
@@ -93,6 +95,7 @@ impl Default for RunsConfig {
             endpoints: None,
             require_endpoints: RequireEndpoints::None,
             keep_local: true,
+            own_state: true,
             staging: Staging::Local,
         }
     }
@@ -108,7 +111,7 @@ impl RunsConfig {
         }
     }
 
-    pub(crate) const KEYS: [&str; 14] = [
+    pub(crate) const KEYS: [&str; 15] = [
         "max_parallel",
         "max_attempts",
         "resume_within",
@@ -122,6 +125,7 @@ impl RunsConfig {
         "endpoints",
         "require_endpoints",
         "keep_local",
+        "own_state",
         "staging",
     ];
     /// The longest that participants may be made to stand still.
@@ -160,6 +164,7 @@ impl RunsConfig {
             endpoints,
             require_endpoints,
             keep_local,
+            own_state: section.read_or("own_state", default.own_state, values::flag),
             staging,
         }
     }

@@ -33,6 +33,7 @@ timeout = "3h"
 endpoints = ["nas", "offsite"]
 require_endpoints = "any"
 keep_local = false
+own_state = false
 staging = "none"
 max_tries = 2
 retry_delay = "1s"
@@ -100,6 +101,7 @@ fn all_settings_are_read() {
         endpoints: Some(vec!["nas".parse().unwrap(), "offsite".parse().unwrap()]),
         require_endpoints: holdfast_model::run::RequireEndpoints::Any,
         keep_local: false,
+        own_state: false,
         staging: holdfast_model::run::Staging::None,
     };
     assert_eq!((config.runs, config.space.min_free), (runs, 10 << 30));
@@ -455,4 +457,23 @@ fn what_is_no_text_or_too_much_of_it_is_refused() {
     assert!(Config::read(&path).unwrap_err().to_string().contains("config.toml:2:1: the file is not UTF-8"));
     std::fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
     assert_eq!(Config::read(&path).unwrap_err().code(), "CONFIG_INVALID");
+}
+
+#[test]
+fn what_is_secret_by_its_name_is_blanked_out_and_the_rest_stays_as_it_was() {
+    let text = "# a\n[[participant]]\nname = \"a\"\nkind = \"command\"\ncommand = [\"x\"]\n\
+                env = { DB_PASSWORD = 'hunter2', HOST = \"h\", \"API_TOKEN\" = \"\"\"two\nlines\"\"\" } # b\n\
+                [participant.env_file]\nPGPASSWORD = \"/etc/secret\"\n";
+    let file = ConfigFile::new(Path::new("/x.toml"), text.to_owned());
+    let hidden = file.without_secrets().unwrap();
+    let expected = text.replace("'hunter2'", "\"***\"").replace("\"\"\"two\nlines\"\"\"", "\"***\"");
+    assert_eq!(hidden, expected);
+    assert!(!format!("{file:?}").contains("hunter2"));
+    assert_eq!(ConfigFile::new(Path::new("/x.toml"), "x = ".to_owned()).without_secrets(), None);
+}
+
+#[test]
+fn the_installations_own_name_is_nobody_elses() {
+    let text = "[[participant]]\nname = \"HoldFast\"\nkind = \"files\"\npaths = [\"/srv\"]\n";
+    expect_wrong(&[(text, &[(2, "own state is backed up")])]);
 }

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::error::Problems;
 use super::participant::{Drafted, Source};
 use super::section::closest;
+use crate::own_state;
 use crate::pipeline::{Compression, index};
 
 /// Finds what is wrong between participants.
@@ -42,6 +43,9 @@ pub(super) fn all_stand_still(drafted: &[Drafted], doubts: &mut Problems) {
 fn names(drafted: &[Drafted], problems: &mut Problems) {
     let mut taken = BTreeMap::new();
     for name in drafted.iter().filter_map(|one| one.name.as_ref()) {
+        if own_state::is_reserved(name.get_ref()) {
+            problems.add(name.span(), format!("`name`: {:?} {}", name.get_ref(), own_state::RESERVED));
+        }
         if let Some(other) = taken.insert(name.get_ref().to_ascii_lowercase(), name.get_ref()) {
             let same = if other == name.get_ref() { "" } else { " (names are told apart without case)" };
             problems.add(name.span(), format!("`name`: there is a participant {other:?} above already{same}"));
@@ -115,7 +119,8 @@ fn artifacts(drafted: &[Drafted], compression: Compression, problems: &mut Probl
     for artifact in drafted.iter().filter_map(|one| one.artifact.as_ref()) {
         let name = artifact.get_ref();
         let mut refuse = |message: String| problems.add(artifact.span(), format!("`artifact`: {message}"));
-        if RESERVED_FILES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name.as_str())) {
+        let reserved = RESERVED_FILES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name.as_str()));
+        if reserved || own_state::is_own_artifact(name.as_str()) {
             refuse(format!("{name} is the name of a file of Holdfast's own: choose another"));
             continue;
         }

@@ -23,11 +23,13 @@ mod log_row;
 mod manifest;
 mod overseer;
 mod owed_thaw;
+mod own_state;
 mod participants;
 mod places;
 mod plan;
 mod projections;
 mod records;
+mod recovering;
 mod registry;
 mod remote_checks;
 mod request;
@@ -129,6 +131,7 @@ struct Shared {
     world: World,
     board: board::Board,
     registry: Registry,
+    own_state: own_state::OwnState,
     last_counter: AtomicU32,
     settled: Settled,
     followed: projections::Followed,
@@ -182,9 +185,9 @@ impl Holdfast {
     /// Registers another participant, for runs from now on and for one that goes on and waits for it.
     ///
     /// # Errors
-    /// [`EngineError::ParticipantTwice`].
+    /// [`EngineError::ParticipantTwice`]; [`EngineError::ParticipantName`] where it is the one that Holdfast itself has.
     pub fn register(&self, participant: Registered) -> Result<(), EngineError> {
-        self.shared.registry.add(participant).map_err(EngineError::ParticipantTwice)
+        self.shared.registry.add(participant).map_err(registry::taken)
     }
 
     /// The participants it knows, in the order they work in.
@@ -217,13 +220,15 @@ impl Holdfast {
         self.data_plane().spawn(async move { engine.take_leave().await });
         let config = self.config();
         let all = self.shared.registry.all();
-        let (run_type, participants) = plan::of(&backup.what, &all, &config.runs)?;
+        let own = self.shared.registry.own().filter(|_| self.shared.own_state.is_wanted());
+        let (run_type, participants) = plan::of(&backup.what, &all, own.as_ref(), &config.runs)?;
         let consistency = backup.consistency.unwrap_or(match backup.what {
             // A tree of files cannot stand still; who asks for it anyway is told so.
             What::Files(..) => Consistency::Concurrent,
             What::All | What::Named(_) => config.runs.consistency,
         });
         if consistency == Consistency::Barrier {
+            let all: Vec<_> = all.into_iter().chain(own).collect();
             plan::can_stand_still(&participants, &all)?;
         }
         let _admitted = self.shared.restoring.admit_backup(participants.iter().map(|one| &one.name)).await?;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::Registered;
 use super::{EngineError, Holdfast};
+use crate::own_state;
 use crate::participant::Descriptor;
 
 /// A participant of the configuration or the application, of the log, or of both. Times are Unix seconds, 0 for never.
@@ -101,7 +102,12 @@ pub(crate) fn rows(defined: Vec<Defined>, history: &History, open: &[Run], owned
         let state = known.get(&name).unwrap_or(&unused);
         let retry = open.iter().filter_map(|run| run.participant(&name)?.retry_at).min();
         let (last_good_run, last_good_at) = history.last_good(&name).unzip();
+        let own = own_state::is_reserved(name.as_str());
         let mut row = ParticipantRow::of(name, defined.as_ref(), state, owned);
+        if own {
+            // The installation itself: no list has it, and it takes part all the same.
+            (row.configured, row.kind) = (true, own_state::KIND.to_owned());
+        }
         row.last_good_run = last_good_run;
         row.last_good_at = last_good_at.map_or(0, |at| at.seconds());
         row.last_run_status = stands(history, row.last_run);

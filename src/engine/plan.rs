@@ -5,22 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_model::ids::ParticipantName;
-use holdfast_model::run::{NewParticipant, RunType};
+use holdfast_model::run::{MAX_PARTICIPANTS, NewParticipant, RunType};
 
-use super::registry::{Registered, Registry};
+use super::registry::{self, Registered, Registry};
 use super::request::What;
 use super::{EngineError, Start};
 use crate::command::{CommandParticipant, Launcher, PhasedCommand};
 use crate::config::{Config, ParticipantConfig, RunsConfig, Source};
 use crate::participant::{Alone, FilesDefinition, FilesParticipant, Participant, digest};
 
-/// The participants of a run that is asked for: `all` are those there are.
+/// The participants of a run that is asked for: `all` are those there are, `own` is the installation itself, which is part of full runs.
 ///
 /// # Errors
 /// [`EngineError`] where there is none, or not one that is named.
 pub(super) fn of(
     what: &What,
     all: &[Registered],
+    own: Option<&Registered>,
     runs: &RunsConfig,
 ) -> Result<(RunType, Vec<NewParticipant>), EngineError> {
     match what {
@@ -29,7 +30,11 @@ pub(super) fn of(
             Ok((RunType::Full, vec![participant]))
         }
         What::All if all.is_empty() => Err(EngineError::NoParticipants),
-        What::All => Ok((RunType::Full, all.iter().map(by_digest).collect())),
+        // Last: it takes little, and what it holds is of before the run.
+        What::All => {
+            let own = own.filter(|_| all.len() < MAX_PARTICIPANTS);
+            Ok((RunType::Full, all.iter().chain(own).map(by_digest).collect()))
+        }
         What::Named(names) => {
             let is = |name: &ParticipantName| all.iter().any(|one| one.descriptor.name == *name);
             let unknown: Vec<_> = names.iter().filter(|name| !is(name)).map(ToString::to_string).collect();
@@ -83,12 +88,8 @@ pub(super) fn participants(start: &Start, home: &Path) -> Result<(Registry, Laun
         None => Launcher::this_program(),
     };
     let registry = Registry::new(configured(&start.config, home, &launcher), start.late_registration);
-    let registry = registry.map_err(EngineError::ParticipantTwice)?;
-    start
-        .participants
-        .iter()
-        .try_for_each(|participant| registry.add(participant.clone()))
-        .map_err(EngineError::ParticipantTwice)?;
+    let registry = registry.map_err(registry::taken)?;
+    start.participants.iter().try_for_each(|participant| registry.add(participant.clone())).map_err(registry::taken)?;
     Ok((registry, launcher))
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use holdfast_model::ids::ParticipantName;
 use tokio::sync::watch;
 
+use super::EngineError;
+use crate::own_state;
 use crate::participant::{Descriptor, Participant};
 
 /// A participant and what is known of it.
@@ -32,6 +34,16 @@ struct Known {
     configured: Vec<Registered>,
     /// Those of the application.
     registered: Vec<Registered>,
+    /// The installation itself, which is part of no list.
+    own: Option<Registered>,
+}
+
+/// A name that a participant cannot have.
+pub(super) fn taken(name: ParticipantName) -> EngineError {
+    match own_state::is_reserved(name.as_str()) {
+        true => EngineError::ParticipantName { name: name.to_string(), reason: own_state::RESERVED.to_owned() },
+        false => EngineError::ParticipantTwice(name),
+    }
 }
 
 impl Known {
@@ -43,6 +55,11 @@ impl Known {
 /// Names are told apart without case: they are file names of artifacts, too.
 fn same(one: &Registered, other: &Registered) -> bool {
     one.descriptor.name.as_str().eq_ignore_ascii_case(other.descriptor.name.as_str())
+}
+
+/// The installation's own name is nobody else's.
+fn is_reserved(one: &Registered) -> bool {
+    own_state::is_reserved(one.descriptor.name.as_str())
 }
 
 impl Registry {
@@ -63,6 +80,9 @@ impl Registry {
     pub(super) fn reconfigure(&self, configured: Vec<Registered>) -> Result<(), ParticipantName> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         for (index, one) in configured.iter().enumerate() {
+            if is_reserved(one) {
+                return Err(one.descriptor.name.clone());
+            }
             let before = configured.iter().take(index).chain(&known.registered);
             if before.into_iter().any(|other| same(one, other)) {
                 return Err(one.descriptor.name.clone());
@@ -80,13 +100,23 @@ impl Registry {
     /// Its name, where it is taken.
     pub(super) fn add(&self, participant: Registered) -> Result<(), ParticipantName> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.all().any(|other| same(&participant, other)) {
+        if is_reserved(&participant) || known.all().any(|other| same(&participant, other)) {
             return Err(participant.descriptor.name);
         }
         known.registered.push(participant);
         drop(known);
         self.changed.send_replace(());
         Ok(())
+    }
+
+    /// The installation itself takes part in full runs.
+    pub(super) fn set_own(&self, own: Registered) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).own = Some(own);
+    }
+
+    /// The installation itself.
+    pub(super) fn own(&self) -> Option<Registered> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).own.clone()
     }
 
     /// Tells of each change of who is registered or configured.
@@ -102,7 +132,7 @@ impl Registry {
     /// The one called `name`.
     pub(super) fn find(&self, name: &ParticipantName) -> Option<Registered> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.all().find(|participant| participant.descriptor.name == *name).cloned()
+        known.all().chain(&known.own).find(|participant| participant.descriptor.name == *name).cloned()
     }
 
     /// The one called `name`, also where it is registered a little later.

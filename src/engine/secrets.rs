@@ -90,6 +90,9 @@ struct Found {
     secrets: BTreeMap<Uuid, SecretText>,
 }
 
+/// Bytes that are wiped when they are not needed any more.
+type Bytes = Zeroizing<Vec<u8>>;
+
 /// A secret on its way out of the file.
 struct SecretText(SecretString);
 
@@ -149,6 +152,17 @@ impl Secrets {
             self.store(&all)?;
         }
         Ok(named.iter().filter(|id| !all.contains_key(id)).copied().collect())
+    }
+
+    /// The file as it is, and the key that opens it where that is kept in the home. One that is given by the environment is kept elsewhere
+    /// already, on purpose.
+    pub(super) fn exported(&self) -> Result<Option<(Bytes, Option<Bytes>)>, SecretsError> {
+        let Some(secrets) = read(&self.path)? else { return Ok(None) };
+        let key = match &self.key {
+            KeySource::Home(path) => read(path)?,
+            KeySource::File(_) | KeySource::Given(_) | KeySource::Twice => None,
+        };
+        Ok(Some((secrets, key)))
     }
 
     /// What a process that died while it wrote left beside the files: it may hold passwords, and nothing names it.

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use holdfast_model::codec::Origin;
 use holdfast_model::ids::Timestamp;
 
-use super::{EngineError, Holdfast, Shared, declared, plan};
+use super::{EngineError, Holdfast, Shared, declared, plan, registry};
 use crate::api::{Desk, Dispatcher};
 use crate::config::Config;
 
@@ -72,8 +72,9 @@ impl Holdfast {
     pub async fn reconfigure(&self, config: &Config) -> Result<(), EngineError> {
         self.read(|known| declared::check(&known.endpoints, config)).await??;
         let configured = plan::configured(config, self.shared.home.root(), &self.shared.launcher);
-        self.shared.registry.reconfigure(configured).map_err(EngineError::ParticipantTwice)?;
+        self.shared.registry.reconfigure(configured).map_err(registry::taken)?;
         self.shared.passphrase.set(&config.encryption);
+        self.shared.own_state.set(config);
         *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
         self.declare_endpoints().await
     }

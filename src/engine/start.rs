@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use super::running::{Parts, Running};
 use super::{
     EngineError, Holdfast, Registered, Shared, SystemClock, backups, board, control_plane, declared, drive,
-    folded_runs, imports, keys, ledger, plan, projections, remote_checks, restoring, settle, uploads, verify,
+    folded_runs, imports, keys, ledger, own_state, plan, projections, remote_checks, restoring, settle, uploads,
+    verify,
 };
 use crate::api::{Desk, Settings};
 use crate::command::Launcher;
@@ -68,6 +69,8 @@ impl Holdfast {
         };
         // Each participant at work may hold a chunk that is half full, for as long as it likes: what the others need stays.
         let pipeline = Pipeline::new(workers, workers + 3 + start.config.runs.max_parallel)?;
+        let own_state = own_state::OwnState::new(&opened.home, &opened.log, &start.config);
+        registry.set_own(own_state.registered()?);
         let server_id = opened.home.identity().server_id;
         let owner = Arc::new(opened.owner);
         let passphrase = keys::PassphraseFile::new(&start.config.encryption);
@@ -137,6 +140,7 @@ impl Holdfast {
             world,
             board,
             registry,
+            own_state,
             last_counter: AtomicU32::new(opened.projections.history.highest_counter().max(settled.highest_counter)),
             passphrase,
             settled,

@@ -13,7 +13,7 @@ use holdfast_model::history::History;
 use holdfast_model::ids::{Position, RunId, StreamId, Version};
 use holdfast_model::run::{Places, Run};
 
-use super::{APP_VERSION, ledger, places};
+use super::{APP_VERSION, Endpoints, Projections, ledger, places};
 
 /// How many events are read at a time.
 const BATCH: usize = 1000;
@@ -143,6 +143,14 @@ impl HomeView {
     /// [`ViewError::Replay`].
     pub fn run(&self, run_id: RunId) -> Result<Run, ViewError> {
         Ok(replay::<Run>(&self.log, &StreamId::run(run_id))?.0)
+    }
+
+    /// Every endpoint there is.
+    ///
+    /// # Errors
+    /// [`ViewError`] where an event cannot be read.
+    pub(crate) fn endpoints(&self) -> Result<Endpoints, ViewError> {
+        Ok(Projections::fold(&self.log, self.log.head())?.endpoints)
     }
 
     /// All of another stream.

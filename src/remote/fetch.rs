@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_log::durable;
-use holdfast_model::ids::{RunId, Sha256};
+use holdfast_model::ids::{ArtifactName, RunId, Sha256};
 use rustix::fs::OFlags;
 use sha2::Digest;
 
 use super::lists::{ListedFile, Lists};
 use super::progress::{Followed, UploadProgress};
 use super::source::blocking;
-use super::{Remote, RemoteRun};
+use super::{Remote, RemoteHead, RemoteRun};
 use crate::endpoints::{ErrorKind, Range, StoreError};
 use crate::storage::{MANIFEST, SUMS};
 
@@ -54,6 +54,28 @@ pub async fn fetch(
     .await?;
     progress.add(lists_bytes);
     Ok(head.row)
+}
+
+/// Brings some files of a run, of which `head` was asked for, into a folder, as [`fetch`] does.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_some(
+    remote: &dyn Remote,
+    head: &RemoteHead,
+    wanted: &[ArtifactName],
+    into: &Path,
+    progress: &UploadProgress,
+) -> Result<(), StoreError> {
+    let run_id = head.row.run_id;
+    let mut lists = Lists::read(run_id, head.manifest.clone(), head.sums.clone(), ErrorKind::Fatal)?;
+    lists.files.retain(|file| wanted.contains(&file.name));
+    progress.begin(lists.files.iter().fold(0, |sum, file| sum.saturating_add(file.size_bytes)));
+    for file in &lists.files {
+        bring(remote, run_id, file, into, progress).await?;
+    }
+    let folder = into.to_owned();
+    blocking(move || durable::sync_dir(&folder).map_err(|error| here("sync", &folder, &error))).await
 }
 
 /// Reads a run back whole and compares it with what was recorded, keeping nothing.

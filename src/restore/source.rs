@@ -13,6 +13,7 @@ use super::error::RestoreError;
 use super::streams;
 use crate::encryption::{FileKey, FileKeys, Keyring};
 use crate::files::Entry;
+use crate::own_state;
 use crate::participant::FilesDefinition;
 use crate::pipeline::index::IndexLine;
 use crate::pipeline::{ArtifactReader, FrameTable, IndexReader, Pipeline};
@@ -101,6 +102,18 @@ impl RunSource {
             trees: trees(run),
             taken: run.started_at().unwrap_or_else(|| run.requested_at()),
         })
+    }
+
+    /// The same without the state of the installation, which is no data of anybody's: it is restored where it is asked for by name. Where
+    /// the run has nothing else, it stays.
+    #[must_use]
+    pub fn without_own_state(mut self) -> Self {
+        let run = &self.run;
+        let others = |artifact: &ArtifactStoredV1| !own_state::is_own(run, &artifact.participant);
+        if self.artifacts.iter().any(others) {
+            self.artifacts.retain(others);
+        }
+        self
     }
 
     /// The run.

@@ -120,6 +120,8 @@ fn each_failure_is_told_with_its_reason_and_harms_nobody_else() {
     let mut files: Vec<_> =
         fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
+    // The installation's own state is not what this is about.
+    files.retain(|file| !file.starts_with("holdfast."));
     assert_eq!(files, ["SHA256SUMS", "good.out.lz4", "good.out.lz4.index", "manifest.json"]);
     assert!(!mark.exists(), "a command whose preflight fails is not run");
 }

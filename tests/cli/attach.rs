@@ -113,12 +113,17 @@ fn the_configured_participants_are_the_servers() {
     let (home, server) = served();
     // Without any configuration of its own.
     home.holdfast(["backup"]).run().expect(0);
-    assert_eq!(home.show("latest")["participants"].as_array().unwrap().len(), 2);
+    // And the installation itself.
+    assert_eq!(home.show("latest")["participants"].as_array().unwrap().len(), 3);
     home.holdfast(["backup", "--participant", "site"]).run().expect(0);
     let unknown = home.holdfast(["backup", "--participant", "sites"]).run();
     unknown.expect(2).says("no participant is called \"sites\"").says("There are: gated, site.");
     let rows = home.json(["participants"])["rows"].clone();
-    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+    assert_eq!(rows.as_array().unwrap().len(), 3, "{rows}");
+    assert_eq!(
+        (&rows[2]["name"], &rows[2]["kind"], &rows[2]["configured"]),
+        (&json!("holdfast"), &json!("holdfast"), &json!(true))
+    );
     server.stop().expect(0);
 }
 

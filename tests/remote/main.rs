@@ -13,6 +13,7 @@ mod faults;
 mod kinds;
 mod made;
 mod other_tools;
+mod recover;
 mod side;
 mod streams;
 #[path = "../support/mod.rs"]

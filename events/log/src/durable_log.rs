@@ -28,6 +28,7 @@ use crate::backlog::{Backlog, Bounds};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::{OpenError, ReadError};
 use crate::event_log::{Append, AppendFuture, EventLog, ReadLog};
+use crate::export::{ExportError, Exported};
 use crate::head::{self, HeadFile};
 use crate::journal;
 use crate::journal::writer::{Layout, Writer as Journal};
@@ -148,6 +149,18 @@ impl DurableLog {
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
         self.poison.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes the log out, up to the last whole commit that ends before a position: see [`export`](crate::export). Memory is a commit, and
+    /// nothing is held up by it.
+    ///
+    /// # Errors
+    /// [`ExportError`] where the journal cannot be read, or the bytes are not taken.
+    pub fn export(&self, before: Position, out: &mut dyn std::io::Write) -> Result<Exported, ExportError> {
+        self.check_open()?;
+        let before = before.min(self.head().next());
+        let route = self.view.catalog().route(Position(1), before);
+        crate::export::write(&route, before, out)
     }
 
     /// Works off what was submitted, brings the store up, and lets go of the files: another open works at once. Appends and

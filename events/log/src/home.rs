@@ -27,6 +27,8 @@ use crate::{durable, owner};
 pub const FORMAT: u32 = 1;
 /// The least program version that can read, and that can write, what this program writes.
 const NEEDS: ProgramVersion = ProgramVersion(0, 1, 0);
+/// The folder in which a home is made ready that is being recovered. Where it is and `home.json` is not, there is no home.
+pub const RECOVERING: &str = ".recovering";
 /// Longest `home.json` read, in bytes.
 const MAX_IDENTITY: u64 = 64 << 10;
 /// How long to wait for another process that is making the same home.
@@ -108,6 +110,9 @@ pub enum HomeError {
     /// The folder holds something else.
     #[error("{} is not empty and has no home.json: name an empty folder, or one that does not exist yet", .0.display())]
     NotAHome(PathBuf),
+    /// What is to become of it was begun and has not come to its end.
+    #[error("{} is half recovered: run the same `holdfast recover` again, which goes on, or name another home", .0.display())]
+    HalfRecovered(PathBuf),
     /// A newer program made it or upgraded it.
     #[error(
         "{} needs holdfast {needed} or newer to be {}, and this is {program}: upgrade holdfast",
@@ -151,6 +156,7 @@ impl HomeError {
         match self {
             Self::Missing(_) => "HOME_MISSING",
             Self::NotAHome(_) => "NOT_A_HOME",
+            Self::HalfRecovered(_) => "HOME_HALF_RECOVERED",
             Self::TooNew { .. } => "HOME_TOO_NEW",
             Self::Damaged { .. } => "HOME_DAMAGED",
             Self::Io { .. } => "HOME_IO",
@@ -299,7 +305,14 @@ fn read_identity(root: &Path) -> Result<Identity, HomeError> {
     let mut text = Vec::new();
     match File::open(&path) {
         Ok(file) => file.take(MAX_IDENTITY).read_to_end(&mut text).map_err(failed("read", &path))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(HomeError::Missing(root.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let half = root.join(RECOVERING).is_dir();
+            return Err(if half {
+                HomeError::HalfRecovered(root.to_owned())
+            } else {
+                HomeError::Missing(root.to_owned())
+            });
+        }
         Err(error) => return Err(failed("open", &path)(error)),
     };
     serde_json::from_slice(&text).map_err(|error| HomeError::Damaged { path, reason: error.to_string() })

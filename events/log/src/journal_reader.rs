@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_model::ids::{Position, StreamId, Version};
+use holdfast_model::ids::{Position, Sha256, StreamId, Version};
 use holdfast_model::record::Record;
 use tokio::sync::watch;
 
@@ -52,6 +52,11 @@ impl JournalReader {
             Self { dir: dir.to_owned(), owner, view, at: Mutex::new(None), head: watch::Sender::new(Position::START) };
         reader.refresh()?;
         Ok(reader)
+    }
+
+    /// The chain of commits up to the head.
+    pub(crate) fn chain(&self) -> Sha256 {
+        self.view.catalog().chain
     }
 
     /// Reads what has come since, and says the head.

@@ -13,6 +13,7 @@ pub mod durable;
 mod durable_log;
 mod error;
 pub mod event_log;
+pub mod export;
 pub mod fault;
 pub mod faulty;
 mod head;

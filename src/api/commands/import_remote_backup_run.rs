@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::get_backup_run::view;
 use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
-use crate::engine::{ImportPhase, ImportRequest};
+use crate::engine::{ImportPhase, ImportProgress, ImportRequest};
 
 /// Brings a run back from an endpoint. It is read whole before it is here; until then, and where anything fails, what is here is as it was.
 /// One is brought back at a time.
@@ -81,8 +81,15 @@ impl Command for GetImportProgress {
     type Answer = ImportShown;
 
     async fn run(self, call: &Call) -> Result<Reply<ImportShown>, ApiError> {
-        let shown = call.engine.import_progress();
-        Ok(ImportShown {
+        Ok(ImportShown::of(call.engine.import_progress().as_ref()).into())
+    }
+}
+
+impl ImportShown {
+    /// An import as it is shown.
+    #[must_use]
+    pub fn of(shown: Option<&ImportProgress>) -> Self {
+        Self {
             active: shown.is_some(),
             run_id: shown.as_ref().map(|shown| shown.run_id.to_string()).unwrap_or_default(),
             server_name: shown.as_ref().map(|shown| shown.endpoint.to_string()).unwrap_or_default(),
@@ -90,6 +97,5 @@ impl Command for GetImportProgress {
             bytes_done: shown.as_ref().map_or(0, |shown| shown.bytes_done),
             bytes_total: shown.as_ref().map_or(0, |shown| shown.bytes_total),
         }
-        .into())
     }
 }

@@ -22,6 +22,7 @@ use crate::api::{ApiError, Call, Command, ErrorCode, Kind, Reply};
 use crate::encryption::FileKeys;
 use crate::engine::{Asked, FilesDefinition, InPlacePlan, NotBegun, NotPlanned, PlannedParticipant};
 use crate::files::RawPath;
+use crate::own_state;
 use crate::participant::{Descriptor, SpaceNeeded};
 use crate::restore::{Key, RestoreError, RunSource};
 use crate::storage::StorageError;
@@ -315,7 +316,11 @@ impl StartRestoreRun {
             let detail = json!({ "status": status.as_str(), "participants": bad });
             return Err(ApiError::new(ErrorCode::BackupRunNotRestorable, text).with_detail(detail));
         }
-        let all = || run.participants().iter().map(|participant| &participant.name).filter(|name| good(name)).cloned();
+        let all = || {
+            // The installation's own state goes into no living installation, so it is not part of all.
+            let names = run.participants().iter().map(|participant| &participant.name).filter(|name| good(name));
+            names.filter(|name| !own_state::is_own(run, name)).cloned()
+        };
         let wanted: BTreeSet<_> =
             if self.participants.is_empty() { all().collect() } else { self.participants.iter().cloned().collect() };
         if wanted.is_empty() {
@@ -342,7 +347,8 @@ impl StartRestoreRun {
                 }
                 None => Key::Without,
             };
-            RunSource::open(&home, &run, participant.as_ref(), incomplete, &key)
+            let source = RunSource::open(&home, &run, participant.as_ref(), incomplete, &key)?;
+            Ok(if participant.is_none() { source.without_own_state() } else { source })
         });
         let opened = opened.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
         opened.map_err(|error| self.not_restorable(&error))
@@ -427,6 +433,11 @@ fn unable(run: &Run, names: &[ParticipantName]) -> String {
         Descriptor::MODULE => "; a module is registered by its application, and has to implement `Restore`".to_owned(),
         FilesDefinition::KIND => {
             "; files are restored in place where the configuration has them, else by `restore --target`".to_owned()
+        }
+        own_state::KIND => {
+            "; the state of the installation is not put in the place of a living one: `restore --target DIR \
+                            --participant holdfast` gives its files, and `holdfast recover` makes a home of them"
+                .to_owned()
         }
         kind => format!("; a {kind} needs `restore` in the configuration, or `dump` feeds it by hand"),
     };

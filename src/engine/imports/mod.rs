@@ -55,6 +55,28 @@ impl Holdfast {
             begun => begun?,
         };
         let remote = self.remote(&request.endpoint, request.server_id).await?;
+        self.import_by(request, remote, under_way).await
+    }
+
+    /// The same from a far side that is open already.
+    ///
+    /// # Errors
+    /// As [`Holdfast::import`].
+    pub(crate) async fn import_from(
+        &self,
+        request: ImportRequest,
+        remote: Arc<dyn Remote>,
+    ) -> Result<Arc<Run>, RemoteError> {
+        let under_way = self.shared.importing.begin(request.run_id, &request.endpoint)?;
+        self.import_by(request, remote, under_way).await
+    }
+
+    async fn import_by(
+        &self,
+        request: ImportRequest,
+        remote: Arc<dyn Remote>,
+        under_way: UnderWay,
+    ) -> Result<Arc<Run>, RemoteError> {
         let head = remote
             .run(request.run_id)
             .await

@@ -112,6 +112,17 @@ impl VaultRemote {
     }
 }
 
+/// The installation that a token belongs to.
+pub(super) async fn server_id(
+    address: &VaultAddress,
+    token: SecretString,
+    limits: &Limits,
+) -> Result<Uuid, StoreError> {
+    let client = Client::new(address, token, limits, None)?;
+    let standing: VaultStanding = client.get("ask who one is there", "standing").await?;
+    Ok(standing.server_id)
+}
+
 fn row(run: &VaultRun) -> RemoteRun {
     let summary = run.summary.clone().unwrap_or_default();
     RemoteRun {

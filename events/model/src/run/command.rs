@@ -212,6 +212,8 @@ pub enum RunCommand {
         /// What is not.
         failure: Failure,
     },
+    /// Its directory is not here: the log was brought to another machine, and the directories stayed where they were.
+    NotHere,
     /// Bring it back from an endpoint.
     Import(RunImportRequestedV1),
     /// All its files have come and are as its manifest says; this is what that says of a run that is not known here.

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 use super::{
     CopiesPlannedV2, LocalCopyRemovalRequestedV1, Outcome, Places, Refusal, RemoteCopyDeletedV1, Retained, Run,
-    RunEffect, Stage, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1,
-    UploadStreamStartedV1, UploadTryFailedV1, UploadsRequestedV1,
+    RunDeleteRequestedV1, RunEffect, Stage, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1,
+    UploadStartedV1, UploadStreamStartedV1, UploadTryFailedV1, UploadsRequestedV1,
 };
 use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind};
@@ -265,7 +265,10 @@ impl Run {
     #[must_use]
     pub fn kept_at(&self) -> String {
         let there = self.copies.iter().find(|copy| copy.status == CopyStatus::Uploaded);
-        there.map_or_else(|| "ENDPOINT".to_owned(), |copy| copy.endpoint.to_string())
+        let there = there.map(|copy| &copy.endpoint);
+        // One that came from an endpoint is there.
+        let there = there.or_else(|| self.imported.as_ref().map(|from| &from.endpoint));
+        there.map_or_else(|| "ENDPOINT".to_owned(), ToString::to_string)
     }
 
     pub(super) fn plan_copies(copies: Copies) -> Result<Option<RunEvent>, Refusal> {
@@ -465,6 +468,29 @@ impl Run {
             RunEvent::UploadFailed(UploadFailedV1 { endpoint: endpoint.clone(), failure })
         };
         (there && !self.is_uploading()).then(failed).into_iter().collect()
+    }
+
+    /// Whoever has this log now does not have the run's directory. Where a copy is kept elsewhere the run is kept there alone, and else it is
+    /// gone; a lock does not bring it back, and what has no directory cannot be sent anywhere.
+    pub(super) fn moved_away(&self) -> Vec<RunEvent> {
+        if self.stage != Stage::Ended || self.retained != Retained::Kept || self.importing.is_some() {
+            return Vec::new();
+        }
+        let failure = Failure::new(FailureKind::Fatal, "RUN_DIRECTORY_MISSING", "the run is not here any more");
+        let open = self.copies.iter().filter(|copy| copy.status.is_open());
+        let mut events: Vec<_> = open
+            .map(|copy| {
+                let (endpoint, failure) = (copy.endpoint.clone(), failure.clone());
+                RunEvent::UploadFailed(UploadFailedV1 { endpoint, failure })
+            })
+            .collect();
+        // One that came from an endpoint is there.
+        let elsewhere = self.imported.is_some() || self.copies.iter().any(|copy| copy.status == CopyStatus::Uploaded);
+        events.push(match elsewhere {
+            true => RunEvent::LocalCopyRemovalRequested(LocalCopyRemovalRequestedV1 {}),
+            false => RunEvent::DeleteRequested(RunDeleteRequestedV1 {}),
+        });
+        events
     }
 
     fn open_copy(&self, endpoint: &EndpointName, status: CopyStatus) -> Result<&RunCopy, Refusal> {

@@ -81,6 +81,8 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
         (RunCommand::UploadEnded { endpoint, try_number, result }, _) => run.end_upload(&endpoint, try_number, result),
         (RunCommand::UploadRefused { endpoint, failure }, _) => run.refuse_upload(&endpoint, failure),
 
+        (RunCommand::NotHere, _) => Ok(run.moved_away()),
+
         (_, Stage::Ended) if run.retained == Retained::Deleted => Err(run.not_here()),
         (RunCommand::UploadTo(endpoints), _) => run.request_uploads(endpoints),
         (RunCommand::UploadBegins { endpoint, max_tries, retry_delay_ms }, _) => {

@@ -196,6 +196,7 @@ fn command() -> impl Strategy<Value = RunCommand> {
         4 => Just(RunCommand::Unlock),
         6 => Just(RunCommand::Delete),
         2 => Just(RunCommand::Deleted),
+        2 => Just(RunCommand::NotHere),
         1 => careless().prop_map(RunCommand::DeleteFailed),
         4 => any::<bool>().prop_map(|overwrite| RunCommand::Import(RunImportRequestedV1 {
             run_id: RunId::new(Timestamp(0), 1),

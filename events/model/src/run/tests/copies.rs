@@ -4,8 +4,8 @@ use super::*;
 use crate::ids::EndpointName;
 use crate::run::{
     Copies, CopiesPlannedV2, CopyStatus, LocalCopyRemovalRequestedV1, Places, RemoteCopyDeletedV1, RemoteStatus,
-    RequireEndpoints, Staging, UploadCheck, UploadCompletedV2, UploadFailedV1, UploadInterruptedV1, UploadStartedV1,
-    UploadStreamStartedV1, Uploaded, UploadsRequestedV1,
+    RequireEndpoints, Retained, RunDeleteRequestedV1, Staging, UploadCheck, UploadCompletedV2, UploadFailedV1,
+    UploadInterruptedV1, UploadStartedV1, UploadStreamStartedV1, Uploaded, UploadsRequestedV1,
 };
 
 fn at(text: &str) -> EndpointName {
@@ -296,4 +296,25 @@ fn endpoints_are_told_of_a_run_that_begins_and_remembered_once_they_take_its_art
         .when(stream())
         .then([RunEvent::UploadStreamStarted(UploadStreamStartedV1 { endpoint: at("a"), attempt: 1 })]);
     assert!(streamed.state().has_streamed(&at("a")) && !streamed.state().has_streamed(&at("b")));
+}
+
+#[test]
+fn what_is_not_here_is_kept_elsewhere_or_gone_and_can_come_back() {
+    let gone = || RunEvent::DeleteRequested(RunDeleteRequestedV1 {});
+    let nothing = published_to(&[], RequireEndpoints::None, true);
+    let locked = nothing.clone().when(RunCommand::Lock { reason: "audit".into() }).granted();
+    for run in [nothing, locked] {
+        let run = run.when(RunCommand::NotHere).then([gone()]);
+        let run = run.when(RunCommand::Deleted).granted();
+        assert!(!run.state().is_kept_remotely() && run.state().retained() == Retained::Deleted);
+        run.when(RunCommand::NotHere).then([]);
+    }
+    let run = published_to(&["a", "b"], RequireEndpoints::None, true);
+    let run = run.when(begins("a")).granted().when(uploaded("a", 1)).granted().when(begins("b")).granted();
+    let missing = Failure::new(FailureKind::Fatal, "RUN_DIRECTORY_MISSING", "the run is not here any more");
+    let not_sent = RunEvent::UploadFailed(UploadFailedV1 { endpoint: at("b"), failure: missing });
+    let run = run.when(RunCommand::NotHere).then([not_sent, removal()]).when(RunCommand::Deleted).granted();
+    assert!(run.state().is_kept_remotely() && run.state().retained() == Retained::Deleted);
+    assert_eq!(run.state().remote_status(), RemoteStatus::Partial);
+    planned(&["a"], RequireEndpoints::None, true).when(RunCommand::NotHere).then([]);
 }
