@@ -29,6 +29,9 @@ use crate::storage::Storage;
 /// What an endpoint's `mode` says where it takes full runs only.
 const FULL_RUNS_ONLY: u32 = 1;
 
+/// How long an endpoint is left alone at most where it asks for that.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// After each so many runs leftovers are looked for at an endpoint.
 const SWEEP_EVERY: u32 = 20;
 
@@ -141,7 +144,16 @@ impl Uploader {
         };
         let sent = remote::upload(&*remote, lease.path(), run_id, verify, &work.progress).await;
         drop(lease);
-        let sent = sent.map_err(|error| failure(&error))?;
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                // Asked to be left alone for a while, an endpoint keeps its turn so long: nobody else may come, either.
+                if let Some(pause) = error.retry_after().filter(|_| error.kind().retryable()) {
+                    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+                }
+                return Err(failure(&error));
+            }
+        };
         if sent.was_there && verify == Verify::Readback && !remote.compares_hashes() {
             let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;
             read.map_err(|error| failure(&error))?;

@@ -13,6 +13,7 @@ mod faults;
 mod kinds;
 mod made;
 mod other_tools;
+mod program;
 mod side;
 #[path = "../support/mod.rs"]
 mod support;

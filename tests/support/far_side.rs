@@ -171,13 +171,18 @@ impl FarSide {
 
     /// The same server by another port.
     pub(crate) fn address_by(&self, port: u16) -> Address {
+        Address::parse(&self.url_by(port)).unwrap()
+    }
+
+    /// The same server by another port.
+    pub(crate) fn url_by(&self, port: u16) -> String {
         let (from, to) = (format!(":{}", self.port), format!(":{port}"));
         if self.url.starts_with("sftp") {
             let known = self.beside("known");
             let text = fs::read_to_string(&known).unwrap();
             fs::write(&known, format!("{text}{}", text.replace(&from, &to))).unwrap();
         }
-        Address::parse(&self.url.replace(&from, &to)).unwrap()
+        self.url.replace(&from, &to)
     }
 
     pub(crate) fn credentials(&self) -> Credentials {
