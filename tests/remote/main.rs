@@ -14,6 +14,7 @@ mod kinds;
 mod made;
 mod other_tools;
 mod program;
+mod servers;
 mod side;
 #[path = "../support/mod.rs"]
 mod support;

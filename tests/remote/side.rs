@@ -79,9 +79,14 @@ impl VaultSide {
 
     /// Serves it there.
     pub(crate) fn serve_at(&mut self, port: u16) {
+        self.serve_with(port, &[]);
+    }
+
+    /// Serves it there, with further flags.
+    pub(crate) fn serve_with(&mut self, port: u16, flags: &[&str]) {
         let listen = format!("127.0.0.1:{port}");
         let serve = ["vault", "serve", "--listen", &listen, "--min-free", "1 MiB", "--json", "--root"];
-        let mut running = self.home.holdfast(serve).arg(&self.root).spawn();
+        let mut running = self.home.holdfast(serve).arg(&self.root).args(flags).spawn();
         let told = running.wait_for_json("where it listens", |line| line["message_type"] == "listening");
         self.port = text(&told["address"]).rsplit_once(':').unwrap().1.parse().unwrap();
         self.fingerprint = told["fingerprint"].as_str().map(str::to_owned);
