@@ -40,6 +40,7 @@ struct Way {
     left: Mutex<Option<u64>>,
     hangs: AtomicBool,
     broke: tokio::sync::Notify,
+    met: tokio::sync::Notify,
 }
 
 impl Way {
@@ -110,6 +111,21 @@ impl Proxy {
         tokio::time::timeout(super::DEADLINE, self.way.broke.notified()).await.expect("it breaks in time");
     }
 
+    /// What has not happened happens no more.
+    pub(crate) fn disarm(&self) {
+        self.armed.lock().unwrap().clear();
+    }
+
+    /// Waits until every fault has happened.
+    pub(crate) async fn spent(&self) {
+        let wait = async {
+            while !self.is_spent() {
+                self.way.met.notified().await;
+            }
+        };
+        tokio::time::timeout(super::DEADLINE, wait).await.expect("it happens in time");
+    }
+
     /// Whether every fault has happened.
     pub(crate) fn is_spent(&self) -> bool {
         self.armed.lock().unwrap().is_empty()
@@ -156,7 +172,11 @@ async fn carry(client: TcpStream, port: u16, armed: Armed, way: Arc<Way>) -> std
                 if request.is_empty() {
                     return Ok(());
                 }
-                match take(&armed, request) {
+                let fault = take(&armed, request);
+                if fault.is_some() {
+                    way.met.notify_one();
+                }
+                match fault {
                     None => {}
                     Some(Fault::Drop) => return Ok(()),
                     Some(Fault::Hang) => return std::future::pending().await,
