@@ -11,6 +11,7 @@
 mod copies;
 mod faults;
 mod kinds;
+mod large;
 mod made;
 mod other_tools;
 mod program;

@@ -93,6 +93,14 @@ impl VaultSide {
         self.running = Some(running);
     }
 
+    /// The most that it has had in memory, in KiB.
+    pub(crate) fn peak(&self) -> u64 {
+        let pid = self.running.as_ref().unwrap().pid().as_raw_nonzero();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Ends it in the middle of whatever it does.
     pub(crate) fn kill(&mut self) {
         if let Some(running) = self.running.take() {
