@@ -22,7 +22,6 @@ pub(super) struct FarSides {
     /// The vault's address, and the file with its token.
     pub(super) vault: String,
     pub(super) token: PathBuf,
-    pub(super) vault_root: PathBuf,
     pub(super) sftp: String,
     pub(super) login: String,
     pub(super) folder: String,
@@ -44,17 +43,17 @@ impl FarSides {
         vault(&["init", "--name", "localhost", "--json"])?;
         let added = vault(&["token", "add", "bench", "--permission", "full", "--json"])?;
         let added: Value = serde_json::from_str(&added).context("the vault says no token")?;
-        std::fs::write(&token, added["token"].as_str().context("the vault says no token")?)?;
+        std::fs::write(&token, said(&added, "token").context("the vault says no token")?)?;
         let root = vault_root.to_str().context("a folder is not UTF-8")?;
         let serve = ["vault", "serve", "--listen", "127.0.0.1:0", "--json", "--root", root];
         let serving = Process::start(&places.holdfast, &serve, work.join("vault.errors"))?;
         let told: Value = serving.wait_for(|line| {
             let told: Value = serde_json::from_str(line).ok()?;
-            (told["message_type"] == "listening").then_some(told)
+            (said(&told, "message_type") == Some("listening")).then_some(told)
         })?;
-        let address = told["address"].as_str().context("the vault says no address")?;
+        let address = said(&told, "address").context("the vault says no address")?;
         let (_, port) = address.rsplit_once(':').context("the vault says no port")?;
-        let fingerprint = told["fingerprint"].as_str().context("the vault says no fingerprint")?;
+        let fingerprint = said(&told, "fingerprint").context("the vault says no fingerprint")?;
         let vault = format!("vault://127.0.0.1:{port}/?fingerprint={fingerprint}");
 
         let (sshd, sftp, login) = sshd(work)?;
@@ -65,7 +64,6 @@ impl FarSides {
             _servers: vec![serving, sshd, nginx],
             vault,
             token,
-            vault_root: vault_root.clone(),
             sftp,
             login,
             folder: format!("file://{}", folder.display()),
@@ -74,6 +72,10 @@ impl FarSides {
             nginx_data: work.join("nginx/data"),
         })
     }
+}
+
+fn said<'a>(told: &'a Value, name: &str) -> Option<&'a str> {
+    told.get(name).and_then(Value::as_str)
 }
 
 /// OpenSSH for whoever runs this, by a key.
