@@ -89,6 +89,10 @@ fn sshd(work: &Path) -> anyhow::Result<(Process, String, String)> {
     std::fs::write(work.join("known"), format!("[127.0.0.1]:{port} {host}"))?;
     let data = work.join("sftp");
     std::fs::create_dir(&data)?;
+    if rustix::process::geteuid().is_root() {
+        // What Debian's start script makes before the first start of the service.
+        std::fs::create_dir_all("/run/sshd").context("cannot make sshd's folder")?;
+    }
     let config = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host\nPidFile none\nStrictModes no\nPermitRootLogin yes\n\
          AuthorizedKeysFile {at}/authorized\nSubsystem sftp internal-sftp\nForceCommand internal-sftp\n"
