@@ -60,6 +60,10 @@ impl World {
             &["remote", "verify", name, &run],
             &["endpoints", "test", name],
         ] {
+            // A server that answers wrong passwords late is asked once.
+            if name == "sftp-wrong" && args[0] == "remote" {
+                continue;
+            }
             let failed = self.home.holdfast(args).env("HOLDFAST_LOG", "trace").run();
             assert!(failed.code().is_some_and(|code| code != 0), "{failed}");
             self.said.push(failed);

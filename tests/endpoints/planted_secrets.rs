@@ -19,7 +19,7 @@ const PASSPHRASE: &str = "planted Hn2 passphrase of words";
 const BY_API: &str = "planted-Tb9-by-the-api";
 
 /// What must be nowhere, by what it is.
-pub(crate) struct Planted(BTreeMap<String, Vec<u8>>);
+pub(crate) struct Planted(BTreeMap<String, String>);
 
 impl Planted {
     pub(crate) fn new() -> Self {
@@ -28,13 +28,15 @@ impl Planted {
 
     /// A secret, as it is and as HTTP's basic authentication would carry it.
     pub(crate) fn plant(&mut self, what: &str, secret: &str) {
-        self.0.insert(what.to_owned(), secret.as_bytes().to_vec());
+        self.0.insert(what.to_owned(), secret.to_owned());
         let basic = base64::engine::general_purpose::STANDARD_NO_PAD.encode(format!("{LOGIN}:{secret}"));
-        self.0.insert(format!("{what}, as a header has it"), basic.into_bytes());
+        self.0.insert(format!("{what}, as a header has it"), basic);
     }
 
     pub(crate) fn in_bytes(&self, place: &str, bytes: &[u8]) -> Vec<String> {
-        let held = self.0.iter().filter(|(_, secret)| bytes.windows(secret.len()).any(|part| part == **secret));
+        // Secrets are ASCII, which stays as it is amid bytes that are no text.
+        let text = String::from_utf8_lossy(bytes);
+        let held = self.0.iter().filter(|(_, secret)| text.contains(&**secret));
         held.map(|(what, _)| format!("{place} holds {what}")).collect()
     }
 
