@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, AsyncContext, Context, Handler, Message, Recipient};
+use actix::{Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 use holdfast_model::codec::Origin;
-use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointEffect, EndpointRefusal};
+use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointEffect, EndpointRefusal, plaintext_refused};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{EndpointName, RunId, StreamId};
-use holdfast_model::run::{Run, RunCommand};
+use holdfast_model::run::{Encryption, Run, RunCommand, Staging, Uploaded};
 use tracing::Instrument;
 
 use crate::event_sourced::{Answer, Command, CommandError, EventSourced, Role};
@@ -138,8 +138,7 @@ impl EndpointActor {
         }
         let Some(offer) = self.role.waiting.pop_front() else { return };
         let Some(config) = self.state.config() else {
-            let text = format!("no endpoint is called {}: it was taken out of the configuration", self.role.name);
-            let failure = Failure::new(FailureKind::Fatal, "ENDPOINT_MISSING", text);
+            let failure = missing(&self.role.name);
             let command = RunCommand::UploadRefused { endpoint: self.role.name.clone(), failure };
             offer.run.do_send(Command::<Run> { command, origin: offer.origin });
             return me.do_send(Next);
@@ -204,20 +203,13 @@ impl Handler<Carry> for EndpointActor {
         let (me, endpoint, world) = (ctx.address(), self.role.name.clone(), self.role.world.clone());
         let uploaded = match self.state.config() {
             Some(config) => world.uploads.upload(UploadJob { run, endpoint: config.clone() }),
-            None => {
-                let failure =
-                    Failure::new(FailureKind::Fatal, "ENDPOINT_MISSING", "it was taken out of the configuration");
-                Box::pin(std::future::ready(Err(failure)))
-            }
+            None => Box::pin(std::future::ready(Err(missing(&endpoint)))),
         };
         let span = tracing::info_span!("upload", %run_id, %endpoint, correlation_id = %origin.correlation_id);
         let data_plane = world.data_plane.clone();
         let carried = async move {
             let result = uploaded.await;
-            let of_endpoint = match &result {
-                Ok(_) => EndpointCommand::Succeeded,
-                Err(failure) => EndpointCommand::TryFailed { run_id, failure: failure.clone() },
-            };
+            let of_endpoint = fared(run_id, &result);
             // Whoever sees the run go on, or another one have its turn, sees how the endpoint does.
             let _ = me.send(Command::<Endpoint> { command: of_endpoint, origin: origin.clone() }).await;
             let command = RunCommand::UploadEnded { endpoint, try_number, result };
@@ -226,6 +218,97 @@ impl Handler<Carry> for EndpointActor {
         };
         data_plane.spawn(carried.instrument(span));
     }
+}
+
+/// A run begins, or begins again, whose artifacts may go there while they are written.
+pub(crate) struct Stream {
+    pub(crate) run_id: RunId,
+    pub(crate) run: Addr<RunActor>,
+    pub(crate) staging: Staging,
+    pub(crate) encryption: Encryption,
+    pub(crate) origin: Origin,
+}
+
+impl Message for Stream {
+    type Result = ();
+}
+
+impl Handler<Stream> for EndpointActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Stream, _ctx: &mut Context<Self>) {
+        let Stream { run_id, run, staging, encryption, origin } = message;
+        let (endpoint, uploads) = (self.role.name.clone(), self.role.world.uploads.clone());
+        let Some(config) = self.state.config().cloned() else {
+            return uploads.no_stream(run_id, &endpoint, missing(&endpoint));
+        };
+        // Who is left alone gets its copy afterwards; a run that is kept nowhere else tries all the same.
+        let wanted = staging == Staging::None || config.stream && config.enable && self.pause().is_none();
+        if !wanted {
+            return;
+        }
+        if let Some(reason) = plaintext_refused(&config, &encryption) {
+            let failure = Failure::new(FailureKind::Fatal, "ENCRYPTION_REQUIRED", reason.to_string());
+            return uploads.no_stream(run_id, &endpoint, failure);
+        }
+        self.role.world.data_plane.spawn(async move {
+            // Before the first byte goes: what is there then is not taken for what was published.
+            let command = RunCommand::StreamUpload(endpoint.clone());
+            match run.send(Command::<Run> { command, origin }).await {
+                Ok(Ok(())) => uploads.stream(run_id, config, staging),
+                _ => {
+                    let late = Failure::new(FailureKind::Fatal, "RUN_ENDED", "the run takes no artifacts any more");
+                    uploads.no_stream(run_id, &endpoint, late);
+                }
+            }
+        });
+    }
+}
+
+/// A run whose artifacts are there, and nowhere else, is to exist there.
+pub(crate) struct CommitStreamed {
+    pub(crate) run: Arc<Run>,
+    pub(crate) origin: Origin,
+}
+
+impl Message for CommitStreamed {
+    type Result = Result<Uploaded, Failure>;
+}
+
+impl Handler<CommitStreamed> for EndpointActor {
+    type Result = ResponseFuture<Result<Uploaded, Failure>>;
+
+    fn handle(&mut self, message: CommitStreamed, ctx: &mut Context<Self>) -> Self::Result {
+        let CommitStreamed { run, origin } = message;
+        let (me, run_id) = (ctx.address(), run.id());
+        let uploaded = match (self.state.config(), run_id) {
+            (Some(config), Some(_)) => self.role.world.uploads.upload(UploadJob { run, endpoint: config.clone() }),
+            _ => Box::pin(std::future::ready(Err(missing(&self.role.name)))),
+        };
+        let done = self.role.world.data_plane.spawn(async move {
+            let result = uploaded.await;
+            if let Some(run_id) = run_id {
+                let _ = me.send(Command::<Endpoint> { command: fared(run_id, &result), origin }).await;
+            }
+            result
+        });
+        let panicked =
+            |error: tokio::task::JoinError| Failure::new(FailureKind::Fatal, "UPLOAD_PANICKED", error.to_string());
+        Box::pin(async move { done.await.map_err(panicked)? })
+    }
+}
+
+/// What an upload says of the endpoint.
+fn fared(run_id: RunId, result: &Result<Uploaded, Failure>) -> EndpointCommand {
+    match result {
+        Ok(_) => EndpointCommand::Succeeded,
+        Err(failure) => EndpointCommand::TryFailed { run_id, failure: failure.clone() },
+    }
+}
+
+fn missing(endpoint: &EndpointName) -> Failure {
+    let text = format!("no endpoint is called {endpoint}: it was taken out of the configuration");
+    Failure::new(FailureKind::Fatal, "ENDPOINT_MISSING", text)
 }
 
 /// An upload is not wanted any more. Comes after the [`Carry`] that began it, so that it finds it.

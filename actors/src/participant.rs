@@ -13,7 +13,7 @@ use holdfast_model::participant::{
 };
 use holdfast_model::progress::Counts;
 use holdfast_model::run::{
-    Encryption, ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant, Try,
+    Copies, Encryption, ParticipantCompletedV1, ParticipantProgressedV1, RunCommand, RunParticipant, Try,
 };
 
 use crate::event_sourced::{Command, EventSourced, Role};
@@ -70,6 +70,7 @@ impl ParticipantRole {
             participant: assign.participant.clone(),
             compression: assign.compression.clone(),
             encryption: assign.encryption.clone(),
+            copies: assign.copies.clone(),
             report,
             stop: assignment.stop.clone(),
             left_over,
@@ -218,6 +219,7 @@ pub(crate) struct Assign {
     pub(crate) participant: RunParticipant,
     pub(crate) compression: String,
     pub(crate) encryption: Encryption,
+    pub(crate) copies: Copies,
     pub(crate) origin: Origin,
 }
 

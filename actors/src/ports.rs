@@ -14,7 +14,7 @@ use holdfast_model::ids::{EndpointName, ParticipantName, RestoreId, RunId, Sha25
 use holdfast_model::participant::{ChildV1, Work};
 use holdfast_model::restore::{Did, Restore, Step};
 use holdfast_model::run::{
-    ArtifactStoredV1, Encryption, Found, Held, NotFrozen, Run, RunParticipant, Target, Uploaded,
+    ArtifactStoredV1, Copies, Encryption, Found, Held, NotFrozen, Run, RunParticipant, Staging, Target, Uploaded,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -67,6 +67,8 @@ pub trait Backups: Send + Sync {
     fn seal(&self, run: Arc<Run>) -> PortFuture<Result<Sha256, DirectoryFailure>>;
     /// Renames the directory to its place. May be called again after it was done.
     fn publish(&self, run: Arc<Run>, target: Target) -> PortFuture<Result<(), DirectoryFailure>>;
+    /// Takes away the directory of a run that ends without one.
+    fn discard(&self, run_id: RunId) -> PortFuture<()>;
     /// Takes the directory out of its place. May be called again after it was done.
     fn delete(&self, run: Arc<Run>) -> PortFuture<Result<(), Failure>>;
 }
@@ -81,6 +83,8 @@ pub struct Job {
     pub compression: String,
     /// How its artifacts are encrypted.
     pub encryption: Encryption,
+    /// Where its artifacts go beside the run's directory, or instead of it.
+    pub copies: Copies,
     /// Where it tells how far it has come.
     pub report: Arc<Report>,
     /// Whether it should stop.
@@ -224,6 +228,12 @@ pub trait Uploads: Send + Sync {
     fn upload(&self, job: UploadJob) -> PortFuture<Result<Uploaded, Failure>>;
     /// Ends an upload that is under way; its answer is a failure then.
     fn stop(&self, run_id: RunId, endpoint: &EndpointName);
+    /// Lets artifacts of a run go there from now on while they are written.
+    fn stream(&self, run_id: RunId, endpoint: EndpointConfigV2, staging: Staging);
+    /// Artifacts of a run cannot go there, which matters to one that keeps them nowhere else.
+    fn no_stream(&self, run_id: RunId, endpoint: &EndpointName, failure: Failure);
+    /// The run has ended: what was streamed of it is of use to its open uploads only.
+    fn written(&self, run_id: RunId, open: &[EndpointName]);
 }
 
 /// Room that is kept for the log on a full disk.

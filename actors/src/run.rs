@@ -7,13 +7,14 @@ use std::time::Duration;
 use actix::{Addr, AsyncContext, Context, Handler, Message, Recipient};
 use holdfast_model::codec::Origin;
 use holdfast_model::event::RunEvent;
+use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{EndpointName, ParticipantName, RunId, StreamId, Timestamp};
 use holdfast_model::participant::{Participant, ParticipantCommand, Work};
-use holdfast_model::run::{Held, NotFrozen, Run, RunCommand, RunEffect, Target, Try};
+use holdfast_model::run::{Held, NotFrozen, Run, RunCommand, RunEffect, Target, Try, Uploaded};
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::endpoint::{Carry, FindEndpoint, Halt, Offer};
+use crate::endpoint::{Carry, CommitStreamed, FindEndpoint, Halt, Offer, Stream};
 use crate::event_sourced::{Command, CommandError, EventSourced, Role};
 use crate::participant::{Assign, ParticipantActor, StopWork, note};
 use crate::ports::{BarrierFailure, BarrierJob, DirectoryFailure, PortFuture, Stop, World};
@@ -91,6 +92,7 @@ impl RunRole {
                 participant: participant.clone(),
                 compression: request.compression.clone(),
                 encryption: request.encryption.clone(),
+                copies: run.planned_copies().clone(),
                 origin: self.origin.clone(),
             }),
             None => self.world.lose(format!("the stream of participant {name} cannot be read")),
@@ -125,6 +127,26 @@ impl RunRole {
             }
         });
     }
+}
+
+/// What came of a run's commit at an endpoint.
+type Committed = (EndpointName, Result<Uploaded, Failure>);
+
+fn gone() -> Failure {
+    Failure::new(FailureKind::Fatal, "ENDPOINT_MISSING", "its actor is gone")
+}
+
+/// Why a run that is not kept here is kept by no endpoint either, if that is so.
+fn kept_nowhere(copies: &[Committed]) -> Option<Failure> {
+    if copies.iter().any(|(_, result)| result.is_ok()) {
+        return None;
+    }
+    let reasons: Vec<_> = copies
+        .iter()
+        .filter_map(|(name, result)| Some(format!("{name}: {}", result.as_ref().err()?.message)))
+        .collect();
+    let text = format!("no endpoint has the run, and without staging it is nowhere else: {}", reasons.join("; "));
+    Some(Failure::new(FailureKind::Fatal, "NOT_KEPT_ANYWHERE", text))
 }
 
 fn lost_or_damaged(failure: DirectoryFailure) -> RunCommand {
@@ -182,8 +204,12 @@ impl Role for RunRole {
                     found.do_send(Halt(self.run_id));
                 }
             }
+            RunEffect::StreamUpload(endpoint) => self.stream_upload(&endpoint, run, me),
             RunEffect::Ended => {
                 self.world.participants.release(self.run_id);
+                let open: Vec<_> = run.copies().iter().filter(|copy| copy.status.is_open()).collect();
+                let open: Vec<_> = open.into_iter().map(|copy| copy.endpoint.clone()).collect();
+                self.world.uploads.written(self.run_id, &open);
                 self.ended.do_send(RunEnded { run_id: self.run_id });
             }
         }
@@ -203,6 +229,20 @@ impl RunRole {
     fn offer_upload(&self, endpoint: &EndpointName, me: &Addr<RunActor>) {
         match (self.find_endpoint)(endpoint) {
             Some(found) => found.do_send(Offer { run_id: self.run_id, run: me.clone(), origin: self.origin.clone() }),
+            None => self.world.lose(format!("the stream of endpoint {endpoint} cannot be read")),
+        }
+    }
+
+    /// Has the endpoint take artifacts while they are written, where it or the run is set up so.
+    fn stream_upload(&self, endpoint: &EndpointName, run: &Run, me: &Addr<RunActor>) {
+        match (self.find_endpoint)(endpoint) {
+            Some(found) => found.do_send(Stream {
+                run_id: self.run_id,
+                run: me.clone(),
+                staging: run.planned_copies().staging,
+                encryption: run.encryption().clone(),
+                origin: self.origin.clone(),
+            }),
             None => self.world.lose(format!("the stream of endpoint {endpoint} cannot be read")),
         }
     }
@@ -270,11 +310,55 @@ impl RunRole {
     }
 
     fn publish(&self, target: Target, run: &Run, me: &Addr<RunActor>) {
-        let published = self.world.backups.publish(Arc::new(run.clone()), target);
+        let run = Arc::new(run.clone());
+        let backups = self.world.backups.clone();
+        let commits = match target {
+            Target::Completed if run.is_staged_elsewhere() => Some(self.commit_at(&run)),
+            _ => None,
+        };
+        let published: PortFuture<Result<Vec<Committed>, DirectoryFailure>> = Box::pin(async move {
+            let Some(commits) = commits else {
+                return backups.publish(run, target).await.map(|()| Vec::new());
+            };
+            // Nothing is here that could be said to be a backup: it is one where the far sides say that they have it.
+            let copies = commits.await;
+            match kept_nowhere(&copies) {
+                None => backups.publish(run, target).await.map(|()| copies),
+                Some(failure) => {
+                    if let Some(run_id) = run.id() {
+                        backups.discard(run_id).await;
+                    }
+                    Err(DirectoryFailure::Lost(failure))
+                }
+            }
+        });
         self.spawn(me, published, |result| match result {
-            Ok(()) => RunCommand::Published,
+            Ok(copies) => RunCommand::Published { copies },
             Err(failure) => lost_or_damaged(failure),
         });
+    }
+
+    /// Has each endpoint that artifacts went to make the run exist there.
+    fn commit_at(&self, run: &Arc<Run>) -> PortFuture<Vec<Committed>> {
+        let planned = run.planned_copies().endpoints.iter();
+        let asked: Vec<_> = planned
+            .map(|name| {
+                let answer = (self.find_endpoint)(name)
+                    .map(|found| found.send(CommitStreamed { run: run.clone(), origin: self.origin.clone() }));
+                (name.clone(), answer)
+            })
+            .collect();
+        Box::pin(async move {
+            let mut copies = Vec::new();
+            for (name, answer) in asked {
+                let result = match answer {
+                    Some(answer) => answer.await.unwrap_or_else(|_| Err(gone())),
+                    None => Err(gone()),
+                };
+                copies.push((name, result));
+            }
+            copies
+        })
     }
 
     fn delete(&self, run: &Run, me: &Addr<RunActor>) {

@@ -15,7 +15,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use holdfast_model::ids::{ParticipantName, Position, RunId};
-use holdfast_model::run::{Consistency, RunStatus, Trigger};
+use holdfast_model::run::{Consistency, RunStatus, Staging, Trigger};
 
 pub(super) use self::key::{KeyArgs, KeyCommand};
 pub(super) use self::owner::{
@@ -220,6 +220,9 @@ pub(super) struct BackupArgs {
     /// How long it may take, as 6h, 90m or 30s, or none; then it is stopped and has failed [default: as configured]
     #[arg(long, value_name = "DURATION", value_parser = limit)]
     pub(super) timeout: Option<Limit>,
+    /// Where artifacts are written: here first, or straight to the endpoints, for a machine without the room [default: as configured]
+    #[arg(long, value_name = "WHERE", value_parser = staging())]
+    pub(super) staging: Option<Staging>,
     #[command(flatten)]
     pub(super) to: ToArgs,
 }
@@ -250,6 +253,13 @@ fn consistency() -> impl TypedValueParser<Value = Consistency> {
     let all = [Consistency::Barrier, Consistency::Concurrent];
     let words = PossibleValuesParser::new(all.map(Consistency::as_str));
     words.try_map(move |word| all.into_iter().find(|one| one.as_str() == word).ok_or("no such consistency"))
+}
+
+/// Parses where artifacts are written by its word; the help lists both.
+fn staging() -> impl TypedValueParser<Value = Staging> {
+    let all = [Staging::Local, Staging::None];
+    let words = PossibleValuesParser::new(all.map(Staging::as_str));
+    words.try_map(move |word| all.into_iter().find(|one| one.as_str() == word).ok_or("no such staging"))
 }
 
 /// Parses a status by its word; the help lists all of them.

@@ -333,6 +333,7 @@ fn request(args: &BackupArgs) -> Result<StartFullBackup, CliError> {
         trigger: args.trigger,
         wait: false,
         consistency: args.consistency,
+        staging: args.staging,
         strict: args.strict,
         compression: args.compression,
         encrypt_to: recipients(&args.encrypt_to)?,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_model::endpoint::EndpointConfigV2;
-use holdfast_model::run::Consistency;
+use holdfast_model::run::{Consistency, Staging};
 use serde_json::{Value, json};
 
 use super::args::ConfigCommand;
@@ -142,8 +142,8 @@ fn as_text(config: &Config, findings: &[Finding]) -> String {
 /// What becomes of copies, where something is said of them.
 fn copies(runs: &RunsConfig) -> Option<String> {
     let default = RunsConfig::default();
-    if (&runs.endpoints, &runs.require_endpoints, runs.keep_local)
-        == (&default.endpoints, &default.require_endpoints, default.keep_local)
+    if (&runs.endpoints, &runs.require_endpoints, runs.keep_local, runs.staging)
+        == (&default.endpoints, &default.require_endpoints, default.keep_local, default.staging)
     {
         return None;
     }
@@ -152,7 +152,11 @@ fn copies(runs: &RunsConfig) -> Option<String> {
         Some(names) if names.is_empty() => "nowhere".to_owned(),
         Some(names) => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
-    let kept = if runs.keep_local { "it stays here" } else { "then it is deleted here" };
+    let kept = match (runs.staging, runs.keep_local) {
+        (Staging::None, _) => "it is not written here",
+        (Staging::Local, true) => "it stays here",
+        (Staging::Local, false) => "then it is deleted here",
+    };
     Some(format!("a run is copied to {to}; to be good it needs {} of them; {kept}", runs.require_endpoints.as_str()))
 }
 
@@ -276,6 +280,7 @@ fn as_json(file: &Path, config: &Config, findings: &[Finding], exit: Exit) -> Va
             "endpoints": runs.endpoints,
             "require_endpoints": runs.require_endpoints,
             "keep_local": runs.keep_local,
+            "staging": runs.staging,
         },
         "restores": {
             "timeout_seconds": config.restores.timeout.map(|timeout| timeout.as_secs_f64()),

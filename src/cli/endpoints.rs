@@ -152,6 +152,7 @@ fn read<T: serde::de::DeserializeOwned>(name: &str, fields: &EndpointFields) -> 
     let others = [
         ("password_file", fields.password_path.as_ref().map(|path| json!(path))),
         ("password_command", fields.password_command.as_ref().map(|words| json!(words))),
+        ("stream", fields.stream.map(|stream| json!(stream))),
         ("verify", fields.verify.as_ref().map(|verify| json!(verify))),
         ("bandwidth", fields.bandwidth.map(|bandwidth| json!(bandwidth))),
         ("priority", fields.priority.map(|priority| json!(priority))),

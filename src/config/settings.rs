@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_model::ids::EndpointName;
-use holdfast_model::run::{Consistency, RequireEndpoints};
+use holdfast_model::run::{Consistency, RequireEndpoints, Staging};
 
 use super::section::Section;
 use super::values;
@@ -73,6 +73,8 @@ pub struct RunsConfig {
     pub require_endpoints: RequireEndpoints,
     /// Whether a run stays here once every endpoint it needs has it whole.
     pub keep_local: bool,
+    /// Where artifacts are written: here first, or straight to the endpoints.
+    pub staging: Staging,
 }
 
 impl Default for RunsConfig {
@@ -91,6 +93,7 @@ impl Default for RunsConfig {
             endpoints: None,
             require_endpoints: RequireEndpoints::None,
             keep_local: true,
+            staging: Staging::Local,
         }
     }
 }
@@ -105,7 +108,7 @@ impl RunsConfig {
         }
     }
 
-    pub(crate) const KEYS: [&str; 13] = [
+    pub(crate) const KEYS: [&str; 14] = [
         "max_parallel",
         "max_attempts",
         "resume_within",
@@ -119,6 +122,7 @@ impl RunsConfig {
         "endpoints",
         "require_endpoints",
         "keep_local",
+        "staging",
     ];
     /// The longest that participants may be made to stand still.
     pub const MAX_FREEZE_BUDGET: Duration = Duration::from_secs(60);
@@ -127,6 +131,7 @@ impl RunsConfig {
         section.allow("[runs]", &Self::KEYS, |_| None);
         let default = Self::default();
         let (endpoints, require_endpoints, keep_local) = copies(section, &default);
+        let staging = staging(section, endpoints.as_deref(), default.staging);
         Self {
             max_parallel: section.read_or("max_parallel", default.max_parallel, |value| values::whole(value, 1..=64)),
             max_attempts: section.read_or("max_attempts", default.max_attempts, |value| values::whole(value, 1..=100)),
@@ -155,8 +160,23 @@ impl RunsConfig {
             endpoints,
             require_endpoints,
             keep_local,
+            staging,
         }
     }
+}
+
+/// `staging`: what is not written here needs somewhere to go.
+fn staging(section: &mut Section<'_, '_>, endpoints: Option<&[EndpointName]>, default: Staging) -> Staging {
+    let staging = section.read_or("staging", default, |value| match values::text(value, "\"local\" or \"none\"")? {
+        "local" => Ok(Staging::Local),
+        "none" => Ok(Staging::None),
+        other => Err(format!("{other:?} is not known: \"local\" or \"none\"")),
+    });
+    if staging == Staging::None && endpoints.is_some_and(<[_]>::is_empty) {
+        let message = "`staging`: with endpoints = [] artifacts would go nowhere: name an endpoint, or write \"local\"";
+        section.refuse_value("staging", message.to_owned());
+    }
+    staging
 }
 
 const REQUIRED: &str = "\"none\", \"any\" or \"all\"";

@@ -33,6 +33,7 @@ timeout = "3h"
 endpoints = ["nas", "offsite"]
 require_endpoints = "any"
 keep_local = false
+staging = "none"
 max_tries = 2
 retry_delay = "1s"
 [restores]
@@ -99,6 +100,7 @@ fn all_settings_are_read() {
         endpoints: Some(vec!["nas".parse().unwrap(), "offsite".parse().unwrap()]),
         require_endpoints: holdfast_model::run::RequireEndpoints::Any,
         keep_local: false,
+        staging: holdfast_model::run::Staging::None,
     };
     assert_eq!((config.runs, config.space.min_free), (runs, 10 << 30));
     let restores = RestoresConfig { timeout: minutes(240), keep_safety: minutes(7 * 24 * 60) };
@@ -201,6 +203,8 @@ fn wrong_settings_are_told_with_line_and_key_and_what_is_allowed() {
         ("[runs]\nendpoints = ['a', '../b', 'a']", &[(2, "`endpoints`: endpoint name"), (2, "\"a\" is named twice")]),
         ("[runs]\nrequire_endpoints = 'some'", &[(2, "\"some\" is not known: \"none\", \"any\" or \"all\"")]),
         ("[runs]\nendpoints = []\nrequire_endpoints = 'all'", &[(3, "no run is ever good")]),
+        ("[runs]\nstaging = \"away\"", &[(2, "\"local\" or \"none\"")]),
+        ("[runs]\nendpoints = []\nstaging = \"none\"", &[(3, "artifacts would go nowhere")]),
         ("[runs]\nkeep_local = false", &[(2, "nothing would be left: write require_endpoints")]),
         ("[space]\nmin_free = '10 parsecs'", &[(2, "`min_free`: \"10 parsecs\" is no size: write it as `10 GiB`")]),
         ("[space]\nmin_free = -1", &[(2, "`min_free`: a size")]),

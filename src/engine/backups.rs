@@ -17,7 +17,7 @@ use super::keys::{self, PassphraseFile};
 use super::manifest;
 use crate::encryption::{EncryptTo, EncryptionError};
 use crate::pipeline::{ArtifactReader, Expected, IndexReader, Pipeline, PipelineError};
-use crate::storage::{Destination, FileReport, Place, RunDir, Storage, StorageError};
+use crate::storage::{Destination, FileReport, Place, RunDir, Staged, Storage, StorageError};
 
 /// How many bytes of each run were read again since its check began. Clones share it.
 #[derive(Clone, Default)]
@@ -228,7 +228,8 @@ impl Directories {
         let mut check = self.checks.begin(run_id);
         let encrypt_to = self.encrypt_to(run.encryption());
         let encrypt_to = encrypt_to.map_err(|error| DirectoryFailure::Lost(keys::failure(&error)))?;
-        match directory.seal(&manifest, encrypt_to.as_deref(), &mut |bytes| check.advance(bytes)) {
+        let staged = if run.is_staged_elsewhere() { Staged::Elsewhere } else { Staged::Here };
+        match directory.seal(&manifest, encrypt_to.as_deref(), staged, &mut |bytes| check.advance(bytes)) {
             Ok(sealed) => Ok(sealed.sums_sha256),
             Err(StorageError::NotAsWritten { files, .. }) => Err(DirectoryFailure::Damaged(damaged(run, &files))),
             Err(error) => Err(lost(error)),
@@ -249,6 +250,14 @@ impl Directories {
         self.forget(run_id);
         // A process that died after the rename may have died with the machine: nothing is taken on trust.
         if !was_there {
+            return Ok(());
+        }
+        if run.is_staged_elsewhere() {
+            let sums = self.storage.lease(run_id).and_then(|lease| lease.sums_sha256()).map_err(lost)?;
+            if run.sums_sha256() != Some(sums) {
+                self.seal_now(run)?;
+                return self.storage.publish(run_id, destination).map(drop).map_err(lost);
+            }
             return Ok(());
         }
         let report = self.storage.lease(run_id).map_err(lost)?.verify(run.sums_sha256(), &mut |_| {});
@@ -311,6 +320,18 @@ impl Backups for Directories {
     fn publish(&self, run: Arc<Run>, target: Target) -> PortFuture<Result<(), DirectoryFailure>> {
         self.blocking(move |directories| {
             directories.publish_now(&run, target).map_err(|failure| directories.give_up(&run, failure))
+        })
+    }
+
+    fn discard(&self, run_id: RunId) -> PortFuture<()> {
+        let discarded = self.blocking(move |directories| {
+            directories.forget(run_id);
+            directories.storage.discard_run(run_id).map_err(|error| failure(&error))
+        });
+        Box::pin(async move {
+            if let Err(error) = discarded.await {
+                tracing::error!(%run_id, %error, "the directory of a failed run cannot be removed");
+            }
         })
     }
 

@@ -18,7 +18,7 @@ use holdfast_log::space;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId};
 use holdfast_model::participant::{ChildV1, NOT_ENDED};
-use holdfast_model::run::{ArtifactStoredV1, Held, RunParticipant, StoredFileV1};
+use holdfast_model::run::{ArtifactStoredV1, Held, RunParticipant, Staging, StoredFileV1};
 use tokio::sync::{oneshot, watch};
 
 use super::backups::{Directories, failure as storage_failure};
@@ -26,12 +26,13 @@ use super::barrier::{self, Captures};
 use super::keys;
 use super::overseer::{Living, Watch, cancelled, stopped};
 use super::registry::{Registered, Registry};
+use super::streams::Streams;
 use crate::command;
 use crate::participant::{
     Artifacts, Capture, Descriptor, FilesDefinition, FilesParticipant, Given, Participant, ParticipantError, Preflight,
     Pulse, Step, Steps, Surroundings, lock,
 };
-use crate::pipeline::{Pipeline, StoredArtifact};
+use crate::pipeline::{Course, Pipeline, StoredArtifact};
 
 /// The drivers of every kind of participant. Clones share them.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ pub(super) struct Drivers {
     pipeline: Pipeline,
     min_free: u64,
     registry: Registry,
+    streams: Streams,
     living: Arc<Mutex<Population>>,
     captures: Captures,
     /// Who was let go last, and in which run: what nobody may be there to record.
@@ -92,6 +94,7 @@ impl Drivers {
         pipeline: Pipeline,
         min_free: u64,
         registry: Registry,
+        streams: Streams,
     ) -> Self {
         let root = home.root().to_owned();
         let key = std::fs::canonicalize(&root).unwrap_or_else(|_| root.clone());
@@ -103,6 +106,7 @@ impl Drivers {
             pipeline,
             min_free,
             registry,
+            streams,
             living,
             captures: Captures::default(),
             thawed: Arc::default(),
@@ -190,6 +194,7 @@ impl Drivers {
         let opened = opened.await;
         let opened = opened.map_err(|panic| Failure::new(FailureKind::Fatal, "STORAGE_PANICKED", panic.to_string()))?;
         let (directory, encrypt_to) = opened.map_err(|failure: Failure| failure)?;
+        let course = self.course(&job).await?;
         let pulse = Arc::new(Pulse::new());
         let deadlines = registered.descriptor.deadlines;
         let (reporting, steps) = Steps::new(deadlines);
@@ -200,6 +205,7 @@ impl Drivers {
             pipeline: self.pipeline.clone(),
             compression,
             encrypt_to,
+            course,
             min_free: self.min_free,
             report: job.report.clone(),
             stop: job.stop.clone(),
@@ -259,6 +265,19 @@ impl Drivers {
         self.died(&name);
         returned.send_replace(true);
         result
+    }
+
+    /// Where its artifacts' bytes go.
+    async fn course(&self, job: &Job) -> Result<Course, Failure> {
+        let (run_id, copies) = (job.work.run_id, &job.copies);
+        match copies.staging {
+            Staging::Local if copies.endpoints.is_empty() => Ok(Course::Disk),
+            Staging::Local => Ok(self.streams.followed(run_id)),
+            Staging::None => tokio::select! {
+                course = self.streams.depot(run_id, &copies.endpoints) => course,
+                () = stopped(&job.stop) => Err(cancelled()),
+            },
+        }
     }
 
     /// Its code is at work from now on.

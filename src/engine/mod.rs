@@ -37,6 +37,7 @@ mod serving;
 mod settle;
 mod start;
 mod stopping;
+mod streams;
 mod subscribe;
 mod uploads;
 mod verify;
@@ -226,7 +227,8 @@ impl Holdfast {
             return Err(EngineError::NotRolledBack { participant, restore_id });
         }
         let counter = self.shared.last_counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let copies = self.copies_of(backup.copies, run_type).await?;
+        let mut copies = self.copies_of(backup.copies, run_type).await?;
+        copies.staging = backup.staging.unwrap_or(copies.staging);
         let compression = backup.compression.unwrap_or(config.pipeline.compression);
         let encryption = backup.encryption.unwrap_or_else(|| config.encryption.encryption());
         let run = NewRun {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_model::ids::ParticipantName;
-use holdfast_model::run::{Consistency, Copies, Encryption, Trigger};
+use holdfast_model::run::{Consistency, Copies, Encryption, Staging, Trigger};
 
 use crate::participant::FilesDefinition;
 use crate::pipeline::Compression;
@@ -49,6 +49,8 @@ pub struct Backup {
     pub(super) timeout: Option<Option<Duration>>,
     /// `None` as configured.
     pub(super) copies: Option<Copies>,
+    /// `None` as its copies say.
+    pub(super) staging: Option<Staging>,
 }
 
 #[derive(Debug, Clone)]
@@ -90,6 +92,7 @@ impl Backup {
             consistency: None,
             timeout: None,
             copies: None,
+            staging: None,
         }
     }
 
@@ -147,6 +150,13 @@ impl Backup {
     #[must_use]
     pub fn copies(mut self, copies: Copies) -> Self {
         self.copies = Some(copies);
+        self
+    }
+
+    /// Where its artifacts are written, whatever is said of copies otherwise: [`Staging::None`] needs an endpoint that takes them.
+    #[must_use]
+    pub fn staging(mut self, staging: Staging) -> Self {
+        self.staging = Some(staging);
         self
     }
 

@@ -75,9 +75,17 @@ impl Holdfast {
             backups::Directories::new(opened.storage, pipeline.clone(), server_id, &owner, passphrase.clone());
         let checks = directories.checks().clone();
         let min_free = start.config.space.min_free;
-        let drivers = drive::Drivers::new(&opened.home, directories.clone(), pipeline, min_free, registry.clone());
+        let streams = super::streams::Streams::new(data_plane.clone());
+        let drivers = drive::Drivers::new(
+            &opened.home,
+            directories.clone(),
+            pipeline,
+            min_free,
+            registry.clone(),
+            streams.clone(),
+        );
         let restorer = restoring::Restorer::new(&opened.home, opened.log.clone(), &drivers, &registry);
-        let uploader = uploads::Uploader::new(&opened.home, &owner);
+        let uploader = uploads::Uploader::new(&opened.home, &owner, streams, data_plane.clone());
         let world = World {
             log: opened.log.clone(),
             clock: clock.clone(),

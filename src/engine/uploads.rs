@@ -16,14 +16,18 @@ use holdfast_log::owner::Owner;
 use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2, UploadCheck as Asked, plaintext_refused};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{EndpointName, RunId};
-use holdfast_model::run::{Copies, CopyStatus, Refusal, Run, RunCommand, RunCopy, RunType, UploadCheck, Uploaded};
+use holdfast_model::run::{
+    Copies, CopyStatus, Refusal, Run, RunCommand, RunCopy, RunType, Staging, UploadCheck, Uploaded,
+};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::streams::Streams;
 use super::{EngineError, Holdfast, RemoteError};
 use crate::endpoints::layer::retry::Attempts;
 use crate::endpoints::{Address, Credentials, ErrorKind, Limits, StoreError};
-use crate::remote::{self, Remote, UploadProgress, Verify};
+use crate::remote::{self, Remote, Streamed, UploadProgress, Verify};
 use crate::storage::Storage;
 
 /// What an endpoint's `mode` says where it takes full runs only.
@@ -41,6 +45,8 @@ pub(super) struct Uploader {
     home: Home,
     server_id: Uuid,
     at_work: Arc<Mutex<UnderWay>>,
+    streams: Streams,
+    runtime: Handle,
     /// Nothing is sent from a home that was given back.
     owner: Weak<Owner>,
 }
@@ -69,9 +75,9 @@ pub struct UploadCounts {
 }
 
 impl Uploader {
-    pub(super) fn new(home: &Home, owner: &Arc<Owner>) -> Self {
-        let server_id = home.identity().server_id;
-        Self { home: home.clone(), server_id, at_work: Arc::default(), owner: Arc::downgrade(owner) }
+    pub(super) fn new(home: &Home, owner: &Arc<Owner>, streams: Streams, runtime: Handle) -> Self {
+        let (server_id, owner) = (home.identity().server_id, Arc::downgrade(owner));
+        Self { home: home.clone(), server_id, at_work: Arc::default(), streams, runtime, owner }
     }
 
     fn at_work(&self) -> MutexGuard<'_, UnderWay> {
@@ -81,6 +87,19 @@ impl Uploader {
     /// Ends what is under way. It is open in the log, and the next start goes on with it.
     pub(super) fn end(&self) {
         self.at_work().values().for_each(|work| work.stop.notify_one());
+        self.streams.end();
+    }
+
+    /// Opens the way for a run's artifacts.
+    async fn open_stream(self, run_id: RunId, endpoint: EndpointConfigV2, staging: Staging) {
+        // Of what is kept nowhere here nothing can be sent twice; a vault loses nothing of what it acknowledged.
+        let is_vault = matches!(Address::of(&endpoint), Ok(Address::Vault(_)));
+        let once = Attempts { total: 1, delay: Duration::ZERO };
+        let attempts = (staging == Staging::None && !is_vault).then_some(once);
+        match self.open(&endpoint, None, attempts).await {
+            Ok(remote) => self.streams.join(run_id, endpoint.name, remote),
+            Err(error) => self.no_stream(run_id, &endpoint.name, failure(&error)),
+        }
     }
 
     /// How far each upload is that is under way.
@@ -123,10 +142,17 @@ impl Uploader {
         if let Some(reason) = plaintext_refused(&endpoint, run.encryption()) {
             return Err(Failure::new(FailureKind::Fatal, "ENCRYPTION_REQUIRED", reason.to_string()));
         }
+        let streamed =
+            Streamed { any: run.has_streamed(&endpoint.name), there: self.streams.there(run_id, &endpoint.name).await };
+        let is_committed_first = run.is_staged_elsewhere() && run.is_open();
         let storage = Storage::at(self.home.backups());
         let unusable = |reason: String| Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", reason);
         let leased = tokio::task::spawn_blocking(move || {
-            let lease = storage.lease(run_id).map_err(|error| error.to_string())?;
+            let lease = match is_committed_first {
+                true => storage.lease_unpublished(run_id),
+                false => storage.lease(run_id),
+            };
+            let lease = lease.map_err(|error| error.to_string())?;
             // What is listed here is what was published, or nothing of it leaves.
             let sums = lease.sums_sha256().map_err(|error| error.to_string())?;
             let same = run.sums_sha256() == Some(sums);
@@ -137,12 +163,13 @@ impl Uploader {
         let lease = leased.await.map_err(|panic| unusable(panic.to_string()))?.map_err(unusable)?;
         // A try is made once here: the run counts tries, and says when the next one is.
         let once = Attempts { total: 1, delay: Duration::ZERO };
-        let remote = self.open(&endpoint, None, Some(once)).await.map_err(|error| failure(&error))?;
+        let attempts = (!is_committed_first).then_some(once);
+        let remote = self.open(&endpoint, None, attempts).await.map_err(|error| failure(&error))?;
         let verify = match endpoint.verify {
             Asked::Size => Verify::Size,
             Asked::Readback => Verify::Readback,
         };
-        let sent = remote::upload(&*remote, lease.path(), run_id, verify, &work.progress).await;
+        let sent = remote::upload_streamed(&*remote, lease.path(), run_id, verify, &streamed, &work.progress).await;
         drop(lease);
         let sent = match sent {
             Ok(sent) => sent,
@@ -158,6 +185,7 @@ impl Uploader {
             let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;
             read.map_err(|error| failure(&error))?;
         }
+        self.streams.forget(run_id, &endpoint.name);
         // What uploads that never ended have left takes room there; looking for it reads much, so not each time.
         if run_id.counter().is_multiple_of(SWEEP_EVERY)
             && let Err(error) = remote.sweep().await
@@ -211,6 +239,18 @@ impl Uploads for Uploader {
             work.stop.notify_one();
         }
     }
+
+    fn stream(&self, run_id: RunId, endpoint: EndpointConfigV2, staging: Staging) {
+        self.runtime.spawn(self.clone().open_stream(run_id, endpoint, staging));
+    }
+
+    fn no_stream(&self, run_id: RunId, endpoint: &EndpointName, failure: Failure) {
+        self.streams.refuse(run_id, endpoint, failure);
+    }
+
+    fn written(&self, run_id: RunId, open: &[EndpointName]) {
+        self.streams.written(run_id, open);
+    }
 }
 
 fn ended_early(error: &tokio::task::JoinError) -> Failure {
@@ -251,6 +291,7 @@ impl Holdfast {
                     endpoints: config.runs.endpoints.clone().unwrap_or_default(),
                     require: config.runs.require_endpoints,
                     keep_local: config.runs.keep_local,
+                    staging: config.runs.staging,
                 });
             }
             None => {
@@ -268,6 +309,7 @@ impl Holdfast {
                     endpoints: takers.into_iter().map(|(_, config)| config.name.clone()).collect(),
                     require: config.runs.require_endpoints,
                     keep_local: config.runs.keep_local,
+                    staging: config.runs.staging,
                 });
             }
         };

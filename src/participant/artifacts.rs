@@ -15,7 +15,7 @@ use super::error::ParticipantError;
 use super::pulse::Pulse;
 use super::step::Steps;
 use crate::encryption::{EXTENSION, EncryptTo};
-use crate::pipeline::{ArtifactWriter, Compression, Pipeline, StoredArtifact, WriteOptions};
+use crate::pipeline::{ArtifactWriter, Compression, Course, Pipeline, StoredArtifact, WriteOptions};
 use crate::storage::{RunDir, StorageError};
 
 /// Records a child process durably, before it becomes the command it is for.
@@ -30,6 +30,7 @@ pub(crate) struct Surroundings {
     pub(crate) pipeline: Pipeline,
     pub(crate) compression: Compression,
     pub(crate) encrypt_to: Option<Arc<EncryptTo>>,
+    pub(crate) course: Course,
     pub(crate) min_free: u64,
     pub(crate) report: Arc<Report>,
     pub(crate) stop: Stop,
@@ -118,7 +119,12 @@ impl Artifacts {
         let name: ArtifactName = logical_name
             .parse()
             .map_err(|error| ParticipantError::fatal("ARTIFACT_NAME_INVALID", format!("{logical_name:?}: {error}")))?;
-        let options = WriteOptions { compression: all.compression, reserve: None, encrypt_to: all.encrypt_to.clone() };
+        let options = WriteOptions {
+            compression: all.compression,
+            reserve: None,
+            encrypt_to: all.encrypt_to.clone(),
+            course: all.course.clone(),
+        };
         let (stem, file) = match all.encrypt_to {
             Some(_) => {
                 let stem = all.directory.reserve_hidden(&name).map_err(|error| refused(&error))?;
@@ -132,6 +138,7 @@ impl Artifacts {
             }
         };
         lock(&self.given).unfinished.push(file);
+        let _held = all.pulse.hold();
         let writer = ArtifactWriter::create(&all.pipeline, all.directory.path(), &stem, options)?;
         all.pulse.watch(writer.control());
         Ok(ArtifactSink { writer, name, surroundings: all.clone(), given: self.given.clone(), counted: true })

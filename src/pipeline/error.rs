@@ -37,6 +37,16 @@ pub enum PipelineError {
         /// The artifact.
         path: PathBuf,
     },
+    /// Where its bytes go does not take them.
+    #[error("cannot send {} while it is written: {reason}", path.display())]
+    Away {
+        /// The artifact.
+        path: PathBuf,
+        /// What the far sides said.
+        reason: String,
+        /// Whether another try may go better.
+        retryable: bool,
+    },
     /// Something is at the artifact's name.
     #[error("{} is already there: discard what an earlier try left, then run the participant again", path.display())]
     Exists {
@@ -137,6 +147,7 @@ impl PipelineError {
             Self::Io { .. } => "ARTIFACT_IO",
             Self::StorageFull { .. } => "STORAGE_FULL",
             Self::Revoked { .. } => "SINK_REVOKED",
+            Self::Away { .. } => "ARTIFACT_NOT_TAKEN",
             Self::Exists { .. } => "ARTIFACT_EXISTS",
             Self::WorkerPanicked { .. } => "WORKER_PANICKED",
             Self::Compress { .. } => "COMPRESSION_FAILED",
@@ -154,7 +165,13 @@ impl PipelineError {
     /// Whether the same may succeed on another try: room comes back, disks and workers have bad moments; damage stays.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::StorageFull { .. } | Self::WorkerPanicked { .. })
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::StorageFull { .. }
+                | Self::WorkerPanicked { .. }
+                | Self::Away { retryable: true, .. }
+        )
     }
 
     /// Whether this says that a stored file is not what was stored.
@@ -193,9 +210,10 @@ impl From<PipelineError> for io::Error {
             PipelineError::Truncated { .. } | PipelineError::IndexTruncated { .. } => io::ErrorKind::UnexpectedEof,
             PipelineError::Altered { .. } | PipelineError::IndexAltered { .. } => io::ErrorKind::InvalidData,
             PipelineError::Locked { .. } => io::ErrorKind::PermissionDenied,
-            PipelineError::WorkerPanicked { .. } | PipelineError::Compress { .. } | PipelineError::Encrypt { .. } => {
-                io::ErrorKind::Other
-            }
+            PipelineError::Away { .. }
+            | PipelineError::WorkerPanicked { .. }
+            | PipelineError::Compress { .. }
+            | PipelineError::Encrypt { .. } => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

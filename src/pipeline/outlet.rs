@@ -6,8 +6,8 @@ use age::stream::StreamWriter;
 use holdfast_model::ids;
 use sha2::{Digest, Sha256};
 
+use super::course::Place;
 use super::error::PipelineError;
-use super::staged::Staged;
 use crate::encryption::EncryptTo;
 
 /// A staged file that is hashed while it is written, by whoever writes.
@@ -18,16 +18,16 @@ pub(crate) enum Outlet {
 
 /// What was written.
 pub(crate) struct Stored {
-    pub(crate) staged: Staged,
+    pub(crate) place: Place,
     pub(crate) sha256: ids::Sha256,
     pub(crate) bytes: u64,
 }
 
 impl Outlet {
     /// Begins the file; where it is encrypted its header is written.
-    pub(crate) fn new(staged: Staged, encrypt_to: Option<&EncryptTo>) -> Result<Self, PipelineError> {
-        let path = staged.target().to_owned();
-        let hashed = Hashed { staged, hash: Sha256::new(), bytes: 0 };
+    pub(crate) fn new(place: Place, encrypt_to: Option<&EncryptTo>) -> Result<Self, PipelineError> {
+        let path = place.target().to_owned();
+        let hashed = Hashed { place, hash: Sha256::new(), bytes: 0 };
         let Some(encrypt_to) = encrypt_to else { return Ok(Self::Plain(hashed)) };
         let encryptor = encrypt_to
             .encryptor()
@@ -47,24 +47,24 @@ impl Outlet {
 
     /// Ends the file: age's last chunk says that it is the last.
     pub(crate) fn finish(self) -> Result<Stored, PipelineError> {
-        let Hashed { staged, hash, bytes } = match self {
+        let Hashed { place, hash, bytes } = match self {
             Self::Plain(hashed) => hashed,
             Self::Age(writer) => writer.finish().map_err(|error| inner(error, std::path::Path::new("artifact")))?,
         };
-        Ok(Stored { staged, sha256: ids::Sha256(hash.finalize().into()), bytes })
+        Ok(Stored { place, sha256: ids::Sha256(hash.finalize().into()), bytes })
     }
 }
 
 /// A file and the hash of what is in it.
 pub(crate) struct Hashed {
-    staged: Staged,
+    place: Place,
     hash: Sha256,
     bytes: u64,
 }
 
 impl Hashed {
     fn append(&mut self, bytes: &[u8]) -> Result<(), PipelineError> {
-        self.staged.write(bytes)?;
+        self.place.write(bytes)?;
         self.hash.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use holdfast_model::ids::Sha256;
 
 use super::control::ArtifactControl;
+use super::course::Place;
 use super::credits::Buffer;
 use super::error::PipelineError;
 use super::frame;
 use super::index::{FrameLine, IndexWriter};
 use super::outlet::{Outlet, Stored};
-use super::staged::Staged;
 use super::strand::{HashStrand, Panicked};
 
 /// A chunk's stored form with its place in the artifact.
@@ -89,14 +89,14 @@ pub(crate) struct Sink {
 /// Where the frames go.
 pub(crate) enum Out {
     /// As they are; the pool hashes them.
-    Plain(Staged, HashStrand),
+    Plain(Place, HashStrand),
     /// Through age, which is one after the other anyway.
     Age(Outlet),
 }
 
 /// What the sink made.
 pub(crate) struct Written {
-    pub(crate) staged: Staged,
+    pub(crate) place: Place,
     /// Bytes of all frames, before encryption.
     pub(crate) packed_bytes: u64,
     pub(crate) stored_bytes: u64,
@@ -124,17 +124,17 @@ impl Sink {
         }
         let packed_bytes = self.stored_offset;
         match self.out {
-            Out::Plain(staged, hash) => {
+            Out::Plain(place, hash) => {
                 let hashed = hash.finish();
                 self.control.check()?;
                 let panicked = |Panicked| PipelineError::WorkerPanicked { path: self.control.path().to_owned() };
                 let (sha256, stored_bytes) = hashed.map_err(panicked)?;
-                Ok(Written { staged, packed_bytes, stored_bytes, sha256 })
+                Ok(Written { place, packed_bytes, stored_bytes, sha256 })
             }
             Out::Age(outlet) => {
                 self.control.check()?;
-                let Stored { staged, sha256, bytes } = outlet.finish()?;
-                Ok(Written { staged, packed_bytes, stored_bytes: bytes, sha256 })
+                let Stored { place, sha256, bytes } = outlet.finish()?;
+                Ok(Written { place, packed_bytes, stored_bytes: bytes, sha256 })
             }
         }
     }
@@ -142,10 +142,10 @@ impl Sink {
     fn write(&mut self, packed: Packed) -> Result<(), PipelineError> {
         let Packed { stored, plain_bytes, crc32 } = packed;
         match &mut self.out {
-            Out::Plain(staged, hash) => {
+            Out::Plain(place, hash) => {
                 // The hash first: it goes on while the file is written.
                 hash.push(Arc::clone(&stored));
-                staged.write(&stored)?;
+                place.write(&stored)?;
             }
             Out::Age(outlet) => outlet.write(&stored)?,
         }

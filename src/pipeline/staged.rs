@@ -43,6 +43,11 @@ impl Staged {
         }
     }
 
+    /// The same file for somebody who only reads it.
+    pub(crate) fn reader(&self) -> Result<File, PipelineError> {
+        File::open(&self.at).map_err(PipelineError::io("open", &self.at))
+    }
+
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }

@@ -9,13 +9,15 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use holdfast_log::{durable, space};
+use holdfast_log::space;
 use holdfast_model::ids::{ArtifactName, Sha256};
 
 use super::compression::Compression;
 use super::control::ArtifactControl;
+use super::course::{Course, Place};
 use super::credits::ChunkBuffers;
 use super::error::PipelineError;
+use super::growing::Whole;
 use super::index::IndexWriter;
 use super::outlet::Outlet;
 use super::sink::{Numbered, Out, Packed, Sink, Ticket, Written, crc32, lock};
@@ -33,6 +35,8 @@ pub struct WriteOptions {
     pub reserve: Option<u64>,
     /// What it is encrypted to; `None` for not at all. Its file then is the given name with `.age`, whatever the compression.
     pub encrypt_to: Option<Arc<EncryptTo>>,
+    /// Where its bytes go.
+    pub course: Course,
 }
 
 /// An artifact on stable storage.
@@ -97,7 +101,7 @@ impl ArtifactWriter {
         name: &ArtifactName,
         options: WriteOptions,
     ) -> Result<Self, PipelineError> {
-        let WriteOptions { compression, reserve, encrypt_to } = options;
+        let WriteOptions { compression, reserve, encrypt_to, course } = options;
         let unnamed = |error| PipelineError::io("name", &dir.join(name.as_str()))(io::Error::other(error));
         let encrypt_to = encrypt_to.as_deref();
         let file = match encrypt_to {
@@ -109,20 +113,20 @@ impl ArtifactWriter {
             Some(bytes) => bytes,
             None => space::reserve(dir).map_err(PipelineError::io("find the room in", dir))?,
         };
-        let staged = Staged::create(dir, &file, reserve)?;
+        let control = ArtifactControl::new(dir.join(file.as_str()), pipeline.credits.clone());
+        let place = Place::create(&course, dir, &file, reserve, &control)?;
         let index = IndexWriter::create(
-            Staged::create(dir, &index_file, reserve)?,
+            Place::Disk(Staged::create(dir, &index_file, reserve)?, None),
             index_file,
             &file,
             compression,
             encrypt_to,
         )?;
         let index = Arc::new(Mutex::new(index));
-        let control = ArtifactControl::new(staged.target().to_owned(), pipeline.credits.clone());
         let (to_sink, from_workers) = mpsc::channel();
         let out = match encrypt_to {
-            Some(_) => Out::Age(Outlet::new(staged, encrypt_to)?),
-            None => Out::Plain(staged, HashStrand::new(&pipeline.pool)),
+            Some(_) => Out::Age(Outlet::new(place, encrypt_to)?),
+            None => Out::Plain(place, HashStrand::new(&pipeline.pool)),
         };
         let sink = Sink::new(out, Arc::clone(&index), control.clone());
         let sink = std::thread::Builder::new()
@@ -185,18 +189,19 @@ impl ArtifactWriter {
         self.control.check()?;
         let content = self.content.take().map(HashStrand::finish);
         let (content_sha256, content_bytes) = content.unwrap_or(Err(Panicked)).map_err(|Panicked| self.panicked())?;
-        let mut staged = written.staged;
-        staged.sync()?;
+        let mut place = written.place;
+        let whole = Whole { bytes: written.stored_bytes, sha256: written.sha256 };
+        place.sync(whole)?;
         let mut index = lock(&self.index).take(written.packed_bytes, content_bytes)?;
-        index.staged.sync()?;
+        let whole_index = Whole { bytes: index.stored_bytes, sha256: index.sha256 };
+        index.place.sync(whole_index)?;
         // Revoked up to here: no names. From here on: both names, and a revocation comes too late.
         self.control.begin_commit()?;
-        index.staged.rename()?;
-        staged.rename()?;
-        let dir = durable::parent(staged.target());
-        durable::sync_dir(dir).map_err(PipelineError::io("sync", dir))?;
-        staged.keep();
-        index.staged.keep();
+        index.place.rename()?;
+        place.rename()?;
+        place.sync_dir()?;
+        index.place.keep(whole_index);
+        place.keep(whole);
         Ok(StoredArtifact {
             file: self.file.clone(),
             stored_bytes: written.stored_bytes,

@@ -21,6 +21,7 @@
 //! [`open()`] makes one from an address. [`upload()`], [`fetch()`] and [`verify()`] bring whole runs there and back.
 
 mod fetch;
+pub(crate) mod growing;
 mod lists;
 mod open;
 mod progress;
@@ -37,8 +38,9 @@ use holdfast_model::ids::{ArtifactName, RunId, Sha256};
 pub use self::fetch::{fetch, verify};
 pub use self::open::{open, probe};
 pub use self::progress::UploadProgress;
-pub use self::upload::{Uploaded, Verify, upload};
+pub use self::upload::{Streamed, Uploaded, Verify, upload, upload_streamed};
 use crate::endpoints::{Answer, ByteStream, Meter, Range, Source};
+pub use crate::pipeline::Whole;
 
 /// The place of one installation's runs at one endpoint.
 pub trait Remote: Send + Sync {
@@ -51,6 +53,16 @@ pub trait Remote: Send + Sync {
     /// Sends a file of a run, from where the far side says it is. Answers how many bytes were sent by this call. `held` is what
     /// [`Remote::standing`] said of it.
     fn send<'a>(&'a self, run_id: RunId, file: &'a FileToSend<'a>, held: u64, meter: &'a Meter) -> Answer<'a, u64>;
+
+    /// Sends a file that is being written, from its first byte on, in the place of what is there under its name. Answers once it is there
+    /// whole, as the source says at its end that it is.
+    fn stream<'a>(
+        &'a self,
+        run_id: RunId,
+        name: &'a ArtifactName,
+        source: &'a dyn GrowingSource,
+        meter: &'a Meter,
+    ) -> Answer<'a, ()>;
 
     /// Makes the run exist. All its files but the manifest and the list of hashes were sent. Done again for a run that is there as it
     /// says, it is good; for one that is there otherwise it is refused with [`Exists`](crate::endpoints::ErrorKind::Exists).
@@ -90,8 +102,17 @@ pub enum Standing {
         /// SHA-256 of its list of hashes, and with it of everything.
         sums_sha256: Sha256,
     },
-    /// Bytes of each file that are there for certain; a file that is not named has none.
-    Open(BTreeMap<ArtifactName, u64>),
+    /// What is there of each file for certain; of a file that is not named there is nothing.
+    Open(BTreeMap<ArtifactName, Held>),
+}
+
+/// What is there of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// So many bytes from the first on.
+    pub bytes: u64,
+    /// The SHA-256 of the whole file that they are of, where the far side says that.
+    pub sha256: Option<Sha256>,
 }
 
 /// A file of a run on its way out.
@@ -113,6 +134,12 @@ pub trait SeekableSource: Source {
     /// # Errors
     /// As [`Source::open`].
     fn open_at(&self, offset: u64) -> Answer<'_, ByteStream>;
+}
+
+/// A file that is still being written. Its stream comes to an end when it is whole, and to an error where it never will be.
+pub trait GrowingSource: SeekableSource {
+    /// What it is as a whole, once it is that.
+    fn whole(&self) -> Option<Whole>;
 }
 
 /// What a listing says of a run: nothing that a far side should not learn of an encrypted one.

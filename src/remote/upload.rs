@@ -14,7 +14,7 @@ use super::fetch::compare;
 use super::lists::{ListedFile, Lists};
 use super::progress::UploadProgress;
 use super::source::{RecordedFile, blocking, list};
-use super::{FileToSend, Remote, RemoteRun, Standing};
+use super::{FileToSend, Held, Remote, RemoteRun, Standing, Whole};
 use crate::endpoints::{ErrorKind, StoreError};
 use crate::engine::SystemClock;
 use crate::storage::{MANIFEST, SUMS};
@@ -42,16 +42,40 @@ pub struct Uploaded {
     pub was_there: bool,
 }
 
+/// What of a run went to a far side while it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Streamed {
+    /// Whether anything did. A file that is there may be of a try that failed then, and is looked at before it counts.
+    pub any: bool,
+    /// Files that are known to be there whole.
+    pub there: BTreeMap<ArtifactName, Whole>,
+}
+
 /// Brings a published run to a far side. Nobody may change the run directory meanwhile.
 ///
 /// # Errors
-/// [`StoreError`]; of the kind [`Source`](ErrorKind::Source) where what lies here is not as recorded, and [`Exists`](ErrorKind::Exists) where
-/// another run is there under the same name.
+/// As [`upload_streamed`].
 pub async fn upload(
     remote: &dyn Remote,
     run_dir: &Path,
     run_id: RunId,
     verify: Verify,
+    progress: &UploadProgress,
+) -> Result<Uploaded, StoreError> {
+    upload_streamed(remote, run_dir, run_id, verify, &Streamed::default(), progress).await
+}
+
+/// Brings a published run to a far side, which may have artifacts of it from when they were written.
+///
+/// # Errors
+/// [`StoreError`]; of the kind [`Source`](ErrorKind::Source) where what lies here is not as recorded, and [`Exists`](ErrorKind::Exists) where
+/// another run is there under the same name.
+pub async fn upload_streamed(
+    remote: &dyn Remote,
+    run_dir: &Path,
+    run_id: RunId,
+    verify: Verify,
+    streamed: &Streamed,
     progress: &UploadProgress,
 ) -> Result<Uploaded, StoreError> {
     let folder = run_dir.to_owned();
@@ -71,7 +95,7 @@ pub async fn upload(
         }
         Standing::Open(held) => held,
     };
-    let sending = Sending { remote, run_dir, run_id, held, verify, progress };
+    let sending = Sending { remote, run_dir, run_id, held, streamed, verify, progress };
     // Boxed: the compiler does not see otherwise that any thread may drive it.
     let going: Vec<_> = lists.files.iter().map(|file| sending.file(file).boxed()).collect();
     let sent: Vec<u64> = stream::iter(going).buffer_unordered(remote.streams()).try_collect().await?;
@@ -88,7 +112,8 @@ struct Sending<'a> {
     remote: &'a dyn Remote,
     run_dir: &'a Path,
     run_id: RunId,
-    held: BTreeMap<ArtifactName, u64>,
+    held: BTreeMap<ArtifactName, Held>,
+    streamed: &'a Streamed,
     verify: Verify,
     progress: &'a UploadProgress,
 }
@@ -96,8 +121,8 @@ struct Sending<'a> {
 impl Sending<'_> {
     /// Brings one file there. Answers how many bytes that took.
     async fn file(&self, listed: &ListedFile) -> Result<u64, StoreError> {
-        let held = self.held.get(&listed.name).copied().unwrap_or(0);
         let followed = self.progress.follow();
+        let held = self.held(listed).await?;
         let mut sent = self.send(listed, held, &followed.meter).await?;
         if self.verify == Verify::Readback && !self.remote.compares_hashes() {
             let read = compare(self.remote, self.run_id, listed).await;
@@ -112,6 +137,32 @@ impl Sending<'_> {
         }
         followed.settle(listed.size_bytes);
         Ok(sent)
+    }
+
+    /// How many bytes are there that count.
+    async fn held(&self, listed: &ListedFile) -> Result<u64, StoreError> {
+        let Some(held) = self.held.get(&listed.name) else { return Ok(0) };
+        let is_known = || {
+            let whole = Whole { bytes: listed.size_bytes, sha256: listed.sha256 };
+            self.streamed.there.get(&listed.name) == Some(&whole)
+        };
+        match held.sha256 {
+            // One of other bytes is ended by whoever sends these.
+            Some(sha256) if sha256 != listed.sha256 => Ok(0),
+            None if self.streamed.any && !self.remote.compares_hashes() && held.bytes == listed.size_bytes => {
+                if is_known() {
+                    return Ok(held.bytes);
+                }
+                match compare(self.remote, self.run_id, listed).await {
+                    Ok(_) => Ok(held.bytes),
+                    Err(error) if error.kind() == ErrorKind::Fatal => Ok(0),
+                    Err(error) => Err(error),
+                }
+            }
+            // Its end was not said there: it is gone on with, and looked at as a whole.
+            None if self.remote.compares_hashes() => Ok(held.bytes.min(listed.size_bytes.saturating_sub(1))),
+            _ => Ok(held.bytes),
+        }
     }
 
     async fn send(&self, listed: &ListedFile, held: u64, meter: &crate::endpoints::Meter) -> Result<u64, StoreError> {

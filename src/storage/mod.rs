@@ -45,7 +45,7 @@ pub use imports::Arrived;
 pub use lease::ReadLease;
 pub use manifest::{Consistency, Encryption, Manifest, ManifestArtifact, ManifestIndex, ManifestParticipant, Warnings};
 pub use places::{Destination, Place, Storage};
-pub use run_dir::{RunDir, Sealed};
+pub use run_dir::{RunDir, Sealed, Staged};
 pub(crate) use seal::refused as key_refused;
 pub(crate) use sums::parse as parse_sums;
 pub(crate) use verify::listed_files;

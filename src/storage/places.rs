@@ -314,6 +314,17 @@ impl Storage {
         }
     }
 
+    /// The same for a sealed run that is not published yet, by whoever is publishing it.
+    ///
+    /// # Errors
+    /// As [`Storage::lease`].
+    pub(crate) fn lease_unpublished(&self, run_id: RunId) -> Result<ReadLease, StorageError> {
+        match self.locate(run_id) {
+            Some(Place::Running) => ReadLease::take(run_id, self.path(Place::Running, run_id)),
+            _ => self.lease(run_id),
+        }
+    }
+
     pub(super) fn rename_away(&self, run_id: RunId, place: Place) -> Result<PathBuf, StorageError> {
         // One of the same id, deleted before and not swept yet, is nothing anymore.
         let gone = self.path(Place::Deleting, run_id);

@@ -54,7 +54,7 @@ pub(super) fn check(
     let mut sums = parse_sums(&read(place, sums_upload)?, Path::new(SUMS)).map_err(not_taken)?;
     let mut listed = listed_files(&manifest);
     let manifest_name = manifest_upload.1.file.clone();
-    if sums.remove(&manifest_name) != Some(manifest_upload.1.sha256) {
+    if sums.remove(&manifest_name) != manifest_upload.1.sha256() {
         return Err(wrong("SUMS_DISAGREE", format!("{SUMS} does not have the hash of {MANIFEST}")));
     }
     let mut left: BTreeMap<&ArtifactName, &Upload> = uploads.iter().map(|(name, (_, upload))| (name, upload)).collect();
@@ -64,7 +64,8 @@ pub(super) fn check(
         let Some(upload) = left.remove(&file.name) else {
             return Err(wrong("RUN_INCOMPLETE", format!("{} is in the manifest and was not brought", file.name)));
         };
-        if upload.sha256 != file.sha256 || file.size_bytes.is_some_and(|size| size != upload.size_bytes) {
+        if upload.sha256() != Some(file.sha256) || file.size_bytes.is_some_and(|size| Some(size) != upload.size_bytes())
+        {
             return Err(wrong("FILE_NOT_AS_LISTED", format!("{} is not what the manifest says of it", file.name)));
         }
         if sums.remove(&file.name) != Some(file.sha256) {
@@ -77,9 +78,11 @@ pub(super) fn check(
     if let Some(name) = sums.keys().next() {
         return Err(wrong("SUMS_DISAGREE", format!("{name} is in {SUMS} and not in the manifest")));
     }
-    let stored_bytes = uploads.values().fold(0u64, |sum, (_, upload)| sum.saturating_add(upload.size_bytes));
+    let stored_bytes = uploads.values().filter_map(|(_, upload)| upload.size_bytes()).fold(0, u64::saturating_add);
+    let unfinished = || wrong("RUN_INCOMPLETE", format!("{SUMS} is not whole"));
+    let sums_sha256 = sums_upload.1.sha256().ok_or_else(unfinished)?;
     let files = u32::try_from(uploads.len()).unwrap_or(u32::MAX);
-    Ok(VaultRunCommitRequestedV1 { run_id, files, stored_bytes, sums_sha256: sums_upload.1.sha256 })
+    Ok(VaultRunCommitRequestedV1 { run_id, files, stored_bytes, sums_sha256 })
 }
 
 fn named<'a>(uploads: &'a Uploads, name: &str) -> Result<&'a (Uuid, Upload), Problem> {
@@ -96,7 +99,7 @@ fn read(place: &ClientPlace, (upload_id, upload): &(Uuid, Upload)) -> Result<Vec
     let file = File::open(place.data(*upload_id)).map_err(failed)?;
     file.take(MAX_LIST + 1).read_to_end(&mut text).map_err(failed)?;
     let hash = Sha256(<sha2::Sha256 as sha2::Digest>::digest(&text).into());
-    match hash == upload.sha256 {
+    match Some(hash) == upload.sha256() {
         true => Ok(text),
         false => Err(wrong("FILE_NOT_AS_LISTED", format!("{} has changed on the vault's disk", upload.file))),
     }

@@ -9,25 +9,28 @@ use uuid::Uuid;
 /// The version of the upload protocol (tus) that is spoken.
 pub const TUS_VERSION: &str = "1.0.0";
 /// What of the upload protocol is spoken beside its core.
-pub const TUS_EXTENSIONS: &str = "creation,creation-with-upload,checksum,expiration,termination";
+pub const TUS_EXTENSIONS: &str = "creation,creation-defer-length,creation-with-upload,checksum,expiration,termination";
 /// The hashes that parts of an upload may be checked by.
 pub const TUS_CHECKSUMS: &str = "sha1,sha256";
 /// The header in which a client says which installation it is, as a UUID.
 pub const SERVER_ID: &str = "holdfast-server-id";
+/// The header in which a client may say the SHA-256 of a file whose size it says at its end.
+pub const FILE_SHA256: &str = "holdfast-sha256";
 /// The content type of the bytes of an upload.
 pub const OFFSET_STREAM: &str = "application/offset+octet-stream";
 /// Longest `Upload-Metadata`, in bytes.
 pub const MAX_METADATA: usize = 4096;
 
 /// What an upload brings: the header `Upload-Metadata`, as `run_id`, `filename` and `sha256`, each followed by its value in Base64.
+/// A file that is begun before its end is known (`Upload-Defer-Length: 1`) has no hash yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadMetadata {
     /// The run the file is of.
     pub run_id: RunId,
     /// The file's name in the run.
     pub filename: ArtifactName,
-    /// The SHA-256 of all of it.
-    pub sha256: Sha256,
+    /// The SHA-256 of all of it, where it is known.
+    pub sha256: Option<Sha256>,
 }
 
 /// Why a header is not what it should be.
@@ -49,12 +52,12 @@ impl UploadMetadata {
     #[must_use]
     pub fn to_header(&self) -> String {
         let encode = |text: String| STANDARD.encode(text);
-        format!(
-            "run_id {},filename {},sha256 {}",
-            encode(self.run_id.to_string()),
-            encode(self.filename.to_string()),
-            encode(self.sha256.to_string())
-        )
+        let mut text =
+            format!("run_id {},filename {}", encode(self.run_id.to_string()), encode(self.filename.to_string()));
+        if let Some(sha256) = self.sha256 {
+            text.push_str(&format!(",sha256 {}", encode(sha256.to_string())));
+        }
+        text
     }
 
     /// Reads the header. Keys that are not known are passed over; one that is there twice is refused.
@@ -77,14 +80,14 @@ impl UploadMetadata {
                 _ => return Err(invalid(HEADER, format!("{key} is there twice"))),
             }
         }
-        let [Some(run_id), Some(filename), Some(sha256)] = found else {
+        let [Some(run_id), Some(filename), sha256] = found else {
             return Err(invalid(HEADER, "run_id, filename and sha256 are needed"));
         };
         let of = |error: holdfast_model::ids::InvalidName| invalid(HEADER, error.to_string());
         Ok(Self {
             run_id: run_id.parse().map_err(of)?,
             filename: filename.parse().map_err(of)?,
-            sha256: sha256.parse().map_err(of)?,
+            sha256: sha256.map(|text| text.parse()).transpose().map_err(of)?,
         })
     }
 }
@@ -177,10 +180,10 @@ pub struct VaultUpload {
     pub run_id: RunId,
     /// The file's name in the run.
     pub filename: ArtifactName,
-    /// The SHA-256 of all of it, as its client said.
-    pub sha256: Sha256,
-    /// Its size.
-    pub size_bytes: u64,
+    /// The SHA-256 of all of it; none of one whose end is not known.
+    pub sha256: Option<Sha256>,
+    /// Its size; none of one whose end is not known.
+    pub size_bytes: Option<u64>,
     /// How much of it is there.
     pub offset: u64,
     /// Whether all of it is there and has its hash.
@@ -239,7 +242,7 @@ mod tests {
         UploadMetadata {
             run_id: "20261121-220000-000042".parse().unwrap(),
             filename: "shop.dump.lz4".parse().unwrap(),
-            sha256: Sha256([7; 32]),
+            sha256: Some(Sha256([7; 32])),
         }
     }
 

@@ -17,7 +17,7 @@ const HEADS: u64 = 60_000;
 
 async fn held(remote: &dyn Remote, made: &Made) -> u64 {
     match remote.standing(made.run_id).await.unwrap() {
-        Standing::Open(held) => held.values().sum(),
+        Standing::Open(held) => held.values().map(|held| held.bytes).sum(),
         Standing::Committed { .. } => made.bytes(),
     }
 }

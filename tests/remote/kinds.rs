@@ -148,7 +148,7 @@ async fn damaged_here(side: &Side, server_id: Uuid) {
         assert!(error.kind() == ErrorKind::Source && error.to_string().contains("not as recorded"), "{error}");
         let standing = remote.standing(made.run_id).await.unwrap();
         let Standing::Open(held) = standing else { panic!("{standing:?}") };
-        assert!(held.get(&"bad.lz4".parse().unwrap()).is_none_or(|held| *held < 5_000_000), "{held:?}");
+        assert!(held.get(&"bad.lz4".parse().unwrap()).is_none_or(|held| held.bytes < 5_000_000), "{held:?}");
     }
     fs::remove_file(&path).unwrap();
     assert_eq!(kind(send().await), ErrorKind::Source);

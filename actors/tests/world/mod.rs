@@ -25,8 +25,8 @@ use holdfast_model::restore::{
 };
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Copies, Encryption, Found, Held, NewParticipant, NewRun, ParticipantFrozenV1,
-    ParticipantStatus, Run, RunCommand, RunParticipant, RunRequestedV4, RunType, StoredFileV1, Target, Trigger,
-    UploadCheck, Uploaded,
+    ParticipantStatus, Run, RunCommand, RunParticipant, RunRequestedV4, RunType, Staging, StoredFileV1, Target,
+    Trigger, UploadCheck, Uploaded,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -329,6 +329,11 @@ impl Backups for Ports {
         Box::pin(async { Ok(()) })
     }
 
+    fn discard(&self, _run_id: RunId) -> PortFuture<()> {
+        self.call("discard");
+        Box::pin(async {})
+    }
+
     fn delete(&self, _run: Arc<Run>) -> PortFuture<Result<(), Failure>> {
         self.call("delete");
         Box::pin(async { Ok(()) })
@@ -350,6 +355,16 @@ impl Uploads for Ports {
     }
 
     fn stop(&self, _run_id: RunId, _endpoint: &EndpointName) {}
+
+    fn stream(&self, _run_id: RunId, endpoint: EndpointConfigV2, _staging: Staging) {
+        self.call(&format!("stream {}", endpoint.name));
+    }
+
+    fn no_stream(&self, _run_id: RunId, endpoint: &EndpointName, _failure: Failure) {
+        self.call(&format!("no stream {endpoint}"));
+    }
+
+    fn written(&self, _run_id: RunId, _open: &[EndpointName]) {}
 }
 
 impl Restores for Ports {

@@ -208,6 +208,7 @@ fn of_run(event: &RunEvent, run: Option<&Run>) -> Option<Told> {
         | RunEvent::UploadFailed(_)
         | RunEvent::UploadInterrupted(_)
         | RunEvent::LocalCopyRemovalRequested(_)
+        | RunEvent::UploadStreamStarted(_)
         | RunEvent::RemoteCopyDeleted(_) => None,
         RunEvent::ImportFailed(failed) if failed.failure.kind != FailureKind::Cancelled => {
             let text = format!("the run could not be brought back from its endpoint: {}", failed.failure);
@@ -334,6 +335,8 @@ fn of_vault_client(event: &VaultClientEvent) -> Option<Told> {
             Some((AlertCode::VaultUploadDamaged, Severity::Warning, text))
         }
         VaultClientEvent::UploadCreated(_)
+        | VaultClientEvent::UploadOpened(_)
+        | VaultClientEvent::UploadClosed(_)
         | VaultClientEvent::UploadFinished(_)
         | VaultClientEvent::RunCommitRequested(_)
         | VaultClientEvent::RunCommitted(_)

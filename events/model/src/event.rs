@@ -178,7 +178,7 @@ events! {
         30 "BarrierCompleted" BarrierCompleted: 1 r::BarrierCompletedV1;
         31 "BarrierAborted" BarrierAborted: 1 r::BarrierAbortedV1;
         32 "RunTimedOut" TimedOut: 1 r::RunTimedOutV1;
-        33 "RunCopiesPlanned" CopiesPlanned: 1 r::CopiesPlannedV1;
+        33 "RunCopiesPlanned" CopiesPlanned: 1 r::CopiesPlannedV1, 2 r::CopiesPlannedV2;
         34 "UploadsRequested" UploadsRequested: 1 r::UploadsRequestedV1;
         35 "UploadStarted" UploadStarted: 1 r::UploadStartedV1;
         36 "UploadTryFailed" UploadTryFailed: 1 r::UploadTryFailedV1;
@@ -193,6 +193,7 @@ events! {
         45 "RunImportFailed" ImportFailed: 1 r::RunImportFailedV1;
         51 "LocalCopyRemovalRequested" LocalCopyRemovalRequested: 1 r::LocalCopyRemovalRequestedV1;
         52 "RemoteCopyDeleted" RemoteCopyDeleted: 1 r::RemoteCopyDeletedV1;
+        56 "UploadStreamStarted" UploadStreamStarted: 1 r::UploadStreamStartedV1;
     }
     /// A fact of a participant's supervision.
     ParticipantEvent {
@@ -269,6 +270,8 @@ events! {
         425 "VaultRunCommitted" RunCommitted: 1 v::VaultRunCommittedV1;
         426 "VaultRunDeleteRequested" RunDeleteRequested: 1 v::VaultRunDeleteRequestedV1;
         427 "VaultRunDeleted" RunDeleted: 1 v::VaultRunDeletedV1;
+        428 "VaultUploadOpened" UploadOpened: 1 v::VaultUploadOpenedV1;
+        429 "VaultUploadClosed" UploadClosed: 1 v::VaultUploadClosedV1;
     }
     /// A fact about who may do what.
     AccessEvent {

@@ -131,6 +131,7 @@ pub(crate) fn endpoint_of(envelope: &Envelope) -> Option<EndpointName> {
             RunEvent::UploadFailed(event) => event.endpoint.clone(),
             RunEvent::UploadInterrupted(event) => event.endpoint.clone(),
             RunEvent::RemoteCopyDeleted(event) => event.endpoint.clone(),
+            RunEvent::UploadStreamStarted(event) => event.endpoint.clone(),
             RunEvent::ImportRequested(event) => event.endpoint.clone(),
             _ => return None,
         }),

@@ -37,7 +37,7 @@ const TOLD: [&str; 21] = [
     "WorkStuck",
 ];
 
-const NOT_TOLD: [&str; 91] = [
+const NOT_TOLD: [&str; 94] = [
     "EndpointTryFailed",
     "LocalCopyRemovalRequested",
     "RemoteCopyDeleted",
@@ -48,6 +48,7 @@ const NOT_TOLD: [&str; 91] = [
     "UploadCompleted",
     "UploadInterrupted",
     "UploadStarted",
+    "UploadStreamStarted",
     "UploadTryFailed",
     "UploadsRequested",
     "ArtifactStored",
@@ -125,7 +126,9 @@ const NOT_TOLD: [&str; 91] = [
     "VaultTokenAdded",
     "VaultTokenRevoked",
     "VaultUploadCreated",
+    "VaultUploadClosed",
     "VaultUploadFinished",
+    "VaultUploadOpened",
     "WorkCompleted",
     "WorkFailed",
     "WorkStarted",

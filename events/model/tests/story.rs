@@ -301,6 +301,7 @@ const LINES: &[(&str, Level, &str, &str)] = &[
         "its copies are where they should be: its directory here is taken away",
     ),
     ("RemoteCopyDeleted", Level::Info, "offsite", "offsite does not have it any more"),
+    ("UploadStreamStarted", Level::Info, "offsite", "artifacts go to offsite while they are written"),
     (
         "EndpointTryFailed",
         Level::Warning,
@@ -375,6 +376,13 @@ const LINES: &[(&str, Level, &str, &str)] = &[
         "run 20261121-220000-000042 is to be deleted from the vault, said token:ops",
     ),
     ("VaultRunDeleted", Level::Info, "", "run 20261121-220000-000042 is not in the vault any more"),
+    (
+        "VaultUploadOpened",
+        Level::Debug,
+        "",
+        "token:ops began to bring shop.dump.lz4 of run 20261121-220000-000042 while it is written (upload 019aa700-0000-7000-8000-00000000001b)",
+    ),
+    ("VaultUploadClosed", Level::Debug, "", "upload 019aa700-0000-7000-8000-00000000001b is whole: 5.00 GB"),
     ("TokenCreated", Level::Info, "", "token ci with the role manager was made by token:ops, for a limited time"),
     ("TokenRevoked", Level::Info, "", "token 019aa700-0000-7000-8000-000000000006 was revoked by token:ops"),
     (

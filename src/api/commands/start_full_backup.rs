@@ -7,7 +7,7 @@ use holdfast_model::access::Role;
 use holdfast_model::ids::{EndpointName, ParticipantName, RunId};
 use holdfast_model::run::{
     Consistency, Copies, Encryption, MAX_COPIES, Outcome, RequireEndpoints, Run, RunParticipant, RunType, RunView,
-    Trigger,
+    Staging, Trigger,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,10 @@ pub struct StartFullBackup {
     /// Endpoints that get a copy, all of which must have it for the run to be good; as configured where none is named.
     #[schemars(length(max = 50))]
     pub endpoints: Vec<EndpointName>,
+    /// Where artifacts are written: `local`, here first, or `none`, straight to the endpoints; as configured where nothing is said, and
+    /// `local` with endpoints that are named here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staging: Option<Staging>,
     /// Public keys that its artifacts are encrypted to; as configured where none is given. This machine only: who could choose them could
     /// make backups that nobody here can open.
     #[schemars(skip)]
@@ -98,6 +102,7 @@ impl Default for StartFullBackup {
             strict: false,
             compression: None,
             endpoints: Vec::new(),
+            staging: None,
             encrypt_to: Vec::new(),
             paths: Vec::new(),
             name: None,
@@ -318,7 +323,12 @@ impl StartFullBackup {
                 endpoints: self.endpoints.clone(),
                 require: RequireEndpoints::All,
                 keep_local: true,
+                staging: Staging::Local,
             }),
+        };
+        let backup = match self.staging {
+            Some(staging) => backup.staging(staging),
+            None => backup,
         };
         let backup = match self.encryption() {
             Ok(Some(encryption)) => backup.encryption(encryption),

@@ -253,6 +253,9 @@ pub(in crate::cli) struct EndpointFields {
     /// Streams at once, 1 to 16
     #[arg(long, value_name = "N")]
     pub(in crate::cli) streams: Option<u32>,
+    /// Whether artifacts go there while they are written, and not only once the run is published
+    #[arg(long, value_name = "BOOL")]
+    pub(in crate::cli) stream: Option<bool>,
     /// Whether runs may lie there unencrypted
     #[arg(long, value_name = "BOOL")]
     pub(in crate::cli) plaintext: Option<bool>,

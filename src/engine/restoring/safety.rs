@@ -85,8 +85,11 @@ impl Restorer {
         }
         let manifest = self.manifest(restore, &kept, at.seconds(), consistency)?;
         // Everything is read again before it counts.
-        let sealing =
-            blocking(move || directory.seal(&manifest, None, &mut |_| {}).map_err(|error| backups::failure(&error)));
+        let sealing = blocking(move || {
+            directory
+                .seal(&manifest, None, crate::storage::Staged::Here, &mut |_| {})
+                .map_err(|error| backups::failure(&error))
+        });
         let sums_sha256 = sealing.await?.sums_sha256;
         Ok(Did::Kept(SafetySnapshot { at, sums_sha256, artifacts }))
     }
@@ -137,6 +140,7 @@ impl Restorer {
             compression,
             // It is for this machine only, and must be readable without anybody's key.
             encrypt_to: None,
+            course: crate::pipeline::Course::Disk,
             min_free: self.drivers.min_free(),
             report: Arc::new(Report::new(Arc::new(SystemClock), Box::new(|_| {}))),
             stop: job.stop.clone(),

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::{FrameLine, Header, MAX_LINE, OWN, Trailer, VERSION};
 use crate::encryption::EncryptTo;
 use crate::pipeline::compression::Compression;
+use crate::pipeline::course::Place;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::frame;
 use crate::pipeline::outlet::{Outlet, Stored};
-use crate::pipeline::staged::Staged;
 
 /// Lines are compressed and written once there are so many bytes of them.
 const BLOCK: usize = 256 << 10;
@@ -34,7 +34,7 @@ pub(crate) struct IndexWriter {
 
 /// A whole index that has no name yet.
 pub(crate) struct WrittenIndex {
-    pub(crate) staged: Staged,
+    pub(crate) place: Place,
     pub(crate) file: ArtifactName,
     pub(crate) stored_bytes: u64,
     pub(crate) sha256: ids::Sha256,
@@ -43,7 +43,7 @@ pub(crate) struct WrittenIndex {
 
 impl IndexWriter {
     pub(crate) fn create(
-        staged: Staged,
+        place: Place,
         file: ArtifactName,
         artifact: &ArtifactName,
         compression: Compression,
@@ -54,8 +54,8 @@ impl IndexWriter {
             _ => None,
         };
         let mut index = Self {
-            path: staged.target().to_owned(),
-            outlet: Some(Outlet::new(staged, encrypt_to)?),
+            path: place.target().to_owned(),
+            outlet: Some(Outlet::new(place, encrypt_to)?),
             file,
             compression,
             brotli,
@@ -102,8 +102,8 @@ impl IndexWriter {
             self.append(&end)?;
         }
         let outlet = self.outlet.take().ok_or_else(|| self.refused("it was taken already"))?;
-        let Stored { staged, sha256, bytes } = outlet.finish()?;
-        Ok(WrittenIndex { staged, file: self.file.clone(), stored_bytes: bytes, sha256, frames })
+        let Stored { place, sha256, bytes } = outlet.finish()?;
+        Ok(WrittenIndex { place, file: self.file.clone(), stored_bytes: bytes, sha256, frames })
     }
 
     fn json(&mut self, line: &impl Serialize) -> Result<(), PipelineError> {

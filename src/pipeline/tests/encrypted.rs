@@ -31,7 +31,7 @@ impl World {
 
     fn write(&self, compression: Compression, plain: &[u8]) -> StoredArtifact {
         let encrypt_to = Some(Arc::new(self.encrypt_to.clone()));
-        let options = WriteOptions { compression, reserve: Some(0), encrypt_to };
+        let options = WriteOptions { compression, reserve: Some(0), encrypt_to, ..WriteOptions::default() };
         let name = "a1".parse().unwrap();
         let mut writer = ArtifactWriter::create(&self.pipeline, self.dir.path(), &name, options).unwrap();
         writer.write_all(plain).unwrap();

@@ -60,7 +60,7 @@ pub(super) fn pipeline() -> Pipeline {
 }
 
 pub(super) fn writer(pipeline: &Pipeline, dir: &Path, name: &str, compression: Compression) -> ArtifactWriter {
-    let options = WriteOptions { compression, reserve: Some(0), encrypt_to: None };
+    let options = WriteOptions { compression, reserve: Some(0), ..WriteOptions::default() };
     ArtifactWriter::create(pipeline, dir, &name.parse().unwrap(), options).unwrap()
 }
 

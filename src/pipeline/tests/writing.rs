@@ -71,7 +71,8 @@ fn a_writer_that_waits_for_memory_is_freed_by_its_revocation() {
 #[test]
 fn the_disks_reserve_is_never_touched() {
     let (pipeline, dir) = (pipeline(), tempfile::tempdir().unwrap());
-    let options = WriteOptions { compression: Compression::None, reserve: Some(u64::MAX / 2), encrypt_to: None };
+    let options =
+        WriteOptions { compression: Compression::None, reserve: Some(u64::MAX / 2), ..WriteOptions::default() };
     let mut writer = ArtifactWriter::create(&pipeline, dir.path(), &"a".parse().unwrap(), options).unwrap();
     let piece = vec![0; 1 << 20];
     let error = (0..100_000).find_map(|_| writer.write_all(&piece).err()).unwrap();
@@ -86,7 +87,7 @@ fn the_disks_reserve_is_never_touched() {
 #[test]
 fn an_artifact_never_replaces_another() {
     let (pipeline, dir) = (pipeline(), tempfile::tempdir().unwrap());
-    let options = WriteOptions { compression: Compression::Lz4, reserve: Some(0), encrypt_to: None };
+    let options = WriteOptions { compression: Compression::Lz4, reserve: Some(0), ..WriteOptions::default() };
     let late = writer(&pipeline, dir.path(), "accounts.snapshot", Compression::Lz4);
     let first = write(&pipeline, dir.path(), Compression::Lz4, b"first");
     let again = ArtifactWriter::create(&pipeline, dir.path(), &"accounts.snapshot".parse().unwrap(), options);

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use self::catalog::{Catalog, Sizes};
 use self::names::Names;
 use super::lists::{Lists, MAX_LIST, whole};
-use super::{FileToSend, Remote, RemoteHead, RemotePage, RemoteRun, Standing};
+use super::{FileToSend, GrowingSource, Held, Remote, RemoteHead, RemotePage, RemoteRun, Standing};
 use crate::endpoints::{
     Answer, ByteStream, Bytewise, Entry, ErrorKind, Existing, MAX_PAGE, Meter, Put, Range, Store, StoreError,
 };
@@ -101,6 +101,11 @@ impl StoreRemote {
         }
         if let Some(missing) = lists.files.iter().find(|file| there.get(&file.name) != Some(&file.size_bytes)) {
             return refuse(ErrorKind::Retryable, format!("{} is not there whole", missing.name));
+        }
+        // What was streamed of tries that came to nothing.
+        let listed = |name: &ArtifactName| lists.files.iter().any(|file| file.name == *name) || name.as_str() == SUMS;
+        for name in there.keys().filter(|name| !listed(name)) {
+            self.store.delete(&self.names.file(run_id, name.as_str())?).await?;
         }
         self.catalog.announce(&lists.row(row.received_at)).await?;
         self.put(run_id, SUMS, lists.sums_text, Existing::Replace).await?;
@@ -184,7 +189,8 @@ impl Remote for StoreRemote {
                 return Ok(Standing::Committed { sums_sha256: Sha256(sha2::Sha256::digest(&sums).into()) });
             }
             files.retain(|name, _| name.as_str() != SUMS);
-            Ok(Standing::Open(files))
+            let held = files.into_iter().map(|(name, bytes)| (name, Held { bytes, sha256: None }));
+            Ok(Standing::Open(held.collect()))
         })
     }
 
@@ -197,6 +203,19 @@ impl Remote for StoreRemote {
             }
             let put = Put { existing: Existing::Replace, meter: meter.clone() };
             self.store.put(&self.names.file(run_id, file.name.as_str())?, file.source, &put).await
+        })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        run_id: RunId,
+        name: &'a ArtifactName,
+        source: &'a dyn GrowingSource,
+        meter: &'a Meter,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let put = Put { existing: Existing::Replace, meter: meter.clone() };
+            self.store.put(&self.names.file(run_id, name.as_str())?, source, &put).await.map(drop)
         })
     }
 

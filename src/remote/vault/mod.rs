@@ -25,7 +25,7 @@ use uuid::Uuid;
 use self::client::{Client, Failure};
 pub(super) use self::probe::probe;
 use super::lists::{Lists, MAX_LIST};
-use super::{FileToSend, Remote, RemoteHead, RemotePage, RemoteRun, Standing};
+use super::{FileToSend, GrowingSource, Held, Remote, RemoteHead, RemotePage, RemoteRun, Standing};
 use crate::endpoints::address::VaultAddress;
 use crate::endpoints::layer::retry::{Opener, resuming};
 use crate::endpoints::layer::stall::watched;
@@ -79,7 +79,7 @@ impl VaultRemote {
                 SUMS => Some(lists.sums_sha256),
                 _ => lists.sums.get(&open.filename).copied(),
             };
-            if wanted != Some(open.sha256) {
+            if wanted.is_none() || wanted != open.sha256 {
                 upload::end(&self.client, open.upload_id).await?;
             }
         }
@@ -171,8 +171,11 @@ impl Remote for VaultRemote {
             if let Some(run) = found.run {
                 return Ok(Standing::Committed { sums_sha256: run.sums_sha256 });
             }
-            let at = found.rows.into_iter().map(|upload| (upload.filename, upload.offset));
-            Ok(Standing::Open(at.collect::<BTreeMap<_, _>>()))
+            let held = found.rows.into_iter().map(|open| {
+                let held = Held { bytes: open.offset, sha256: open.sha256 };
+                (open.filename, held)
+            });
+            Ok(Standing::Open(held.collect::<BTreeMap<_, _>>()))
         })
     }
 
@@ -180,6 +183,19 @@ impl Remote for VaultRemote {
         Box::pin(async move {
             let _turn = self.turn().await?;
             upload::send(&self.client, run_id, file, held, meter).await
+        })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        run_id: RunId,
+        name: &'a ArtifactName,
+        source: &'a dyn GrowingSource,
+        meter: &'a Meter,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let _turn = self.turn().await?;
+            upload::stream(&self.client, run_id, name, source, meter).await
         })
     }
 

@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use holdfast_model::ids::RunId;
+use holdfast_model::ids::{ArtifactName, RunId};
 use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use sha2::{Digest, Sha256};
@@ -17,8 +17,8 @@ use crate::endpoints::layer::retry::{again, pause};
 use crate::endpoints::layer::stall::moving;
 use crate::endpoints::source::pieces;
 use crate::endpoints::{ByteStream, ErrorKind, Meter, StoreError};
-use crate::remote::FileToSend;
-use crate::vault::wire::{OFFSET_STREAM, PartChecksum, UploadMetadata, VaultUpload, VaultUploads};
+use crate::remote::{FileToSend, GrowingSource, SeekableSource, Whole};
+use crate::vault::wire::{FILE_SHA256, OFFSET_STREAM, PartChecksum, UploadMetadata, VaultUpload, VaultUploads};
 
 /// Size of a piece: what a connection that breaks can lose.
 const PIECE: usize = 4 << 20;
@@ -27,6 +27,8 @@ const PIECE: usize = 4 << 20;
 struct Begun {
     path: String,
     offset: u64,
+    /// Whether the vault is to be told where it ends.
+    is_open: bool,
 }
 
 /// What became of a piece.
@@ -49,12 +51,18 @@ pub(super) async fn send(
         meter.reached(held);
         return Ok(0);
     }
-    let sending = Sending { client, run_id, file, meter, doing: format!("send {} of run {run_id}", file.name) };
+    let doing = format!("send {} of run {run_id}", file.name);
+    let whole = Whole { bytes: file.size_bytes, sha256: file.sha256 };
+    let sending = Sending { client, run_id, name: file.name, source: file.source, meter, doing };
     let (mut sent, mut lost, mut is_known) = (0, 0, held > 0);
     loop {
-        let begun = again(client.limits.attempts, || Box::pin(sending.begin(is_known))).await?;
+        let begun = again(client.limits.attempts, || Box::pin(sending.begin(is_known, whole))).await?;
         meter.reached(begun.offset);
-        match sending.rest(&begun, &mut sent).await? {
+        let delivered = match sending.rest(&begun, Some(whole.bytes), &mut sent).await? {
+            Delivery::Done if begun.is_open => sending.close(&begun.path, whole).await?,
+            delivered => delivered,
+        };
+        match delivered {
             Delivery::Done => return Ok(sent),
             Delivery::Lost(error) => {
                 lost += 1;
@@ -67,64 +75,136 @@ pub(super) async fn send(
     }
 }
 
+/// Sends a file that is being written. What an earlier try left of it is ended.
+pub(super) async fn stream(
+    client: &Client,
+    run_id: RunId,
+    name: &ArtifactName,
+    source: &dyn GrowingSource,
+    meter: &Meter,
+) -> Result<(), StoreError> {
+    let doing = format!("send {name} of run {run_id} while it is written");
+    let sending = Sending { client, run_id, name, source, meter, doing };
+    for open in uploads(client, run_id).await?.rows.into_iter().filter(|open| open.filename == *name) {
+        end(client, open.upload_id).await?;
+    }
+    let begun = again(client.limits.attempts, || Box::pin(sending.create(None))).await?;
+    let delivered = match sending.rest(&begun, None, &mut 0).await? {
+        Delivery::Done => {
+            let unknown = || StoreError::new(ErrorKind::Source, &*sending.doing, "it ended and is not whole");
+            sending.close(&begun.path, source.whole().ok_or_else(unknown)?).await?
+        }
+        lost @ Delivery::Lost(_) => lost,
+    };
+    match delivered {
+        Delivery::Done => Ok(()),
+        Delivery::Lost(error) => Err(error),
+    }
+}
+
 struct Sending<'a> {
     client: &'a Client,
     run_id: RunId,
-    file: &'a FileToSend<'a>,
+    name: &'a ArtifactName,
+    source: &'a dyn SeekableSource,
     meter: &'a Meter,
     doing: String,
 }
 
 impl Sending<'_> {
-    fn metadata(&self) -> UploadMetadata {
-        UploadMetadata { run_id: self.run_id, filename: self.file.name.clone(), sha256: self.file.sha256 }
-    }
-
     /// The upload that there is, or a new one.
-    async fn begin(&self, is_known: bool) -> Result<Begun, StoreError> {
+    async fn begin(&self, is_known: bool, whole: Whole) -> Result<Begun, StoreError> {
         if is_known {
             let open = uploads(self.client, self.run_id).await?.rows;
-            if let Some(begun) = self.take_up(open).await? {
+            if let Some(begun) = self.take_up(open, whole).await? {
                 return Ok(begun);
             }
         }
-        let request = self.client.request(Method::POST, "uploads")?;
-        let request = request.header("Upload-Length", self.file.size_bytes).header(CONTENT_LENGTH, 0);
-        let request = request.header("Upload-Metadata", self.metadata().to_header());
+        match self.create(Some(whole)).await {
+            Err(error) if error.kind() == ErrorKind::Exists => {
+                let open = uploads(self.client, self.run_id).await?.rows;
+                match self.take_up(open, whole).await? {
+                    Some(begun) => Ok(begun),
+                    // It was of other bytes, and is gone.
+                    None => self.create(Some(whole)).await,
+                }
+            }
+            begun => begun,
+        }
+    }
+
+    /// A new upload. [`ErrorKind::Exists`] where there is one.
+    async fn create(&self, whole: Option<Whole>) -> Result<Begun, StoreError> {
+        let (run_id, filename) = (self.run_id, self.name.clone());
+        let metadata = UploadMetadata { run_id, filename, sha256: whole.map(|whole| whole.sha256) };
+        let request = self.client.request(Method::POST, "uploads")?.header(CONTENT_LENGTH, 0);
+        let request = match whole {
+            Some(whole) => request.header("Upload-Length", whole.bytes),
+            None => request.header("Upload-Defer-Length", 1),
+        };
+        let request = request.header("Upload-Metadata", metadata.to_header());
         match self.client.ask(&self.doing, request).await {
             Ok(answer) => {
                 let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
                 let wrong = || StoreError::new(ErrorKind::Fatal, &*self.doing, "the answer is no vault's");
-                Ok(Begun { path: path(location.ok_or_else(wrong)?)?, offset: 0 })
+                Ok(Begun { path: path(location.ok_or_else(wrong)?)?, offset: 0, is_open: whole.is_none() })
             }
             Err(failure) if failure.code() == "UPLOAD_EXISTS" => {
-                let open = uploads(self.client, self.run_id).await?.rows;
-                let gone = || StoreError::new(ErrorKind::Retryable, &*self.doing, "it changes at the same time");
-                self.take_up(open).await?.ok_or_else(gone)
+                Err(StoreError::new(ErrorKind::Exists, &*self.doing, "another upload brings it already"))
             }
             Err(failure) => Err(failure.told(&self.doing)),
         }
     }
 
-    /// The upload of this file, if there is one. One of other bytes is ended.
-    async fn take_up(&self, open: Vec<VaultUpload>) -> Result<Option<Begun>, StoreError> {
-        let Some(upload) = open.into_iter().find(|upload| upload.filename == *self.file.name) else { return Ok(None) };
-        if upload.sha256 != self.file.sha256 || upload.size_bytes != self.file.size_bytes {
+    /// The upload of this file, if there is one. One of other bytes is ended; of one without an end the vault says at its end what it has.
+    async fn take_up(&self, open: Vec<VaultUpload>, whole: Whole) -> Result<Option<Begun>, StoreError> {
+        let Some(upload) = open.into_iter().find(|upload| upload.filename == *self.name) else { return Ok(None) };
+        let is_open = upload.sha256.is_none();
+        let same = match upload.sha256 {
+            Some(sha256) => sha256 == whole.sha256 && upload.size_bytes == Some(whole.bytes),
+            None => upload.offset <= whole.bytes,
+        };
+        if !same {
             end(self.client, upload.upload_id).await?;
             return Ok(None);
         }
-        let offset = if upload.finished { upload.size_bytes } else { upload.offset };
-        Ok(Some(Begun { path: format!("uploads/{}", upload.upload_id), offset }))
+        let offset = if upload.finished { whole.bytes } else { upload.offset };
+        Ok(Some(Begun { path: format!("uploads/{}", upload.upload_id), offset, is_open }))
     }
 
-    /// Sends what is missing.
-    async fn rest(&self, begun: &Begun, sent: &mut u64) -> Result<Delivery, StoreError> {
+    /// Says where the file ends. The vault compares all of it with its hash.
+    async fn close(&self, path: &str, whole: Whole) -> Result<Delivery, StoreError> {
+        let ask = || async {
+            let request = self.client.request(Method::PATCH, path).map_err(Failure::from)?;
+            let request = request.header("Upload-Offset", whole.bytes).header("Upload-Length", whole.bytes);
+            let request = request.header(CONTENT_TYPE, OFFSET_STREAM).header(CONTENT_LENGTH, 0);
+            self.client.ask(&self.doing, request.header(FILE_SHA256, whole.sha256.to_string())).await
+        };
+        let (patience, mut done) = (Patience::new(), 0);
+        loop {
+            match ask().await {
+                Ok(_) => return Ok(Delivery::Done),
+                Err(Failure::Refused(refusal)) if refusal.is_busy() && patience.is_left() => refusal.pause().await,
+                Err(failure) => match failure.code() {
+                    "UPLOAD_GONE" | "UPLOAD_NOT_FOUND" | "UPLOAD_DAMAGED" | "OFFSET_MISMATCH" => {
+                        return Ok(Delivery::Lost(failure.told(&self.doing)));
+                    }
+                    _ => {
+                        done += 1;
+                        pause(self.client.limits.attempts, done, failure.told(&self.doing)).await?;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends what is missing, up to where the file ends, or the source does.
+    async fn rest(&self, begun: &Begun, size: Option<u64>, sent: &mut u64) -> Result<Delivery, StoreError> {
         let mut offset = begun.offset;
-        if offset == self.file.size_bytes {
+        if size == Some(offset) {
             return Ok(Delivery::Done);
         }
-        let mut reading =
-            Reading { stream: self.file.source.open_at(offset).await?.fuse().boxed(), rest: Bytes::new() };
+        let mut reading = Reading { stream: self.source.open_at(offset).await?.fuse().boxed(), rest: Bytes::new() };
         let mut piece = reading.piece().await?;
         while !piece.is_empty() {
             let (delivered, next) = tokio::join!(self.deliver(&begun.path, offset, &piece), reading.piece());
@@ -136,8 +216,10 @@ impl Sending<'_> {
             self.meter.reached(offset);
             piece = next?;
         }
-        let short = || crate::endpoints::source::wrong_length(self.file.size_bytes, offset);
-        (offset == self.file.size_bytes).then_some(Delivery::Done).ok_or_else(short)
+        match size {
+            Some(size) if size != offset => Err(crate::endpoints::source::wrong_length(size, offset)),
+            _ => Ok(Delivery::Done),
+        }
     }
 
     /// Brings one piece there, as often as that may be tried.

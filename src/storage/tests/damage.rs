@@ -114,7 +114,7 @@ fn a_run_forged_as_a_whole_is_noticed_by_the_hash_from_the_log() {
     let run_dir = world.storage.create_run(run(RUN)).unwrap();
     let artifacts = vec![world.write(&run_dir, "accounts.snapshot", b"balance 500000\n")];
     let forged = Manifest { participants: super::manifest(run(RUN), artifacts).participants, ..manifest };
-    run_dir.seal(&forged, None, &mut |_| {}).unwrap();
+    run_dir.seal(&forged, None, Staged::Here, &mut |_| {}).unwrap();
     world.storage.publish(run(RUN), Destination::Completed).unwrap();
     assert!(world.verify(None).is_good(), "in itself it is consistent");
     assert_eq!(world.faults(Some(sealed)), [(SUMS.to_owned(), "SUMS_ALTERED")]);
@@ -180,14 +180,14 @@ fn sealing_notices_an_artifact_that_is_not_as_it_was_written() {
             "link" => std::os::unix::fs::symlink("good.lz4", &file).unwrap(),
             _ => std::fs::write(&file, bytes).unwrap(),
         }
-        let error = run_dir.seal(&manifest(run(RUN), artifacts.clone()), None, &mut |_| {}).unwrap_err();
+        let error = run_dir.seal(&manifest(run(RUN), artifacts.clone()), None, Staged::Here, &mut |_| {}).unwrap_err();
         assert_eq!(error.code(), "ARTIFACT_CHECK_FAILED");
         let StorageError::NotAsWritten { files, .. } = error else { panic!("{error}") };
         assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["bad.lz4"], "{change}");
         assert!(!run_dir.path().join(SUMS).exists());
         // Its participant failed; the rest is sealed and goes to failed/.
         run_dir.discard(std::slice::from_ref(&artifacts[1].path)).unwrap();
-        run_dir.seal(&manifest(run(RUN), vec![artifacts[0].clone()]), None, &mut |_| {}).unwrap();
+        run_dir.seal(&manifest(run(RUN), vec![artifacts[0].clone()]), None, Staged::Here, &mut |_| {}).unwrap();
         world.storage.publish(run(RUN), Destination::Failed).unwrap();
         assert!(world.verify(None).is_good());
     }

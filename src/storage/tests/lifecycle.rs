@@ -80,7 +80,7 @@ fn sealing_goes_on_from_wherever_a_crash_left_it() {
     for gone in [vec![], vec![SUMS], vec![MANIFEST, SUMS]] {
         gone.iter().for_each(|name| std::fs::remove_file(path.join(name)).unwrap());
         std::fs::write(path.join("SHA256SUMS.tmp"), "half a li").unwrap();
-        let again = world.storage.open_run(run(RUN)).unwrap().seal(&manifest, None, &mut |_| {}).unwrap();
+        let again = world.storage.open_run(run(RUN)).unwrap().seal(&manifest, None, Staged::Here, &mut |_| {}).unwrap();
         assert_eq!(again, sealed);
     }
 }
@@ -189,7 +189,7 @@ fn a_failed_participants_files_go_and_the_others_stay() {
     run_dir.discard(std::slice::from_ref(&bad.path)).unwrap();
     let names = || super::super::run_dir::names(run_dir.path()).unwrap();
     assert_eq!(names(), [".good.lz4.19.tmp", "good.lz4", "good.lz4.index"]);
-    run_dir.seal(&manifest(run(RUN), vec![good.clone()]), None, &mut |_| {}).unwrap();
+    run_dir.seal(&manifest(run(RUN), vec![good.clone()]), None, Staged::Here, &mut |_| {}).unwrap();
     // The next attempt keeps the good participant and nothing else, and knows its names.
     let again = world.storage.open_run(run(RUN)).unwrap();
     again.retain(std::slice::from_ref(&good.path)).unwrap();
@@ -210,7 +210,7 @@ fn a_run_found_damaged_while_it_was_published_is_sealed_again_for_its_other_end(
     let run_dir = world.storage.open_run(run(RUN)).unwrap();
     let good = manifest.artifacts().next().unwrap().clone();
     run_dir.retain(std::slice::from_ref(&good.path)).unwrap();
-    run_dir.seal(&super::manifest(run(RUN), vec![good]), None, &mut |_| {}).unwrap();
+    run_dir.seal(&super::manifest(run(RUN), vec![good]), None, Staged::Here, &mut |_| {}).unwrap();
     world.storage.publish(run(RUN), Destination::Failed).unwrap();
     assert_eq!(world.storage.locate(run(RUN)), Some(Place::Failed));
     assert!(world.verify(None).is_good());

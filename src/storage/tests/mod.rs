@@ -35,7 +35,7 @@ impl World {
     pub(super) fn write(&self, run_dir: &RunDir, name: &str, content: &[u8]) -> ManifestArtifact {
         let name: ArtifactName = name.parse().unwrap();
         let file = run_dir.reserve(&name, Compression::Lz4).unwrap();
-        let options = WriteOptions { compression: Compression::Lz4, reserve: Some(0), encrypt_to: None };
+        let options = WriteOptions { compression: Compression::Lz4, reserve: Some(0), ..WriteOptions::default() };
         let mut writer = ArtifactWriter::create(&self.pipeline, run_dir.path(), &name, options).unwrap();
         writer.write_all(content).unwrap();
         writer.entry("{\"path\":\"all of it\"}").unwrap();
@@ -53,7 +53,7 @@ impl World {
         ];
         let manifest = manifest(run(RUN), artifacts);
         let mut read = 0;
-        let sealed = run_dir.seal(&manifest, None, &mut |bytes| read += bytes).unwrap();
+        let sealed = run_dir.seal(&manifest, None, Staged::Here, &mut |bytes| read += bytes).unwrap();
         assert_eq!(sealed.files, 5);
         assert!(read > 0);
         (manifest, sealed)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
+use holdfast_model::ids::Sha256;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -14,9 +15,10 @@ use super::{What, admit, header, refuse};
 use crate::vault::Vault;
 use crate::vault::error::{Problem, VaultError};
 use crate::vault::receive::Piece;
+use crate::vault::uploads::{End, Part};
 use crate::vault::visitor::Visitor;
 use crate::vault::wire::{
-    OFFSET_STREAM, PartChecksum, TUS_CHECKSUMS, TUS_EXTENSIONS, TUS_VERSION, UploadMetadata, VaultUploads,
+    FILE_SHA256, OFFSET_STREAM, PartChecksum, TUS_CHECKSUMS, TUS_EXTENSIONS, TUS_VERSION, UploadMetadata, VaultUploads,
 };
 
 /// Bytes that must come within the time a MiB may take.
@@ -108,16 +110,25 @@ async fn create(request: &HttpRequest, vault: &Arc<Vault>, body: web::Payload) -
     };
     let created = async {
         let metadata = metadata.map_err(|error| Problem::new(400, "INVALID_DATA", error.to_string()))?;
-        let size = number(request, "upload-length")?.ok_or_else(|| {
-            Problem::new(400, "INVALID_DATA", "the header Upload-Length is needed: the length cannot be said later")
-        })?;
+        let (size, later) = (number(request, "upload-length")?, header(request, "upload-defer-length"));
+        let size = match (size, later) {
+            (Some(size), None) => Some(size),
+            (None, Some("1")) => None,
+            _ => {
+                let text = "either the header Upload-Length is needed or Upload-Defer-Length: 1";
+                return Err(Problem::new(400, "INVALID_DATA", text));
+            }
+        };
         let brings = match header(request, "content-type") {
             Some(OFFSET_STREAM) => true,
             Some(_) if length(request).unwrap_or(0) > 0 => return Err(content_type()),
             _ => false,
         };
         let checksum = checksum(request)?;
-        let upload_id = vault.create_upload(&visitor, metadata, size).await?;
+        let upload_id = match size {
+            Some(size) => vault.create_upload(&visitor, metadata, size).await?,
+            None => vault.open_upload(&visitor, metadata).await?,
+        };
         Ok((upload_id, brings, checksum))
     };
     let (upload_id, brings, checksum) = match created.await {
@@ -129,7 +140,7 @@ async fn create(request: &HttpRequest, vault: &Arc<Vault>, body: web::Payload) -
     if !brings {
         return response;
     }
-    match receive(vault, &visitor, upload_id, 0, length(request), checksum, body).await {
+    match receive(vault, &visitor, upload_id, &Part::of(request, 0, checksum, None), body).await {
         Ok(offset) => with(response, "upload-offset", &offset.to_string()),
         Err(problem) => {
             let mut refused = refuse(vault, request, &visitor, &what, &problem).await;
@@ -182,9 +193,13 @@ async fn one(
 
 async fn offset(vault: &Arc<Vault>, visitor: &Visitor, upload_id: Uuid) -> Result<HttpResponse, Problem> {
     let (offset, upload) = vault.offset(visitor, upload_id).await?;
-    let metadata = UploadMetadata { run_id: upload.run_id, filename: upload.file, sha256: upload.sha256 };
+    let (size_bytes, sha256) = (upload.size_bytes(), upload.sha256());
+    let metadata = UploadMetadata { run_id: upload.run_id, filename: upload.file, sha256 };
     let response = with(empty(200), "upload-offset", &offset.to_string());
-    let response = with(response, "upload-length", &upload.size_bytes.to_string());
+    let response = match size_bytes {
+        Some(size) => with(response, "upload-length", &size.to_string()),
+        None => with(response, "upload-defer-length", "1"),
+    };
     Ok(with(response, "upload-metadata", &metadata.to_header()))
 }
 
@@ -200,13 +215,30 @@ async fn append(
     }
     let at = number(request, "upload-offset")?
         .ok_or_else(|| Problem::new(400, "INVALID_DATA", "the header Upload-Offset is needed"))?;
-    let offset = receive(vault, visitor, upload_id, at, length(request), checksum(request)?, body).await?;
+    let end = match number(request, "upload-length")? {
+        Some(size_bytes) => Some(End { size_bytes, sha256: file_hash(request)? }),
+        None => None,
+    };
+    let part = Part::of(request, at, checksum(request)?, end);
+    let offset = receive(vault, visitor, upload_id, &part, body).await?;
     let response = with(empty(204), "upload-offset", &offset.to_string());
     Ok(with(response, "upload-expires", &date(vault.expires())))
 }
 
 fn content_type() -> Problem {
     Problem::new(415, "CONTENT_TYPE", format!("the bytes of an upload come as {OFFSET_STREAM}"))
+}
+
+/// The hash that a client says at the end of a file.
+fn file_hash(request: &HttpRequest) -> Result<Option<Sha256>, Problem> {
+    let invalid = |error: holdfast_model::ids::InvalidName| Problem::new(400, "INVALID_DATA", error.to_string());
+    header(request, FILE_SHA256).map(str::parse).transpose().map_err(invalid)
+}
+
+impl Part {
+    fn of(request: &HttpRequest, offset: u64, checksum: Option<PartChecksum>, end: Option<End>) -> Self {
+        Self { offset, length: length(request), checksum, end }
+    }
 }
 
 fn checksum(request: &HttpRequest) -> Result<Option<PartChecksum>, Problem> {
@@ -234,12 +266,10 @@ async fn receive(
     vault: &Arc<Vault>,
     visitor: &Visitor,
     upload_id: Uuid,
-    offset: u64,
-    length: Option<u64>,
-    checksum: Option<PartChecksum>,
+    part: &Part,
     mut body: web::Payload,
 ) -> Result<u64, Problem> {
-    let appending = vault.append(visitor, upload_id, offset, length, checksum).await?;
+    let appending = vault.append(visitor, upload_id, part).await?;
     let (idle, pace) = (vault.limits.idle, vault.limits.pace);
     let mut step = (Instant::now() + pace, 0);
     let mut slow = false;

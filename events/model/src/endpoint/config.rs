@@ -236,9 +236,6 @@ impl EndpointConfigV2 {
         if !(1..=Self::MAX_STREAMS).contains(&self.streams) {
             return invalid(format!("streams is 1 to {}", Self::MAX_STREAMS));
         }
-        if self.stream {
-            return invalid("stream cannot be true yet: an upload begins once its run is published".into());
-        }
         if !self.password_file.is_empty() && !self.password_file.starts_with('/') {
             return invalid("password_file is the path of a file, from / on".into());
         }

@@ -216,6 +216,7 @@ impl Aggregate for Run {
             | RunEvent::UploadFailed(_)
             | RunEvent::UploadInterrupted(_)
             | RunEvent::LocalCopyRemovalRequested(_)
+            | RunEvent::UploadStreamStarted(_)
             | RunEvent::RemoteCopyDeleted(_) => {}
             // Folded above.
             RunEvent::ImportRequested(_)

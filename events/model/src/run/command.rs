@@ -137,7 +137,12 @@ pub enum RunCommand {
     /// The directory could not be sealed or published.
     DirectoryLost(Failure),
     /// The directory is in its place.
-    Published,
+    Published {
+        /// Of a run that was staged elsewhere, what became of its commit at each endpoint.
+        copies: Vec<(EndpointName, Result<Uploaded, Failure>)>,
+    },
+    /// Artifacts are about to go to this endpoint while they are written.
+    StreamUpload(EndpointName),
     /// A process died over it.
     Recover {
         /// Where its directory is.

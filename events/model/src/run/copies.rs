@@ -13,14 +13,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CopiesPlannedV1, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run, RunEffect,
-    Stage, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1,
-    UploadsRequestedV1,
+    CopiesPlannedV2, LocalCopyRemovalRequestedV1, Outcome, Refusal, RemoteCopyDeletedV1, Retained, Run, RunEffect,
+    Stage, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadStreamStartedV1,
+    UploadTryFailedV1, UploadsRequestedV1,
 };
 use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind};
 use crate::ids::{EndpointName, Timestamp};
-use crate::run::words::{Copies, RequireEndpoints};
+use crate::run::words::{Copies, RequireEndpoints, Staging};
 use crate::supervision;
 
 /// Most endpoints of one run.
@@ -209,12 +209,64 @@ impl Run {
     }
 
     pub(super) fn plan_copies(copies: Copies) -> Result<Option<RunEvent>, Refusal> {
-        let Copies { endpoints, require, keep_local } = copies;
+        let Copies { endpoints, require, keep_local, staging } = copies;
         let endpoints = distinct(endpoints)?;
         if endpoints.is_empty() {
-            return Ok(None);
+            return match staging {
+                Staging::Local => Ok(None),
+                Staging::None => {
+                    let why =
+                        "without staging here the run needs an endpoint that its artifacts go to, and none takes it";
+                    Err(Refusal::Invalid(why.to_owned()))
+                }
+            };
         }
-        Ok(Some(RunEvent::CopiesPlanned(CopiesPlannedV1 { endpoints, require, keep_local })))
+        Ok(Some(RunEvent::CopiesPlanned(CopiesPlannedV2 { endpoints, require, keep_local, staging })))
+    }
+
+    /// Whether its artifacts go straight to endpoints, and are not written here.
+    #[must_use]
+    pub fn is_staged_elsewhere(&self) -> bool {
+        self.planned_copies.staging == Staging::None
+    }
+
+    /// Whether bytes of artifacts went to the endpoint while these were written. What is there of a file may then be of an earlier try.
+    #[must_use]
+    pub fn has_streamed(&self, endpoint: &EndpointName) -> bool {
+        self.streamed.contains(endpoint)
+    }
+
+    /// How many must have it before it need not be here.
+    fn enough(&self) -> RequireEndpoints {
+        match (self.planned_copies.require, self.planned_copies.staging) {
+            (RequireEndpoints::None, Staging::None) | (RequireEndpoints::Any, _) => RequireEndpoints::Any,
+            (RequireEndpoints::None | RequireEndpoints::All, _) => RequireEndpoints::All,
+        }
+    }
+
+    pub(super) fn stream_starts(&self, endpoint: EndpointName) -> Result<Vec<RunEvent>, Refusal> {
+        if !matches!(self.stage, Stage::Preparing | Stage::Barrier | Stage::Working) || self.is_stopping() {
+            return Err(Refusal::OutOfOrder);
+        }
+        let started = UploadStreamStartedV1 { endpoint, attempt: self.attempt };
+        Ok(vec![RunEvent::UploadStreamStarted(started)])
+    }
+
+    /// What follows a publish: of a run that was staged elsewhere, which endpoints have it.
+    pub(super) fn published_at(
+        &self,
+        published: RunEvent,
+        copies: Vec<(EndpointName, Result<Uploaded, Failure>)>,
+    ) -> Vec<RunEvent> {
+        let planned = |name: &EndpointName| self.planned_copies.endpoints.contains(name);
+        let ends = copies.into_iter().filter(|(name, _)| planned(name)).map(|(endpoint, result)| match result {
+            Ok(Uploaded { stored_bytes, sent_bytes, check }) => {
+                RunEvent::UploadCompleted(UploadCompletedV1 { endpoint, stored_bytes, sent_bytes, check })
+            }
+            Err(failure) => RunEvent::UploadFailed(UploadFailedV1 { endpoint, failure: failure.bounded() }),
+        });
+        let events: Vec<_> = std::iter::once(published).chain(ends).collect();
+        if events.len() > 1 { self.settled_with(events) } else { events }
     }
 
     pub(super) fn request_uploads(&self, endpoints: Vec<EndpointName>) -> Result<Vec<RunEvent>, Refusal> {
@@ -356,16 +408,12 @@ impl Run {
             .copies
             .iter()
             .filter(|copy| copy.status == CopyStatus::Uploaded && planned.endpoints.contains(&copy.endpoint));
-        let enough = match planned.require {
-            RequireEndpoints::Any => RequireEndpoints::Any,
-            RequireEndpoints::None | RequireEndpoints::All => RequireEndpoints::All,
-        };
-        !planned.keep_local
-            && enough.is_met(planned.endpoints.len(), uploaded.count())
+        let settled = self.enough().is_met(planned.endpoints.len(), uploaded.count())
             && !self.is_uploading()
-            && self.may_be_copied()
-            && self.lock.is_none()
-            && self.last_verified.as_ref().is_none_or(|verified| verified.ok)
+            && self.may_be_copied();
+        // Of what was staged elsewhere nothing is here that a lock could keep.
+        let is_free = self.lock.is_none() && self.last_verified.as_ref().is_none_or(|verified| verified.ok);
+        settled && (self.is_staged_elsewhere() || !planned.keep_local && is_free)
     }
 
     pub(super) fn apply_copy(&mut self, event: &RunEvent, now: Timestamp) {
@@ -375,8 +423,10 @@ impl Run {
                     endpoints: planned.endpoints.clone(),
                     require: planned.require,
                     keep_local: planned.keep_local,
+                    staging: planned.staging,
                 };
             }
+            RunEvent::UploadStreamStarted(started) => drop(self.streamed.insert(started.endpoint.clone())),
             RunEvent::Published(_) if self.may_be_copied() => {
                 let planned = self.planned_copies.endpoints.clone();
                 planned.into_iter().for_each(|endpoint| self.want(endpoint));
@@ -450,6 +500,9 @@ impl Run {
     /// What copies ask of the world after an event.
     pub(super) fn copy_effects(&self, event: &RunEvent, effects: &mut Vec<RunEffect>) {
         match event {
+            RunEvent::Started(_) | RunEvent::Resumed(_) => {
+                effects.extend(self.planned_copies.endpoints.iter().cloned().map(RunEffect::StreamUpload));
+            }
             RunEvent::Published(_) => {
                 let pending = self.copies.iter().filter(|copy| copy.status == CopyStatus::Pending);
                 effects.extend(pending.map(|copy| RunEffect::OfferUpload(copy.endpoint.clone())));

@@ -63,13 +63,12 @@ pub(super) fn decide(run: &Run, command: RunCommand) -> Decision {
         (RunCommand::DirectoryLost(failure), Stage::Sealing | Stage::Publishing) => {
             Ok(run.end_without_directory(failure))
         }
-        (RunCommand::Published, Stage::Publishing) => {
+        (RunCommand::Published { copies }, Stage::Publishing) => {
             let end = run.outcome.zip(run.target);
-            Ok(end
-                .map(|(outcome, target)| RunEvent::Published(RunPublishedV1 { outcome, target }))
-                .into_iter()
-                .collect())
+            let published = end.map(|(outcome, target)| RunEvent::Published(RunPublishedV1 { outcome, target }));
+            Ok(published.map(|published| run.published_at(published, copies)).unwrap_or_default())
         }
+        (RunCommand::StreamUpload(endpoint), _) => run.stream_starts(endpoint),
 
         (RunCommand::Recover { found, broken, taken_over, stopped }, _) => {
             Ok(run.recover(found, &broken, taken_over, stopped))

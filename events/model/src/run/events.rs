@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::barrier::{BarrierAbortedV1, BarrierCompletedV1, BarrierRequestedV1, ParticipantFrozenV1};
 pub use self::copies::{
-    CopiesPlannedV1, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, UploadCompletedV1, UploadFailedV1,
-    UploadInterruptedV1, UploadStartedV1, UploadTryFailedV1, UploadsRequestedV1,
+    CopiesPlannedV1, CopiesPlannedV2, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, UploadCompletedV1,
+    UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadStreamStartedV1, UploadTryFailedV1, UploadsRequestedV1,
 };
 pub use self::import::{
     ParticipantImportedV1, RunImportCompletedV1, RunImportFailedV1, RunImportPublishRequestedV1, RunImportRequestedV1,

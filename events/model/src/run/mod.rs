@@ -32,9 +32,11 @@ pub use events::*;
 pub use import::{ImportedFrom, MAX_IMPORTED_COUNTER};
 pub use view::{ArtifactView, ConsistencyView, CopyView, ParticipantView, RunStatus, RunView};
 pub use words::{
-    Consistency, Copies, Encryption, MAX_RECIPIENT, MAX_RECIPIENTS, Outcome, RequireEndpoints, RunType, Target,
-    Trigger, UploadCheck,
+    Consistency, Copies, Encryption, MAX_RECIPIENT, MAX_RECIPIENTS, Outcome, RequireEndpoints, RunType, Staging,
+    Target, Trigger, UploadCheck,
 };
+
+use std::collections::BTreeSet;
 
 use crate::failure::{Failure, Warnings};
 use crate::ids::{EndpointName, ParticipantName, RunId, Sha256, Timestamp};
@@ -217,6 +219,8 @@ pub struct Run {
     was_good: bool,
     lock: Option<String>,
     planned_copies: Copies,
+    /// Endpoints that bytes of artifacts went to while they were written.
+    streamed: BTreeSet<EndpointName>,
     copies: Vec<RunCopy>,
     kept_remotely: bool,
     importing: Option<Box<import::Importing>>,
@@ -456,6 +460,8 @@ pub enum RunEffect {
     },
     /// Stop sending it there.
     StopUpload(EndpointName),
+    /// Let artifacts go there while they are written, where the endpoint or the run is set up so.
+    StreamUpload(EndpointName),
     /// Tell whoever waits that it has ended.
     Ended,
 }

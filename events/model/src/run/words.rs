@@ -149,6 +149,28 @@ impl RequireEndpoints {
     }
 }
 
+/// Where the artifacts of a run are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Staging {
+    /// Into the run's directory here.
+    #[default]
+    Local,
+    /// Straight to the endpoints: here there is never more than the lists and indexes.
+    None,
+}
+
+impl Staging {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Staging::Local => "local",
+            Staging::None => "none",
+        }
+    }
+}
+
 /// Where copies of a run go, and what is expected of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copies {
@@ -158,11 +180,13 @@ pub struct Copies {
     pub require: RequireEndpoints,
     /// Whether the run's directory stays once the copies are there.
     pub keep_local: bool,
+    /// Where the artifacts are written.
+    pub staging: Staging,
 }
 
 impl Default for Copies {
     fn default() -> Self {
-        Self { endpoints: Vec::new(), require: RequireEndpoints::None, keep_local: true }
+        Self { endpoints: Vec::new(), require: RequireEndpoints::None, keep_local: true, staging: Staging::Local }
     }
 }
 

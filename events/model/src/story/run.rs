@@ -5,8 +5,8 @@ use crate::event::RunEvent;
 use crate::figures::{counted, seconds, size};
 use crate::ids::EndpointName;
 use crate::run::{
-    ArtifactStoredV1, Consistency, CopiesPlannedV1, Encryption, Outcome, ParticipantPlannedV3, ParticipantProgressedV1,
-    RequireEndpoints, RunRequestedV4, RunStatus, RunType, Target,
+    ArtifactStoredV1, Consistency, CopiesPlannedV2, Encryption, Outcome, ParticipantPlannedV3, ParticipantProgressedV1,
+    RequireEndpoints, RunRequestedV4, RunStatus, RunType, Staging, Target,
 };
 
 pub(super) fn told(event: &RunEvent, by: &str) -> Told {
@@ -167,6 +167,9 @@ pub(super) fn told(event: &RunEvent, by: &str) -> Told {
         RunEvent::RemoteCopyDeleted(deleted) => {
             (Level::Info, format!("{} does not have it any more", deleted.endpoint))
         }
+        RunEvent::UploadStreamStarted(stream) => {
+            (Level::Info, format!("artifacts go to {} while they are written", stream.endpoint))
+        }
         RunEvent::ImportRequested(wish) => {
             let instead = if wish.overwrite { ", in the place of what is here" } else { "" };
             let (endpoint, server_id) = (&wish.endpoint, wish.server_id);
@@ -221,13 +224,17 @@ fn requested(request: &RunRequestedV4, by: &str) -> String {
     )
 }
 
-fn copies(planned: &CopiesPlannedV1) -> String {
+fn copies(planned: &CopiesPlannedV2) -> String {
     let require = match planned.require {
         RequireEndpoints::None => "none of these is required",
         RequireEndpoints::Any => "one of these is required",
         RequireEndpoints::All => "all of these are required",
     };
-    let here = if planned.keep_local { "" } else { "; it is not kept here once they are there" };
+    let here = match (planned.staging, planned.keep_local) {
+        (Staging::None, _) => "; artifacts go straight there and are not written here",
+        (Staging::Local, true) => "",
+        (Staging::Local, false) => "; it is not kept here once they are there",
+    };
     format!("copies go to {}: {require}{here}", names(&planned.endpoints))
 }
 

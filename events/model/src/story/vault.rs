@@ -36,6 +36,14 @@ pub(super) fn client(event: &VaultClientEvent, by: &str) -> Told {
             );
             (Level::Debug, text)
         }
+        VaultClientEvent::UploadOpened(made) => {
+            let (file, run_id, upload_id) = (&made.file, made.run_id, made.upload_id);
+            let text = format!("{by} began to bring {file} of run {run_id} while it is written (upload {upload_id})");
+            (Level::Debug, text)
+        }
+        VaultClientEvent::UploadClosed(closed) => {
+            (Level::Debug, format!("upload {} is whole: {}", closed.upload_id, size(closed.size_bytes)))
+        }
         VaultClientEvent::UploadFinished(finished) => {
             (Level::Debug, format!("upload {} is whole, and has its hash", finished.upload_id))
         }

@@ -10,7 +10,7 @@ use crate::ids::{ArtifactName, RunId, Sha256, Timestamp};
 
 use super::events::{
     UploadEnd, VaultRunCommitRequestedV1, VaultRunCommittedV1, VaultRunDeleteRequestedV1, VaultRunDeletedV1,
-    VaultUploadCreatedV1, VaultUploadFinishedV1, VaultUploadRemovedV1,
+    VaultUploadClosedV1, VaultUploadCreatedV1, VaultUploadFinishedV1, VaultUploadOpenedV1, VaultUploadRemovedV1,
 };
 
 /// How far a client's clock may be ahead of the vault's, in seconds. A run that was asked for later than that is of the future.
@@ -25,14 +25,35 @@ pub struct Upload {
     pub run_id: RunId,
     /// The file's name in the run.
     pub file: ArtifactName,
-    /// Its size in bytes.
-    pub size_bytes: u64,
-    /// Its SHA-256, as the client says.
-    pub sha256: Sha256,
+    /// Its size and its SHA-256; none before they are said.
+    pub said: Option<Said>,
     /// When it was begun.
     pub created_at: Timestamp,
     /// Whether all of it is there.
     pub finished: bool,
+}
+
+/// What a file is as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its SHA-256.
+    pub sha256: Sha256,
+}
+
+impl Upload {
+    /// Its size, where it was said.
+    #[must_use]
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.said.map(|said| said.size_bytes)
+    }
+
+    /// Its SHA-256, where it was said.
+    #[must_use]
+    pub fn sha256(&self) -> Option<Sha256> {
+        self.said.map(|said| said.sha256)
+    }
 }
 
 /// A run that is committed.
@@ -125,10 +146,10 @@ impl VaultClient {
         self.runs.values().fold(0, |sum: u64, run| sum.saturating_add(run.stored_bytes))
     }
 
-    /// Bytes of open uploads once they are whole.
+    /// Bytes of open uploads once they are whole, of those whose size was said.
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
-        self.uploads.values().fold(0, |sum: u64, upload| sum.saturating_add(upload.size_bytes))
+        self.uploads.values().filter_map(Upload::size_bytes).fold(0, u64::saturating_add)
     }
 
     /// What was begun and has to be brought to its end.
@@ -155,6 +176,15 @@ pub struct NewUpload {
     pub limits: UploadLimits,
 }
 
+/// A file that a client wants to bring while it is still being written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// The upload.
+    pub made: VaultUploadOpenedV1,
+    /// What its client may have.
+    pub limits: UploadLimits,
+}
+
 /// What a client may have open and in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadLimits {
@@ -169,6 +199,10 @@ pub struct UploadLimits {
 pub enum VaultClientCommand {
     /// Begin to bring a file.
     CreateUpload(NewUpload),
+    /// Begin to bring a file whose end is not known.
+    OpenUpload(OpenUpload),
+    /// All of such a file is there.
+    CloseUpload(VaultUploadClosedV1),
     /// All of it is there, and has its hash.
     FinishUpload(Uuid),
     /// End it without a run.
@@ -290,14 +324,7 @@ impl VaultClient {
     }
 
     fn create(&self, NewUpload { made, limits }: NewUpload, now: Timestamp) -> Decision {
-        self.may_come(made.run_id, now)?;
-        let same = |upload: &Upload| upload.file.as_str().eq_ignore_ascii_case(made.file.as_str());
-        if let Some((upload_id, _)) = self.uploads_of(made.run_id).find(|(_, upload)| same(upload)) {
-            return Err(VaultClientRefusal::UploadExists(upload_id));
-        }
-        if self.uploads.len() >= limits.uploads || self.uploads.contains_key(&made.upload_id) {
-            return Err(VaultClientRefusal::TooManyUploads(self.uploads.len()));
-        }
+        self.may_begin((made.upload_id, made.run_id, &made.file), limits, now)?;
         let held = self.stored_bytes().saturating_add(self.promised_bytes());
         if let Some(quota) = limits.quota_bytes
             && held.saturating_add(made.size_bytes) > quota
@@ -305,6 +332,29 @@ impl VaultClient {
             return Err(VaultClientRefusal::QuotaExceeded { held, asked: made.size_bytes, quota });
         }
         Ok(vec![VaultClientEvent::UploadCreated(made)])
+    }
+
+    /// Whether an upload of a file may be begun.
+    fn may_begin(
+        &self,
+        (upload_id, run_id, file): (Uuid, RunId, &ArtifactName),
+        limits: UploadLimits,
+        now: Timestamp,
+    ) -> Result<(), VaultClientRefusal> {
+        self.may_come(run_id, now)?;
+        let same = |upload: &Upload| upload.file.as_str().eq_ignore_ascii_case(file.as_str());
+        if let Some((upload_id, _)) = self.uploads_of(run_id).find(|(_, upload)| same(upload)) {
+            return Err(VaultClientRefusal::UploadExists(upload_id));
+        }
+        if self.uploads.len() >= limits.uploads || self.uploads.contains_key(&upload_id) {
+            return Err(VaultClientRefusal::TooManyUploads(self.uploads.len()));
+        }
+        Ok(())
+    }
+
+    fn open_ended(&self, OpenUpload { made, limits }: OpenUpload, now: Timestamp) -> Decision {
+        self.may_begin((made.upload_id, made.run_id, &made.file), limits, now)?;
+        Ok(vec![VaultClientEvent::UploadOpened(made)])
     }
 
     fn request_commit(&self, wish: VaultRunCommitRequestedV1, now: Timestamp) -> Decision {
@@ -347,6 +397,11 @@ impl Aggregate for VaultClient {
     fn decide(&self, command: VaultClientCommand, now: Timestamp) -> Decision {
         match command {
             VaultClientCommand::CreateUpload(new) => self.create(new, now),
+            VaultClientCommand::OpenUpload(new) => self.open_ended(new, now),
+            VaultClientCommand::CloseUpload(closed) => match self.open(closed.upload_id)?.said {
+                Some(_) => Ok(Vec::new()),
+                None => Ok(vec![VaultClientEvent::UploadClosed(closed)]),
+            },
             VaultClientCommand::FinishUpload(upload_id) => match self.open(upload_id)?.finished {
                 true => Ok(Vec::new()),
                 false => Ok(vec![VaultClientEvent::UploadFinished(VaultUploadFinishedV1 { upload_id })]),
@@ -382,12 +437,22 @@ impl Aggregate for VaultClient {
                 let upload = Upload {
                     run_id: made.run_id,
                     file: made.file.clone(),
-                    size_bytes: made.size_bytes,
-                    sha256: made.sha256,
+                    said: Some(Said { size_bytes: made.size_bytes, sha256: made.sha256 }),
                     created_at: moment.time,
                     finished: false,
                 };
                 self.uploads.insert(made.upload_id, upload);
+            }
+            VaultClientEvent::UploadOpened(made) => {
+                let (run_id, file, created_at) = (made.run_id, made.file.clone(), moment.time);
+                let upload = Upload { run_id, file, said: None, created_at, finished: false };
+                self.uploads.insert(made.upload_id, upload);
+            }
+            VaultClientEvent::UploadClosed(closed) => {
+                if let Some(upload) = self.uploads.get_mut(&closed.upload_id) {
+                    upload.said = Some(Said { size_bytes: closed.size_bytes, sha256: closed.sha256 });
+                    upload.finished = true;
+                }
             }
             VaultClientEvent::UploadFinished(finished) => {
                 if let Some(upload) = self.uploads.get_mut(&finished.upload_id) {

@@ -22,6 +22,30 @@ pub struct VaultUploadCreatedV1 {
     pub token_id: Uuid,
 }
 
+/// A client began to bring a file of a run that is not whole on its side yet: its size and its SHA-256 are said at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultUploadOpenedV1 {
+    /// The upload.
+    pub upload_id: Uuid,
+    /// The run the file is of.
+    pub run_id: RunId,
+    /// The file's name in the run.
+    pub file: ArtifactName,
+    /// The token it was begun with.
+    pub token_id: Uuid,
+}
+
+/// The client said where such a file ends; all of it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultUploadClosedV1 {
+    /// The upload.
+    pub upload_id: Uuid,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its SHA-256, as the vault took it.
+    pub sha256: Sha256,
+}
+
 /// All of the file is there, and has the hash that was said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultUploadFinishedV1 {

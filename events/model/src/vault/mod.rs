@@ -17,12 +17,12 @@ pub use access::{
     VaultTokenRevokedV1,
 };
 pub use client::{
-    CLOCK_TOLERANCE_S, NewUpload, Owed, StoredRun, Upload, UploadLimits, VaultClient, VaultClientCommand,
-    VaultClientRefusal,
+    CLOCK_TOLERANCE_S, NewUpload, OpenUpload, Owed, Said, StoredRun, Upload, UploadLimits, VaultClient,
+    VaultClientCommand, VaultClientRefusal,
 };
 pub use events::{
     UploadEnd, VaultRunCommitRequestedV1, VaultRunCommittedV1, VaultRunDeleteRequestedV1, VaultRunDeletedV1,
-    VaultUploadCreatedV1, VaultUploadFinishedV1, VaultUploadRemovedV1,
+    VaultUploadClosedV1, VaultUploadCreatedV1, VaultUploadFinishedV1, VaultUploadOpenedV1, VaultUploadRemovedV1,
 };
 
 #[cfg(test)]

@@ -420,6 +420,7 @@ fn vault_kinds() -> Vec<BoxedStrategy<Event>> {
     let permission = select(v::Permission::ALL.to_vec());
     let token = (uuid(), name, permission, digest(), option::of(any::<u64>()), option::of(uuid()));
     let upload = (uuid(), run_id(), artifact_name(), any::<u64>(), digest(), uuid());
+    let opened = (uuid(), run_id(), artifact_name(), uuid());
     let end = select(vec![Terminated, Expired, Damaged, Lost]);
     let commit = (run_id(), any::<u32>(), any::<u64>(), digest());
     vec![
@@ -443,6 +444,12 @@ fn vault_kinds() -> Vec<BoxedStrategy<Event>> {
         event!(VaultClientEvent::RunCommitted, run_id(), |run_id| v::VaultRunCommittedV1 { run_id }),
         event!(VaultClientEvent::RunDeleteRequested, run_id(), |run_id| v::VaultRunDeleteRequestedV1 { run_id }),
         event!(VaultClientEvent::RunDeleted, run_id(), |run_id| v::VaultRunDeletedV1 { run_id }),
+        event!(VaultClientEvent::UploadOpened, opened, |(upload_id, run_id, file, token_id)| {
+            v::VaultUploadOpenedV1 { upload_id, run_id, file, token_id }
+        }),
+        event!(VaultClientEvent::UploadClosed, (uuid(), any::<u64>(), digest()), |(upload_id, size_bytes, sha256)| {
+            v::VaultUploadClosedV1 { upload_id, size_bytes, sha256 }
+        }),
     ]
 }
 

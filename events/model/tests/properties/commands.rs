@@ -10,7 +10,7 @@ use holdfast_model::progress::Progress;
 use holdfast_model::run::{
     ArtifactStoredV1, Barrier, Consistency, Copies, Encryption, Found, Held, NewParticipant, NewRun, NotFrozen,
     Outcome, ParticipantCompletedV1, ParticipantFrozenV1, ParticipantStatus, RequireEndpoints, Retained, Run,
-    RunCommand, RunImportRequestedV1, RunRequestedV4, RunType, Stage, StoredFileV1, Trigger, Try, UploadCheck,
+    RunCommand, RunImportRequestedV1, RunRequestedV4, RunType, Stage, Staging, StoredFileV1, Trigger, Try, UploadCheck,
     Uploaded,
 };
 use proptest::collection::vec;
@@ -72,6 +72,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
                     .collect(),
                 require: if strict { RequireEndpoints::All } else { RequireEndpoints::Any },
                 keep_local: critical[0],
+                staging: if critical[1] && critical[2] && strict { Staging::None } else { Staging::Local },
             },
         },
     )
@@ -175,7 +176,7 @@ fn command() -> impl Strategy<Value = RunCommand> {
         8 => Just(RunCommand::Sealed { sums_sha256: Sha256::default() }),
         3 => vec((name(), careless()), 0..3).prop_map(RunCommand::SealFoundDamage),
         1 => careless().prop_map(RunCommand::DirectoryLost),
-        6 => Just(RunCommand::Published),
+        6 => Just(RunCommand::Published { copies: Vec::new() }),
         3 => copying(),
         4 => (found, vec((name(), text()), 0..3)).prop_map(|(found, broken)| {
             RunCommand::Recover { found, broken, taken_over: Timestamp(0), stopped: false}

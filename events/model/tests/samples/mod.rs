@@ -336,10 +336,11 @@ fn copy_samples() -> Vec<Event> {
     let endpoint = || "offsite".parse().expect("a name");
     let refused = || Failure::new(FailureKind::Retryable, "REMOTE_UNAVAILABLE", "cannot reach it");
     let of_run = [
-        RunEvent::CopiesPlanned(r::CopiesPlannedV1 {
+        RunEvent::CopiesPlanned(r::CopiesPlannedV2 {
             endpoints: vec![endpoint(), "nas".parse().expect("a name")],
             require: r::RequireEndpoints::Any,
             keep_local: false,
+            staging: r::Staging::Local,
         }),
         RunEvent::UploadsRequested(r::UploadsRequestedV1 { endpoints: vec![endpoint()] }),
         RunEvent::UploadStarted(r::UploadStartedV1 {
@@ -364,6 +365,7 @@ fn copy_samples() -> Vec<Event> {
         RunEvent::UploadInterrupted(r::UploadInterruptedV1 { endpoint: endpoint() }),
         RunEvent::LocalCopyRemovalRequested(r::LocalCopyRemovalRequestedV1 {}),
         RunEvent::RemoteCopyDeleted(r::RemoteCopyDeletedV1 { endpoint: endpoint() }),
+        RunEvent::UploadStreamStarted(r::UploadStreamStartedV1 { endpoint: endpoint(), attempt: 1 }),
     ];
     let of_endpoint = [
         EndpointEvent::TryFailed(en::EndpointTryFailedV1 { run_id: run_id(), failure: refused() }),
@@ -438,6 +440,19 @@ fn vault_samples() -> Vec<Event> {
         VaultClientEvent::RunCommitted(v::VaultRunCommittedV1 { run_id }).into(),
         VaultClientEvent::RunDeleteRequested(v::VaultRunDeleteRequestedV1 { run_id }).into(),
         VaultClientEvent::RunDeleted(v::VaultRunDeletedV1 { run_id }).into(),
+        VaultClientEvent::UploadOpened(v::VaultUploadOpenedV1 {
+            upload_id: uuid(27),
+            run_id,
+            file: "shop.dump.lz4".parse().expect("a name"),
+            token_id: uuid(21),
+        })
+        .into(),
+        VaultClientEvent::UploadClosed(v::VaultUploadClosedV1 {
+            upload_id: uuid(27),
+            size_bytes: 5_000_000_000,
+            sha256: digest(28),
+        })
+        .into(),
     ]
 }
 

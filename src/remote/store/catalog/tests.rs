@@ -13,7 +13,7 @@ use super::*;
 use crate::endpoints::{Answer, ByteStream, Entry, Page as Listed, Prefix, Source, Stat};
 use crate::engine::SystemClock;
 use crate::remote::store::StoreRemote;
-use crate::remote::{Remote, Standing};
+use crate::remote::{Held, Remote, Standing};
 use crate::storage::{MANIFEST, SUMS};
 
 /// A store in memory that counts, lets others go first at each step, and dies after so many writes.
@@ -335,7 +335,10 @@ async fn what_is_old_goes_and_pages_are_few() {
     // Files of a run that never came to be.
     let orphan = remote.names.file(run_id(78), "a.lz4").unwrap();
     memory.put(&orphan, &Bytewise("x".into()), &Put::default()).await.unwrap();
-    assert_eq!(remote.standing(run_id(78)).await.unwrap(), Standing::Open([("a.lz4".parse().unwrap(), 1)].into()));
+    assert_eq!(
+        remote.standing(run_id(78)).await.unwrap(),
+        Standing::Open([("a.lz4".parse().unwrap(), Held { bytes: 1, sha256: None })].into())
+    );
     assert_eq!(remote.sweep().await.unwrap(), 1 + 3, "with what is left of the three runs above");
     assert!(!memory.names().contains(&orphan.as_str().to_owned()));
     assert_right(&memory, "swept").await;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::ids::EndpointName;
-use crate::run::words::{RequireEndpoints, UploadCheck};
+use crate::run::words::{RequireEndpoints, Staging, UploadCheck};
 
 /// Where copies of the run go once it is published. In the commit of its request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,35 @@ pub struct CopiesPlannedV1 {
     pub require: RequireEndpoints,
     /// Whether the run's directory stays once the copies are there.
     pub keep_local: bool,
+}
+
+/// Where copies of the run go once it is published, and where its artifacts are written. In the commit of its request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiesPlannedV2 {
+    /// To each of these.
+    pub endpoints: Vec<EndpointName>,
+    /// How many of them must have one for the run to be good.
+    pub require: RequireEndpoints,
+    /// Whether the run's directory stays once the copies are there.
+    pub keep_local: bool,
+    /// Where its artifacts are written.
+    pub staging: Staging,
+}
+
+impl From<CopiesPlannedV1> for CopiesPlannedV2 {
+    fn from(v1: CopiesPlannedV1) -> Self {
+        Self { endpoints: v1.endpoints, require: v1.require, keep_local: v1.keep_local, staging: Staging::Local }
+    }
+}
+
+/// Artifacts of the run go to the endpoint while they are written. What is there of them before the run's commit is of no try in
+/// particular.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadStreamStartedV1 {
+    /// Where to.
+    pub endpoint: EndpointName,
+    /// In which attempt of the run.
+    pub attempt: u32,
 }
 
 /// Somebody asked for copies of a run that has ended.

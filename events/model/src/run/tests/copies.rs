@@ -3,9 +3,9 @@
 use super::*;
 use crate::ids::EndpointName;
 use crate::run::{
-    Copies, CopiesPlannedV1, CopyStatus, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, RemoteStatus,
-    RequireEndpoints, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1, Uploaded,
-    UploadsRequestedV1,
+    Copies, CopiesPlannedV2, CopyStatus, LocalCopyRemovalRequestedV1, RemoteCopyDeletedV1, RemoteStatus,
+    RequireEndpoints, Staging, UploadCheck, UploadCompletedV1, UploadFailedV1, UploadInterruptedV1, UploadStartedV1,
+    Uploaded, UploadsRequestedV1,
 };
 
 fn at(text: &str) -> EndpointName {
@@ -15,7 +15,7 @@ fn at(text: &str) -> EndpointName {
 /// A run with a copy planned at each of these, about to be published.
 fn planned(endpoints: &[&str], require: RequireEndpoints, keep_local: bool) -> Given<Run> {
     let endpoints = endpoints.iter().map(|name| at(name)).collect();
-    let plan = RunEvent::CopiesPlanned(CopiesPlannedV1 { endpoints, require, keep_local });
+    let plan = RunEvent::CopiesPlanned(CopiesPlannedV2 { endpoints, require, keep_local, staging: Staging::Local });
     publishing(PAIR).and([plan])
 }
 
@@ -62,7 +62,7 @@ fn copies_are_offered_once_the_run_is_published_and_not_before() {
     let run = planned(&["a", "b"], RequireEndpoints::None, true);
     assert_eq!(run.state().remote_status(), RemoteStatus::None);
     run.clone().when(begins("a")).refused(Refusal::OutOfOrder);
-    let run = run.when(RunCommand::Published).then_do(
+    let run = run.when(RunCommand::Published { copies: Vec::new() }).then_do(
         [published(Outcome::Completed)],
         [RunEffect::Ended, RunEffect::OfferUpload(at("a")), RunEffect::OfferUpload(at("b"))],
     );
@@ -79,10 +79,11 @@ fn copies_are_offered_once_the_run_is_published_and_not_before() {
 #[test]
 fn what_failed_has_no_copies() {
     let run = sealing(PAIR).and([
-        RunEvent::CopiesPlanned(CopiesPlannedV1 {
+        RunEvent::CopiesPlanned(CopiesPlannedV2 {
             endpoints: vec![at("a")],
             require: RequireEndpoints::All,
             keep_local: true,
+            staging: Staging::Local,
         }),
         publish_requested(Target::Failed),
     ]);
@@ -186,7 +187,12 @@ fn a_copy_that_was_deleted_there_does_not_count() {
 #[test]
 fn each_endpoint_is_planned_once_and_not_too_many() {
     let mut new = new_run(PAIR);
-    new.copies = Copies { endpoints: vec![at("a"), at("a")], require: RequireEndpoints::All, keep_local: true };
+    new.copies = Copies {
+        endpoints: vec![at("a"), at("a")],
+        require: RequireEndpoints::All,
+        keep_local: true,
+        staging: Staging::Local,
+    };
     let run = given::<Run>([]).when(RunCommand::Request(new.clone())).granted();
     assert_eq!(run.state().planned_copies().endpoints, [at("a")]);
     new.copies.endpoints = (0..51).map(|n| at(&format!("e{n}"))).collect();

@@ -71,7 +71,7 @@ fn who_is_at_work_is_stopped_and_who_is_not_is_never_begun() {
     assert_eq!(statuses(&run), [ParticipantStatus::Timeout, ParticipantStatus::Skipped]);
     run.when(sealed())
         .then([publish_requested(Target::Failed)])
-        .when(RunCommand::Published)
+        .when(RunCommand::Published { copies: Vec::new() })
         .then_do([published(Outcome::Timeout)], [RunEffect::Ended])
         .when(time_is_up(1))
         .refused(Refusal::OutOfOrder);

@@ -8,7 +8,7 @@ fn a_sealed_run_is_published_where_its_end_belongs() {
     sealing(PAIR)
         .when(sealed())
         .then_do([publish_requested(Target::Completed)], [RunEffect::Publish(Target::Completed)])
-        .when(RunCommand::Published)
+        .when(RunCommand::Published { copies: Vec::new() })
         .then_do([published(Outcome::Completed)], [RunEffect::Ended]);
     for (outcome, target) in [
         (Outcome::Partial, Target::Completed),
@@ -17,7 +17,7 @@ fn a_sealed_run_is_published_where_its_end_belongs() {
         (Outcome::Timeout, Target::Failed),
     ] {
         let run = sealing(PAIR).and([classified(outcome, "")]).when(sealed()).then([publish_requested(target)]);
-        let run = run.when(RunCommand::Published).then([published(outcome)]);
+        let run = run.when(RunCommand::Published { copies: Vec::new() }).then([published(outcome)]);
         assert_eq!((run.state().outcome(), run.state().target()), (Some(outcome), Some(target)));
     }
 }

@@ -44,7 +44,7 @@ fn a_run_is_locked_before_it_has_ended_and_goes_on() {
     publishing(PAIR)
         .when(lock("audit"))
         .granted()
-        .when(RunCommand::Published)
+        .when(RunCommand::Published { copies: Vec::new() })
         .then_do([published(Outcome::Completed)], [RunEffect::Ended])
         .when(RunCommand::Delete)
         .refused(Refusal::Locked("audit".into()));

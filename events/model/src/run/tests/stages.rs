@@ -45,7 +45,7 @@ fn command(name: &str) -> RunCommand {
         "Sealed" => sealed(),
         "SealFoundDamage" => damage("db"),
         "DirectoryLost" => RunCommand::DirectoryLost(failure(FailureKind::Resource)),
-        "Published" => RunCommand::Published,
+        "Published" => RunCommand::Published { copies: Vec::new() },
         "Recover" => recover(Found::Running),
         "Verified" => RunCommand::Verified(verified(true)),
         "Lock" => RunCommand::Lock { reason: "audit".into() },

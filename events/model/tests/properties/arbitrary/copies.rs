@@ -17,16 +17,16 @@ fn name() -> impl Strategy<Value = EndpointName> + Clone {
 /// Those of runs, in the order of the table.
 pub(super) fn run_kinds() -> Vec<BoxedStrategy<Event>> {
     let require = select(vec![r::RequireEndpoints::None, r::RequireEndpoints::Any, r::RequireEndpoints::All]);
+    let staging = select(vec![r::Staging::Local, r::Staging::None]);
     let check = select(vec![r::UploadCheck::Size, r::UploadCheck::Hash, r::UploadCheck::Readback]);
     vec![
-        event!(RunEvent::CopiesPlanned, (vec(name(), 0..4), require, any::<bool>()), |(
+        event!(RunEvent::CopiesPlanned, (vec(name(), 0..4), require, any::<bool>(), staging), |(
             endpoints,
             require,
             keep_local,
-        )| r::CopiesPlannedV1 {
-            endpoints,
-            require,
-            keep_local
+            staging,
+        )| {
+            r::CopiesPlannedV2 { endpoints, require, keep_local, staging }
         }),
         event!(RunEvent::UploadsRequested, vec(name(), 0..4), |endpoints| r::UploadsRequestedV1 { endpoints }),
         event!(RunEvent::UploadStarted, (name(), any::<(u32, u32, u64)>()), |(
@@ -71,6 +71,9 @@ pub(super) fn later_run_kinds() -> Vec<BoxedStrategy<Event>> {
     vec![
         event!(RunEvent::LocalCopyRemovalRequested, Just(()), |()| r::LocalCopyRemovalRequestedV1 {}),
         event!(RunEvent::RemoteCopyDeleted, name(), |endpoint| r::RemoteCopyDeletedV1 { endpoint }),
+        event!(RunEvent::UploadStreamStarted, (name(), any::<u32>()), |(endpoint, attempt)| {
+            r::UploadStreamStartedV1 { endpoint, attempt }
+        }),
     ]
 }
 

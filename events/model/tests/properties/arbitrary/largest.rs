@@ -149,10 +149,11 @@ pub(crate) fn largest() -> Vec<Event> {
             participants: Vec::new(),
         })
         .into(),
-        RunEvent::CopiesPlanned(r::CopiesPlannedV1 {
+        RunEvent::CopiesPlanned(r::CopiesPlannedV2 {
             endpoints: vec!["e".repeat(64).parse().expect("a name"); r::MAX_COPIES],
             require: r::RequireEndpoints::All,
             keep_local: false,
+            staging: r::Staging::None,
         })
         .into(),
         EndpointEvent::Unavailable(en::EndpointUnavailableV1 {

@@ -1,0 +1,292 @@
+//! Artifacts on their way to endpoints while they are written.
+//!
+//! A run's endpoints join when it begins. Of a run that is staged here, whoever joined reads each artifact's file as it grows, and nothing
+//! waits for him: what he does not have in the end is sent after the publish, as if nothing had happened. Of a run that is not, the
+//! [`Depot`](self::depot) hands the bytes to all who joined, and goes at the pace of the slowest.
+//!
+//! What is there whole is remembered by its hash while this process lives. Nothing of it counts before the run's commit.
+
+mod depot;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use holdfast_model::failure::Failure;
+use holdfast_model::ids::{ArtifactName, EndpointName, RunId};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use self::depot::Depot;
+use crate::endpoints::{ErrorKind, Meter, StoreError};
+use crate::pipeline::{Course, Follower, Growing, Growth, Whole};
+use crate::remote::growing::GrowingFile;
+use crate::remote::{GrowingSource, Remote};
+
+/// How long a run that is not staged here waits for its endpoints to join or to say why not.
+const JOIN: Duration = Duration::from_secs(120);
+
+/// The artifacts of all runs that are on their way while they are written. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
+    runs: Arc<Mutex<BTreeMap<RunId, OfRun>>>,
+    /// Counts who joined, for whoever waits for that.
+    joined: watch::Sender<u64>,
+    runtime: Handle,
+}
+
+/// Those of one run.
+#[derive(Debug, Default)]
+struct OfRun {
+    /// Files that grow, for whoever joins late.
+    growing: BTreeMap<ArtifactName, Growing>,
+    endpoints: BTreeMap<EndpointName, Endpoint>,
+    /// How many artifacts may go at once that are staged nowhere.
+    turns: Option<Arc<Semaphore>>,
+}
+
+/// An endpoint of a run.
+#[derive(Debug, Clone)]
+enum Endpoint {
+    Joined(Arc<Session>),
+    Refused(Failure),
+}
+
+/// What goes to one endpoint of one run.
+struct Session {
+    run_id: RunId,
+    endpoint: EndpointName,
+    remote: Arc<dyn Remote>,
+    files: Mutex<BTreeMap<ArtifactName, Sending>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("run_id", &self.run_id)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file of it.
+enum Sending {
+    /// On its way; it answers what is there whole.
+    Going(Going),
+    There(Whole),
+    /// Another endpoint has it and this one does not.
+    Missing,
+}
+
+/// A task that ends when it is not waited for any more.
+struct Going(JoinHandle<Result<Whole, StoreError>>);
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Streams {
+    pub(super) fn new(runtime: Handle) -> Self {
+        Self { runs: Arc::default(), joined: watch::Sender::new(0), runtime }
+    }
+
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, OfRun>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An endpoint takes artifacts of a run from now on.
+    pub(super) fn join(&self, run_id: RunId, endpoint: EndpointName, remote: Arc<dyn Remote>) {
+        let session = Session { run_id, endpoint: endpoint.clone(), remote, files: Mutex::default() };
+        let session = Arc::new(session);
+        let mut runs = self.runs();
+        let of_run = runs.entry(run_id).or_default();
+        of_run.growing.retain(|_, growing| matches!(growing.growth(), Growth::Writing(_)));
+        of_run.growing.iter().for_each(|(file, growing)| session.follow(file, growing.clone(), &self.runtime));
+        of_run.endpoints.insert(endpoint, Endpoint::Joined(session));
+        drop(runs);
+        self.joined.send_modify(|count| *count += 1);
+    }
+
+    /// An endpoint takes none.
+    pub(super) fn refuse(&self, run_id: RunId, endpoint: &EndpointName, failure: Failure) {
+        self.runs().entry(run_id).or_default().endpoints.insert(endpoint.clone(), Endpoint::Refused(failure));
+        self.joined.send_modify(|count| *count += 1);
+    }
+
+    /// The run has ended: what is known of these endpoints is of use yet.
+    pub(super) fn written(&self, run_id: RunId, open: &[EndpointName]) {
+        let mut runs = self.runs();
+        if let Some(of_run) = runs.get_mut(&run_id) {
+            of_run.growing.clear();
+            of_run.endpoints.retain(|endpoint, _| open.contains(endpoint));
+            if of_run.endpoints.is_empty() {
+                runs.remove(&run_id);
+            }
+        }
+    }
+
+    /// Ends all that is on its way.
+    pub(super) fn end(&self) {
+        self.runs().clear();
+    }
+
+    /// Files that are at an endpoint whole, once those that are on their way have come to their end.
+    pub(super) async fn there(&self, run_id: RunId, endpoint: &EndpointName) -> BTreeMap<ArtifactName, Whole> {
+        let joined = self.runs().get(&run_id).and_then(|of_run| of_run.endpoints.get(endpoint).cloned());
+        match joined {
+            Some(Endpoint::Joined(session)) => session.settled().await,
+            Some(Endpoint::Refused(_)) | None => BTreeMap::new(),
+        }
+    }
+
+    /// The endpoint has the run, or never will.
+    pub(super) fn forget(&self, run_id: RunId, endpoint: &EndpointName) {
+        let mut runs = self.runs();
+        if let Some(of_run) = runs.get_mut(&run_id) {
+            of_run.endpoints.remove(endpoint);
+            if of_run.endpoints.is_empty() && of_run.growing.is_empty() {
+                runs.remove(&run_id);
+            }
+        }
+    }
+
+    /// The way of a run's artifacts that are staged here.
+    pub(super) fn followed(&self, run_id: RunId) -> Course {
+        Course::Followed(Arc::new(Following { streams: self.clone(), run_id }))
+    }
+
+    /// The way of a run's artifacts that are not. Waits until each endpoint has joined or said why it does not.
+    pub(super) async fn depot(&self, run_id: RunId, endpoints: &[EndpointName]) -> Result<Course, Failure> {
+        let mut joined = self.joined.subscribe();
+        let waiting = async {
+            while !self.all_known(run_id, endpoints) {
+                if joined.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Who has not said anything by then is not waited for any longer.
+        let _ = tokio::time::timeout(JOIN, waiting).await;
+        Ok(Course::Away(Arc::new(Depot::new(self.clone(), run_id, endpoints)?)))
+    }
+
+    fn all_known(&self, run_id: RunId, endpoints: &[EndpointName]) -> bool {
+        let runs = self.runs();
+        let known = runs.get(&run_id).map(|of_run| &of_run.endpoints);
+        endpoints.iter().all(|name| known.is_some_and(|known| known.contains_key(name)))
+    }
+
+    /// The turns of a run's artifacts, so many at a time where there are none yet.
+    fn turns(&self, run_id: RunId, at_once: usize) -> Arc<Semaphore> {
+        let mut runs = self.runs();
+        let turns = &mut runs.entry(run_id).or_default().turns;
+        turns.get_or_insert_with(|| Arc::new(Semaphore::new(at_once))).clone()
+    }
+
+    fn endpoint(&self, run_id: RunId, name: &EndpointName) -> Option<Endpoint> {
+        self.runs().get(&run_id)?.endpoints.get(name).cloned()
+    }
+}
+
+impl Session {
+    fn files(&self) -> MutexGuard<'_, BTreeMap<ArtifactName, Sending>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a file as it grows, once what an earlier try sent under its name has come to its end.
+    fn follow(self: &Arc<Self>, file: &ArtifactName, growing: Growing, runtime: &Handle) {
+        let source = GrowingFile::new(growing, file.to_string());
+        self.send(file, source, runtime);
+    }
+
+    fn send(self: &Arc<Self>, file: &ArtifactName, source: impl GrowingSource + 'static, runtime: &Handle) {
+        let mut files = self.files();
+        let before = files.remove(file);
+        let (remote, run_id, name) = (self.remote.clone(), self.run_id, file.clone());
+        let endpoint = self.endpoint.clone();
+        let task = runtime.spawn(async move {
+            if let Some(Sending::Going(mut before)) = before {
+                before.0.abort();
+                let _ = (&mut before.0).await;
+            }
+            let sent = remote.stream(run_id, &name, &source, &Meter::default()).await;
+            let whole = sent.and_then(|()| {
+                let unknown = || StoreError::new(ErrorKind::Source, "send it", "it is not whole");
+                source.whole().ok_or_else(unknown)
+            });
+            if let Err(error) = &whole {
+                tracing::info!(%run_id, %endpoint, %error, "an artifact did not get there while it was written");
+            }
+            whole
+        });
+        files.insert(file.clone(), Sending::Going(Going(task)));
+    }
+
+    /// Waits for the end of a file's way.
+    async fn end_of(&self, file: &ArtifactName) -> Result<Whole, StoreError> {
+        let lost = || StoreError::new(ErrorKind::Source, format!("send {file}"), "it was given up");
+        let mut going = {
+            let mut files = self.files();
+            match files.remove(file) {
+                Some(Sending::Going(going)) => going,
+                Some(Sending::There(whole)) => {
+                    files.insert(file.clone(), Sending::There(whole));
+                    return Ok(whole);
+                }
+                Some(Sending::Missing) => {
+                    files.insert(file.clone(), Sending::Missing);
+                    return Err(lost());
+                }
+                None => return Err(lost()),
+            }
+        };
+        let whole = (&mut going.0).await.unwrap_or_else(|_| Err(lost()))?;
+        self.files().insert(file.clone(), Sending::There(whole));
+        Ok(whole)
+    }
+
+    /// The files that are there whole, once none is on its way.
+    async fn settled(&self) -> BTreeMap<ArtifactName, Whole> {
+        let files: Vec<_> = self.files().keys().cloned().collect();
+        let mut there = BTreeMap::new();
+        for file in files {
+            if let Ok(whole) = self.end_of(&file).await {
+                there.insert(file, whole);
+            }
+        }
+        there
+    }
+
+    /// Whether it lacks a file, other than this one, that another endpoint has.
+    fn lacks_other(&self, file: &ArtifactName) -> bool {
+        self.files().iter().any(|(name, sending)| name != file && matches!(sending, Sending::Missing))
+    }
+
+    fn lacks(&self, file: &ArtifactName) {
+        self.files().insert(file.clone(), Sending::Missing);
+    }
+}
+
+/// Lets the endpoints of a run know of each artifact that is begun.
+#[derive(Debug)]
+struct Following {
+    streams: Streams,
+    run_id: RunId,
+}
+
+impl Follower for Following {
+    fn begun(&self, file: &ArtifactName, growing: Growing) {
+        let mut runs = self.streams.runs();
+        let of_run = runs.entry(self.run_id).or_default();
+        of_run.growing.retain(|_, growing| matches!(growing.growth(), Growth::Writing(_)));
+        for endpoint in of_run.endpoints.values() {
+            if let Endpoint::Joined(session) = endpoint {
+                session.follow(file, growing.clone(), &self.streams.runtime);
+            }
+        }
+        of_run.growing.insert(file.clone(), growing);
+    }
+}
