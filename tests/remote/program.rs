@@ -69,7 +69,7 @@ impl World {
         let listed = listed(&*remote).await.iter().filter(|id| **id == run).count();
         let bytes = match remote.standing(run).await.unwrap() {
             Standing::Committed { .. } => stored,
-            Standing::Open(held) => held.values().sum(),
+            Standing::Open(held) => held.values().map(|held| held.bytes).sum(),
         };
         assert!(listed <= 1, "{run} is there {listed} times");
         There { whole: listed == 1, bytes }
