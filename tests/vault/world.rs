@@ -160,7 +160,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> holdfast::model::ids::Sha256 {
 
 pub(crate) fn metadata(run: &str, file: &str, bytes: &[u8]) -> String {
     let (run_id, filename) = (run.parse().unwrap(), file.parse().unwrap());
-    UploadMetadata { run_id, filename, sha256: sha256(bytes) }.to_header()
+    UploadMetadata { run_id, filename, sha256: Some(sha256(bytes)) }.to_header()
 }
 
 impl Client {

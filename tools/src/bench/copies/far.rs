@@ -106,7 +106,7 @@ fn sshd(work: &Path) -> anyhow::Result<(Process, String, String)> {
     Ok((server, url, done(Command::new("id").arg("-un"))?.trim().to_owned()))
 }
 
-/// nginx with its DAV module: one worker, no buffering of what it is sent beyond its own.
+/// nginx with its DAV module, as one process: a worker would outlive a master that is killed.
 fn nginx(work: &Path) -> anyhow::Result<(Process, String)> {
     let (at, port) = (work.display(), free_port()?);
     let home = work.join("nginx");
@@ -120,7 +120,7 @@ fn nginx(work: &Path) -> anyhow::Result<(Process, String)> {
     done(&mut openssl)?;
     let user = done(Command::new("id").arg("-un"))?;
     let config = format!(
-        "daemon off;\nuser {};\nworker_processes 1;\npid {at}/nginx/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n\
+        "daemon off;\nuser {};\nmaster_process off;\npid {at}/nginx/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n\
          client_max_body_size 0;\nclient_body_temp_path {at}/nginx/temp;\nserver {{\nlisten 127.0.0.1:{port} ssl;\n\
          ssl_certificate {at}/cert.pem;\nssl_certificate_key {at}/key.pem;\nroot {at}/nginx/data;\n\
          location / {{ dav_methods PUT DELETE; }}\n}}\n}}\n",
