@@ -157,7 +157,9 @@ pub(super) fn tell(out: Output, view: &RunView) -> Result<(), CliError> {
     for copy in &view.endpoints {
         match copy.status.as_str() {
             "uploaded" => {
-                let took = copy.finished_at.saturating_sub(copy.started_at).max(0);
+                // One that went there while it was written took as long as the run.
+                let began = if copy.started_at > 0 { copy.started_at } else { copy.finished_at };
+                let took = copy.finished_at.saturating_sub(began);
                 let took = if took > 0 { format!(" in {}", seconds(took as f64)) } else { String::new() };
                 let sent = if copy.sent_bytes < copy.stored_bytes {
                     format!(", {} of it sent in the last try", size(copy.sent_bytes))

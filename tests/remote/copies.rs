@@ -10,7 +10,7 @@ use crate::support::far_side::FarSide;
 use crate::support::{Home, Random, small_tree, text};
 
 /// The URL of a far side, and the flags that say who one is there.
-fn way(side: &Side, home: &Home) -> (String, Vec<String>) {
+pub(crate) fn way(side: &Side, home: &Home) -> (String, Vec<String>) {
     let credentials = side.credentials();
     let password = home.beside("far-password");
     fs::write(&password, credentials.password.expose_secret()).unwrap();

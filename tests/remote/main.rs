@@ -17,6 +17,7 @@ mod other_tools;
 mod program;
 mod servers;
 mod side;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;

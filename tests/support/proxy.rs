@@ -41,6 +41,7 @@ struct Way {
     hangs: AtomicBool,
     broke: tokio::sync::Notify,
     met: tokio::sync::Notify,
+    went: tokio::sync::Notify,
 }
 
 impl Way {
@@ -53,6 +54,7 @@ impl Way {
             self.broke.notify_one();
         }
         self.carried.fetch_add(some as u64, Ordering::SeqCst);
+        self.went.notify_one();
         some
     }
 }
@@ -104,6 +106,16 @@ impl Proxy {
     pub(crate) fn mend(&self) -> u64 {
         *self.way.left.lock().unwrap() = None;
         self.way.carried.swap(0, Ordering::SeqCst)
+    }
+
+    /// Waits until so many bytes went to the server.
+    pub(crate) async fn carried(&self, bytes: u64) {
+        let going = async {
+            while self.way.carried.load(Ordering::SeqCst) < bytes {
+                self.way.went.notified().await;
+            }
+        };
+        tokio::time::timeout(super::DEADLINE, going).await.expect("they go in time");
     }
 
     /// Waits until no byte goes through any more.
