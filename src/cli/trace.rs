@@ -78,12 +78,20 @@ pub(super) fn reload(server: &ServerConfig) {
 }
 
 fn told() -> Option<EnvFilter> {
-    EnvFilter::try_from_env(VARIABLE).ok()
+    EnvFilter::try_from_env(VARIABLE).ok().map(without_the_store)
 }
 
 /// The filter of the configuration, which was found to parse when it was read.
 fn configured(server: &ServerConfig) -> EnvFilter {
-    EnvFilter::builder().parse_lossy(&server.log_level)
+    without_the_store(EnvFilter::builder().parse_lossy(&server.log_level))
+}
+
+/// sled frees what it holds while threads end, and says so after their place for lines is gone: at its finer levels that aborts the process.
+fn without_the_store(filter: EnvFilter) -> EnvFilter {
+    match "sled=warn".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    }
 }
 
 fn start(filter: EnvFilter, form: LogFormat, to: BoxMakeWriter) {

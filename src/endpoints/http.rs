@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use super::{ErrorKind, StoreError};
@@ -67,11 +67,12 @@ pub(crate) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, StoreError>
 
 /// What a request means that got no answer.
 pub(crate) fn unanswered(doing: String, error: &reqwest::Error) -> StoreError {
+    let host = error.url().and_then(|url| url.host_str().map(ToOwned::to_owned));
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut last = String::new();
     while let Some(error) = cause {
         if let Some(tls) = tls_error(error) {
-            return untrusted(doing, tls);
+            return untrusted(doing, tls, host.as_deref());
         }
         if !error.is::<reqwest::Error>() {
             last = error.to_string();
@@ -93,18 +94,38 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     error.downcast_ref()
 }
 
-fn untrusted(doing: String, error: &rustls::Error) -> StoreError {
+fn untrusted(doing: String, error: &rustls::Error, host: Option<&str>) -> StoreError {
     match error {
         // Of a trust of our own, which says itself what to do.
         rustls::Error::InvalidCertificate(CertificateError::Other(own)) => {
             StoreError::new(ErrorKind::Credentials, doing, own.to_string())
         }
         rustls::Error::InvalidCertificate(wrong) => {
-            let why =
-                format!("its certificate is not trusted ({wrong}); `ca_file=` names the authority that issued it");
+            let of = host.map_or_else(|| "its certificate".to_owned(), |host| format!("the certificate of {host}"));
+            let why = match out_of_date(wrong) {
+                Some(why) => format!("{of} {why}"),
+                None => format!("{of} is not trusted ({wrong}); `ca_file=` names the authority that issued it"),
+            };
             StoreError::new(ErrorKind::Credentials, doing, why)
         }
         other => StoreError::new(ErrorKind::Retryable, doing, format!("no TLS: {other}")),
+    }
+}
+
+/// What is wrong with a certificate's dates, if it is that.
+pub(crate) fn out_of_date(wrong: &CertificateError) -> Option<String> {
+    let day = |time: UnixTime| {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("second {seconds} of 1970"), |at| at.to_string())
+    };
+    match wrong {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            Some(format!("expired at {}: have it renewed there", day(*not_after)))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            Some(format!("is not valid before {}: set the clocks right, or wait", day(*not_before)))
+        }
+        _ => None,
     }
 }
 

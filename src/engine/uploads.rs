@@ -32,6 +32,9 @@ use crate::storage::Storage;
 /// What an endpoint's `mode` says where it takes full runs only.
 const FULL_RUNS_ONLY: u32 = 1;
 
+/// How long an endpoint is left alone at most where it asks for that.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// After each so many runs leftovers are looked for at an endpoint.
 const SWEEP_EVERY: u32 = 20;
 
@@ -175,7 +178,16 @@ impl Uploader {
         };
         let sent = remote::upload_streamed(&*remote, lease.path(), run_id, verify, &streamed, &work.progress).await;
         drop(lease);
-        let sent = sent.map_err(|error| failure(&error))?;
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                // Asked to be left alone for a while, an endpoint keeps its turn so long: nobody else may come, either.
+                if let Some(pause) = error.retry_after().filter(|_| error.kind().retryable()) {
+                    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+                }
+                return Err(failure(&error));
+            }
+        };
         // What was found altered there once is read whole, or it would be taken for what was sent.
         if sent.was_there && (altered || verify == Verify::Readback && !remote.compares_hashes()) {
             let read = remote::verify(&*remote, run_id, &UploadProgress::default()).await;

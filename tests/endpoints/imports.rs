@@ -1,4 +1,4 @@
-//! Runs that come back from real far sides: a vault of this program, OpenSSH, Apache; by the command line, with what is configured.
+//! Runs that come back from real far sides: a vault of this program, OpenSSH, Apache, SeaweedFS; by the command line, with what is configured.
 
 use std::fs;
 
@@ -57,6 +57,13 @@ fn a_run_comes_back_by_sftp() {
 fn a_run_comes_back_by_webdav() {
     let (home, run) = backed_up();
     let side = FarSide::webdav();
+    away_and_back(&home, &run, &side.url, side.credentials());
+}
+
+#[test]
+fn a_run_comes_back_from_s3() {
+    let (home, run) = backed_up();
+    let side = FarSide::s3();
     away_and_back(&home, &run, &side.url, side.credentials());
 }
 

@@ -11,6 +11,7 @@
 mod command;
 mod conformance;
 mod declared;
+mod failing_uploads;
 mod faults;
 mod imports;
 mod kinds;

@@ -19,27 +19,29 @@ const PASSPHRASE: &str = "planted Hn2 passphrase of words";
 const BY_API: &str = "planted-Tb9-by-the-api";
 
 /// What must be nowhere, by what it is.
-struct Planted(BTreeMap<String, Vec<u8>>);
+pub(crate) struct Planted(BTreeMap<String, String>);
 
 impl Planted {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(BTreeMap::new())
     }
 
     /// A secret, as it is and as HTTP's basic authentication would carry it.
-    fn plant(&mut self, what: &str, secret: &str) {
-        self.0.insert(what.to_owned(), secret.as_bytes().to_vec());
+    pub(crate) fn plant(&mut self, what: &str, secret: &str) {
+        self.0.insert(what.to_owned(), secret.to_owned());
         let basic = base64::engine::general_purpose::STANDARD_NO_PAD.encode(format!("{LOGIN}:{secret}"));
-        self.0.insert(format!("{what}, as a header has it"), basic.into_bytes());
+        self.0.insert(format!("{what}, as a header has it"), basic);
     }
 
-    fn in_bytes(&self, place: &str, bytes: &[u8]) -> Vec<String> {
-        let held = self.0.iter().filter(|(_, secret)| bytes.windows(secret.len()).any(|part| part == **secret));
+    pub(crate) fn in_bytes(&self, place: &str, bytes: &[u8]) -> Vec<String> {
+        // Secrets are ASCII, which stays as it is amid bytes that are no text.
+        let text = String::from_utf8_lossy(bytes);
+        let held = self.0.iter().filter(|(_, secret)| text.contains(&**secret));
         held.map(|(what, _)| format!("{place} holds {what}")).collect()
     }
 
     /// Searches a folder but for these names at its top.
-    fn in_folder(&self, folder: &Path, but: &[&str]) -> Vec<String> {
+    pub(crate) fn in_folder(&self, folder: &Path, but: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let (path, kind) = (entry.path(), entry.file_type().unwrap());
@@ -56,7 +58,7 @@ impl Planted {
     }
 
     /// Searches the arguments and, but for the variables `given`, the environment of every process of this home. Answers how many there are.
-    fn in_processes(&self, home: &Home, given: &[&str]) -> usize {
+    pub(crate) fn in_processes(&self, home: &Home, given: &[&str]) -> usize {
         let mark = format!("HOLDFAST_HOME={}", home.path().display());
         let mut count = 0;
         for entry in fs::read_dir("/proc").unwrap().map(Result::unwrap) {

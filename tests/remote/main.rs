@@ -11,9 +11,12 @@
 mod copies;
 mod faults;
 mod kinds;
+mod large;
 mod made;
 mod other_tools;
+mod program;
 mod recover;
+mod servers;
 mod side;
 mod streams;
 #[path = "../support/mod.rs"]

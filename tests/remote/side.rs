@@ -10,6 +10,7 @@ use holdfast::endpoints::{
 };
 use holdfast::model::ids::RunId;
 use holdfast::remote::{Remote, open};
+use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::support::far_side::FarSide;
@@ -78,13 +79,26 @@ impl VaultSide {
 
     /// Serves it there.
     pub(crate) fn serve_at(&mut self, port: u16) {
+        self.serve_with(port, &[]);
+    }
+
+    /// Serves it there, with further flags.
+    pub(crate) fn serve_with(&mut self, port: u16, flags: &[&str]) {
         let listen = format!("127.0.0.1:{port}");
         let serve = ["vault", "serve", "--listen", &listen, "--min-free", "1 MiB", "--json", "--root"];
-        let mut running = self.home.holdfast(serve).arg(&self.root).spawn();
+        let mut running = self.home.holdfast(serve).arg(&self.root).args(flags).spawn();
         let told = running.wait_for_json("where it listens", |line| line["message_type"] == "listening");
         self.port = text(&told["address"]).rsplit_once(':').unwrap().1.parse().unwrap();
         self.fingerprint = told["fingerprint"].as_str().map(str::to_owned);
         self.running = Some(running);
+    }
+
+    /// The most that it has had in memory, in KiB.
+    pub(crate) fn peak(&self) -> u64 {
+        let pid = self.running.as_ref().unwrap().pid().as_raw_nonzero();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Ends it in the middle of whatever it does.
@@ -94,12 +108,11 @@ impl VaultSide {
         }
     }
 
-    fn address_by(&self, port: u16) -> Address {
-        let url = match &self.fingerprint {
+    fn url_by(&self, port: u16) -> String {
+        match &self.fingerprint {
             Some(fingerprint) => format!("vault://127.0.0.1:{port}/?fingerprint={fingerprint}"),
             None => format!("vault://127.0.0.1:{port}/?tls=false"),
-        };
-        Address::parse(&url).unwrap()
+        }
     }
 }
 
@@ -129,7 +142,7 @@ impl Side {
     pub(crate) fn address(&self) -> Address {
         match self {
             Self::Far(far) => far.address(),
-            Self::Vault(vault) => vault.address_by(vault.port),
+            Self::Vault(vault) => Address::parse(&vault.url_by(vault.port)).unwrap(),
         }
     }
 
@@ -139,12 +152,33 @@ impl Side {
 
     /// The same by another port, one file after the other, with so many attempts.
     pub(crate) fn by(&self, port: u16, server_id: Uuid, attempts: u32) -> Arc<dyn Remote> {
-        let address = match self {
-            Self::Far(far) => far.address_by(port),
-            Self::Vault(vault) => vault.address_by(port),
-        };
+        let address = Address::parse(&self.url_by(port)).unwrap();
         let limits = Limits { streams: 1, ..limits(attempts) };
         open(&address, self.credentials(), &limits, server_id).unwrap()
+    }
+
+    /// Where it is by another port.
+    pub(crate) fn url_by(&self, port: u16) -> String {
+        match self {
+            Self::Far(far) => far.url_by(port),
+            Self::Vault(vault) => vault.url_by(port),
+        }
+    }
+
+    /// Adds it to a home's endpoints, by a port. `more` are further flags.
+    pub(crate) fn add_to(&self, home: &Home, name: &str, port: u16, more: &[&str]) {
+        let Credentials { login, password } = self.credentials();
+        let url = self.url_by(port);
+        let mut add = home.holdfast(["endpoints", "add", name, "--url", &url, "--plaintext", "true"]).args(more);
+        if !login.is_empty() {
+            add = add.args(["--login", &login]);
+        }
+        if !password.expose_secret().is_empty() {
+            let file = home.beside(format!("{name}-password"));
+            std::fs::write(&file, password.expose_secret()).unwrap();
+            add = add.arg("--password-file").arg(file);
+        }
+        add.run().expect(0);
     }
 
     /// Changes a byte of a file of a run there.

@@ -113,12 +113,18 @@ impl FarSide {
     /// SeaweedFS, with a bucket.
     pub(crate) fn s3() -> Self {
         // It takes eight ports, each of which another test may have taken since it was free.
-        let started = (0..5).find_map(|_| Self::s3_at(&free_ports(8)).ok());
+        let started = (0..5).find_map(|_| Self::s3_at(&free_ports(8), |_| {}).ok());
         started.expect("SeaweedFS comes up")
     }
 
-    fn s3_at(ports: &[u16]) -> Result<Self, String> {
+    /// The same, with its data in a folder that is made ready before, such as a disk of its own.
+    pub(crate) fn s3_in(ready: impl FnOnce(&Path)) -> Self {
+        Self::s3_at(&free_ports(8), ready).expect("SeaweedFS comes up")
+    }
+
+    fn s3_at(ports: &[u16], ready: impl FnOnce(&Path)) -> Result<Self, String> {
         let (folder, data) = folder();
+        ready(&data);
         let at = folder.path().display().to_string();
         let user = |name: &str, key: &str, actions: &[&str]| {
             let secret = if name == "admin" { "secret-of-root" } else { PASSWORD };
@@ -171,13 +177,18 @@ impl FarSide {
 
     /// The same server by another port.
     pub(crate) fn address_by(&self, port: u16) -> Address {
+        Address::parse(&self.url_by(port)).unwrap()
+    }
+
+    /// The same server by another port.
+    pub(crate) fn url_by(&self, port: u16) -> String {
         let (from, to) = (format!(":{}", self.port), format!(":{port}"));
         if self.url.starts_with("sftp") {
             let known = self.beside("known");
             let text = fs::read_to_string(&known).unwrap();
             fs::write(&known, format!("{text}{}", text.replace(&from, &to))).unwrap();
         }
-        Address::parse(&self.url.replace(&from, &to)).unwrap()
+        self.url.replace(&from, &to)
     }
 
     pub(crate) fn credentials(&self) -> Credentials {

@@ -26,6 +26,7 @@ pub(crate) mod others;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod tls;
 pub(crate) mod tree;
 
 use std::ffi::OsStr;

@@ -24,6 +24,11 @@ impl Mount {
         mount(&["-t", "tmpfs", "-o", &format!("size={mebibytes}m,mode=700"), "holdfast-test"], at)
     }
 
+    /// Gives a file system in memory so many MiB from now on.
+    pub(crate) fn grow(&self, mebibytes: u64) {
+        run("mount", &["-o", &format!("remount,size={mebibytes}m")], &self.at);
+    }
+
     /// The folder `of` seen a second time, at `at`.
     pub(crate) fn second_way(of: &Path, at: &Path) -> Self {
         fs::create_dir_all(at).unwrap();

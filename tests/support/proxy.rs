@@ -1,8 +1,9 @@
-//! A way to a server on which something goes wrong once: it breaks, hangs, cuts an answer, loses it, or answers itself.
+//! A way to a server on which something goes wrong once: it breaks, hangs, is slow, cuts an answer, loses it, or answers itself.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,17 +22,25 @@ pub(crate) enum Fault {
     Cut(usize),
     /// The request does not arrive; this status is the answer.
     Answer(u16),
+    /// The same, and it says after how many seconds one may come again.
+    Later(u16, u32),
+    /// The request does not arrive; the answer is this status, and all that was asked, heads included, read back.
+    Echo(u16),
+    /// It arrives so many milliseconds late.
+    Delay(u64),
 }
 
 /// A fault, and the bytes of a request at which it happens.
 type Armed = Arc<Mutex<Vec<(&'static str, Fault)>>>;
 
-/// Bytes on their way to the server: how many went, and how many may still go before everything breaks.
+/// Bytes on their way to the server: how many went, and how many may still go before everything breaks, or hangs.
 #[derive(Default)]
 struct Way {
     carried: AtomicU64,
     left: Mutex<Option<u64>>,
+    hangs: AtomicBool,
     broke: tokio::sync::Notify,
+    met: tokio::sync::Notify,
     went: tokio::sync::Notify,
 }
 
@@ -83,6 +92,13 @@ impl Proxy {
 
     /// After so many bytes more to the server every connection breaks, and none goes through any more.
     pub(crate) fn break_after(&self, bytes: u64) {
+        self.way.hangs.store(false, Ordering::SeqCst);
+        *self.way.left.lock().unwrap() = Some(bytes);
+    }
+
+    /// After so many bytes more to the server nothing goes on in either direction, and connections stay.
+    pub(crate) fn hang_after(&self, bytes: u64) {
+        self.way.hangs.store(true, Ordering::SeqCst);
         *self.way.left.lock().unwrap() = Some(bytes);
     }
 
@@ -107,6 +123,21 @@ impl Proxy {
         tokio::time::timeout(super::DEADLINE, self.way.broke.notified()).await.expect("it breaks in time");
     }
 
+    /// What has not happened happens no more.
+    pub(crate) fn disarm(&self) {
+        self.armed.lock().unwrap().clear();
+    }
+
+    /// Waits until every fault has happened.
+    pub(crate) async fn spent(&self) {
+        let wait = async {
+            while !self.is_spent() {
+                self.way.met.notified().await;
+            }
+        };
+        tokio::time::timeout(super::DEADLINE, wait).await.expect("it happens in time");
+    }
+
     /// Whether every fault has happened.
     pub(crate) fn is_spent(&self) -> bool {
         self.armed.lock().unwrap().is_empty()
@@ -126,6 +157,18 @@ fn take(armed: &Armed, request: &[u8]) -> Option<Fault> {
     Some(armed.remove(found).1)
 }
 
+/// What the way itself answers.
+fn answer(fault: Fault, request: &[u8]) -> Vec<u8> {
+    let (status, more, body) = match fault {
+        Fault::Later(status, seconds) => (status, format!("Retry-After: {seconds}\r\n"), &[][..]),
+        Fault::Echo(status) => (status, String::new(), request),
+        Fault::Answer(status) => (status, String::new(), &[][..]),
+        other => panic!("{other:?} is no answer"),
+    };
+    let head = format!("HTTP/1.1 {status} X\r\n{more}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
 async fn carry(client: TcpStream, port: u16, armed: Armed, way: Arc<Way>) -> std::io::Result<()> {
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
@@ -141,15 +184,19 @@ async fn carry(client: TcpStream, port: u16, armed: Armed, way: Arc<Way>) -> std
                 if request.is_empty() {
                     return Ok(());
                 }
-                match take(&armed, request) {
+                let fault = take(&armed, request);
+                if fault.is_some() {
+                    way.met.notify_one();
+                }
+                match fault {
                     None => {}
                     Some(Fault::Drop) => return Ok(()),
                     Some(Fault::Hang) => return std::future::pending().await,
                     Some(Fault::LoseAnswer) => left = 0,
                     Some(Fault::Cut(bytes)) => left = bytes,
-                    Some(Fault::Answer(status)) => {
-                        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                        to_client.write_all(answer.as_bytes()).await?;
+                    Some(Fault::Delay(milliseconds)) => tokio::time::sleep(Duration::from_millis(milliseconds)).await,
+                    Some(fault @ (Fault::Answer(_) | Fault::Later(..) | Fault::Echo(_))) => {
+                        to_client.write_all(&answer(fault, request)).await?;
                         to_client.shutdown().await?;
                         // What is still sent is taken, so that the answer is not lost by a reset.
                         while from_client.read(&mut up).await? > 0 {}
@@ -159,7 +206,10 @@ async fn carry(client: TcpStream, port: u16, armed: Armed, way: Arc<Way>) -> std
                 let some = way.take(request.len());
                 to_server.write_all(&request[..some]).await?;
                 if some < request.len() {
-                    return Ok(());
+                    return match way.hangs.load(Ordering::SeqCst) {
+                        true => std::future::pending().await,
+                        false => Ok(()),
+                    };
                 }
             }
             read = from_server.read(&mut down) => {

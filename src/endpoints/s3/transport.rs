@@ -62,7 +62,7 @@ impl HttpTransport for Transport {
             let answer = self.once(request.clone()).await;
             done += 1;
             let asked = match &answer {
-                _ if done >= self.attempts.total => return answer,
+                _ if done >= self.attempts.total => return answer.and_then(asked_to_wait),
                 Ok(answer) if matches!(answer.status().as_u16(), 408 | 429 | 500 | 502 | 503 | 504) => {
                     endpoints::http::retry_after(answer.headers())
                 }
@@ -112,6 +112,16 @@ impl Transport {
             }
         });
         Ok(answer.map(|()| HttpBody::new(Box::pin(timed), length)))
+    }
+}
+
+/// OpenDAL does not pass on for how long the far side wants to be left alone: such an answer is an error here already.
+fn asked_to_wait(answer: Response<HttpBody>) -> Result<Response<HttpBody>> {
+    let status = answer.status();
+    let asked = endpoints::http::retry_after(answer.headers());
+    match matches!(status.as_u16(), 429 | 503) && asked.is_some() {
+        true => Err(failed(endpoints::http::refused("ask S3".into(), status, answer.headers()))),
+        false => Ok(answer),
     }
 }
 

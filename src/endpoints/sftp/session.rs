@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use russh::client::{self, AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
-use russh::{MethodKind, Preferred};
+use russh::{MethodKind, MethodSet, Preferred};
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::{Config, RawSftpSession};
 use russh_sftp::protocol::{Packet, StatusCode};
@@ -21,6 +21,8 @@ use crate::endpoints::{ErrorKind, StoreError};
 
 /// Rounds of questions that a server may ask of a login.
 const MOST_QUESTIONS: usize = 5;
+/// How long a connection that broke may take to be seen as that.
+const ENDING: Duration = Duration::from_millis(500);
 /// A disk with less room than this is full, in bytes.
 const FULL: u64 = 1 << 20;
 
@@ -107,14 +109,17 @@ impl Session {
         let seconds = far.limit.as_secs().max(1);
         let config = Config { request_timeout_secs: seconds, ..Config::default() };
         let raw = RawSftpSession::new_with_config(channel.into_stream(), config);
-        let version = raw.init().await.map_err(|error| {
-            let why = if matches!(error, SftpError::Timeout) { "no answer" } else { "it has no SFTP for this login" };
-            StoreError::new(
-                if matches!(error, SftpError::Timeout) { ErrorKind::Timeout } else { ErrorKind::Fatal },
-                doing(),
-                why,
-            )
-        })?;
+        let version = match raw.init().await {
+            Ok(version) => version,
+            Err(error) => {
+                let (kind, why) = match error {
+                    SftpError::Timeout => (ErrorKind::Timeout, "no answer"),
+                    _ if has_ended(&mut ssh).await => (ErrorKind::Retryable, "the connection broke"),
+                    _ => (ErrorKind::Fatal, "it has no SFTP for this login"),
+                };
+                return Err(StoreError::new(kind, doing(), why));
+            }
+        };
         let offers = |name: &str| version.extensions.contains_key(name);
         Ok(Self {
             can_sync: offers("fsync@openssh.com"),
@@ -262,7 +267,10 @@ impl Far {
             let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
             return match ssh.authenticate_publickey(&self.login, key).await.map_err(failed)? {
                 AuthResult::Success => Ok(()),
-                AuthResult::Failure { .. } => Err(refuse("the server does not take this key for this login")),
+                AuthResult::Failure { remaining_methods, .. } => {
+                    self.unless_broken(ssh, &remaining_methods).await?;
+                    Err(refuse("the server does not take this key for this login"))
+                }
             };
         }
         match ssh.authenticate_password(&self.login, password).await.map_err(failed)? {
@@ -272,8 +280,20 @@ impl Far {
             {
                 self.answer_questions(ssh).await
             }
-            AuthResult::Failure { .. } => Err(refuse("the server does not take this login and password")),
+            AuthResult::Failure { remaining_methods, .. } => {
+                self.unless_broken(ssh, &remaining_methods).await?;
+                Err(refuse("the server does not take this login and password"))
+            }
         }
+    }
+
+    /// An error where a refusal is none of the server's: a connection that breaks looks like one that leaves no method to go on with.
+    async fn unless_broken(&self, ssh: &mut Handle<Host>, remaining: &MethodSet) -> Result<(), StoreError> {
+        if !remaining.is_empty() || !has_ended(ssh).await {
+            return Ok(());
+        }
+        let why = "the connection ended before the server had said whether this login may come in";
+        Err(StoreError::new(ErrorKind::Retryable, format!("log in at {}", self.address.host), why))
     }
 
     /// The password as the answer to each question (RFC 4256): how many servers ask for it.
@@ -285,7 +305,10 @@ impl Far {
         for _ in 0..MOST_QUESTIONS {
             answer = match answer {
                 KeyboardInteractiveAuthResponse::Success => return Ok(()),
-                KeyboardInteractiveAuthResponse::Failure { .. } => break,
+                KeyboardInteractiveAuthResponse::Failure { remaining_methods, .. } => {
+                    self.unless_broken(ssh, &remaining_methods).await?;
+                    break;
+                }
                 KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => {
                     let answers = prompts.iter().map(|_| self.password.expose_secret().to_owned()).collect();
                     ssh.authenticate_keyboard_interactive_respond(answers).await.map_err(failed)?
@@ -294,6 +317,11 @@ impl Far {
         }
         Err(StoreError::new(ErrorKind::Credentials, doing(), "the server does not take this login and password"))
     }
+}
+
+/// Whether the connection has ended, or ends now. It is not used any more afterwards.
+async fn has_ended(ssh: &mut Handle<Host>) -> bool {
+    timeout(ENDING, ssh).await.is_ok()
 }
 
 /// The code of an answer that is an error.

@@ -28,15 +28,19 @@ pub(super) fn children(doing: &str, folder: &str, xml: &[u8]) -> Result<Vec<Chil
     let mut reader = NsReader::from_reader(xml);
     let (mut children, mut response, mut path) = (Vec::new(), Response::default(), Vec::new());
     let mut buffer = Vec::new();
+    // Nothing at all, or something else, is no empty folder.
+    let mut is_answer = false;
     loop {
         let (namespace, event) = reader.read_resolved_event_into(&mut buffer).map_err(|_| refuse())?;
         let is_dav = matches!(namespace, ResolveResult::Bound(namespace) if namespace == DAV);
         match event {
             Event::Start(start) => {
                 path.push(if is_dav { start.local_name().as_ref().to_owned() } else { String::new() });
+                is_answer |= matches!(&*path, [root] if root == "multistatus");
                 response.is_folder |= ends(&path, "resourcetype", "collection");
             }
             Event::Empty(empty) if is_dav => {
+                is_answer |= path.is_empty() && empty.local_name().as_ref() == "multistatus";
                 let local = empty.local_name().as_ref() == "collection";
                 response.is_folder |= local && path.last().is_some_and(|last| last == "resourcetype");
             }
@@ -63,7 +67,7 @@ pub(super) fn children(doing: &str, folder: &str, xml: &[u8]) -> Result<Vec<Chil
         }
         buffer.clear();
     }
-    if path.is_empty() { Ok(children) } else { Err(refuse()) }
+    if path.is_empty() && is_answer { Ok(children) } else { Err(refuse()) }
 }
 
 fn ends(path: &[String], above: &str, last: &str) -> bool {
@@ -128,6 +132,9 @@ mod tests {
         let modified = time("Sat, 21 Nov 2026 03:15:00 GMT");
         assert!(modified.is_some());
         assert_eq!(found, [Child::Folder("b".into()), Child::File { name: "c".into(), size: 7, modified }]);
-        assert!(children("list", "/", b"<html>").is_err());
+        for other in ["", "<html>", "<html/>", "nothing", "<D:propfind xmlns:D=\"DAV:\"><D:prop/></D:propfind>"] {
+            assert!(children("list", "/", other.as_bytes()).is_err(), "{other}");
+        }
+        assert_eq!(children("list", "/", b"<multistatus xmlns=\"DAV:\"/>").unwrap(), []);
     }
 }

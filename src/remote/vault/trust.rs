@@ -70,6 +70,8 @@ enum Refused {
          and where they are the same, pin it by `fingerprint={shown}` in the address"
     )]
     Untrusted { shown: Sha256, why: String },
+    #[error("its certificate, with the fingerprint sha256:{shown}, {why}")]
+    OutOfDate { shown: Sha256, why: String },
     #[error(
         "its certificate has the fingerprint sha256:{shown} and not the pinned one: somebody stands in between, or the vault has a new \
          certificate. Compare it with what `holdfast vault` prints there before you pin it"
@@ -101,7 +103,10 @@ impl ServerCertVerifier for Verifier {
             Known::Authority(verifier) => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .map_err(|error| match error {
-                    rustls::Error::InvalidCertificate(wrong) => untrusted(wrong.to_string()),
+                    rustls::Error::InvalidCertificate(wrong) => match http::out_of_date(&wrong) {
+                        Some(why) => refuse(Refused::OutOfDate { shown, why }),
+                        None => untrusted(wrong.to_string()),
+                    },
                     other => other,
                 }),
         }

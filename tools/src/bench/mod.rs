@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 mod contenders;
+mod copies;
 mod copy;
 mod dataset;
 mod log;
@@ -72,6 +73,8 @@ enum Part {
     Parallel,
     /// `holdfast serve` under load
     Server,
+    /// Copies on endpoints at once and in turn, a vault beside nginx, encryption beside age
+    Copies,
 }
 
 /// Copies a tree, to be measured.
@@ -138,6 +141,7 @@ struct Report {
     memory: Vec<OfSize>,
     parallel: Vec<(Shape, Series)>,
     server: Option<server::Figures>,
+    copies: Option<copies::Figures>,
 }
 
 impl Report {
@@ -177,7 +181,8 @@ impl BenchArgs {
         let say = |text: &str| eprintln!("{text}");
         let rounds = usize::from(self.rounds);
 
-        let needs_data = [Part::Runs, Part::Parallel, Part::Server].into_iter().any(|part| self.wants(part));
+        let needs_data =
+            [Part::Runs, Part::Parallel, Part::Server, Part::Copies].into_iter().any(|part| self.wants(part));
         let volume = if needs_data { Volume::where_needed(folder, self.size)? } else { None };
         let work = volume.as_ref().map_or(folder, Volume::path);
         let mut report = Report {
@@ -190,6 +195,7 @@ impl BenchArgs {
             memory: Vec::new(),
             parallel: Vec::new(),
             server: None,
+            copies: None,
         };
         let on_volume = Places { data: work.join("data"), work: work.to_owned(), holdfast };
         let beside_volume = Places { work: folder.to_owned(), ..on_volume.clone() };
@@ -211,6 +217,10 @@ impl BenchArgs {
         }
         if self.wants(Part::Server) {
             report.server = Some(server::run(&on_volume, rounds, self.size, &say)?);
+        }
+        if self.wants(Part::Copies) {
+            let places = Places { work: folder.to_owned(), ..on_volume.clone() };
+            report.copies = Some(copies::run(&places, rounds, self.size, &say)?);
         }
         // The largest inputs need the room.
         drop(volume);

@@ -7,8 +7,8 @@ use super::contenders::{Contender, Task};
 use super::log::{Beside, Figures};
 use super::measure::{Series, median};
 use super::runs::Runs;
-use super::server;
 use super::targets::{Bound, judge};
+use super::{copies, server};
 
 /// The whole table.
 pub(super) fn text(report: &Report) -> String {
@@ -20,6 +20,7 @@ pub(super) fn text(report: &Report) -> String {
     let _ = memory_part(&mut out, report);
     let _ = parallel_part(&mut out, report);
     let _ = report.server.as_ref().map_or(Ok(()), |figures| server::text(&mut out, figures));
+    let _ = report.copies.as_ref().map_or(Ok(()), |figures| copies::text(&mut out, figures));
     let _ = targets_part(&mut out, report);
     out
 }
@@ -221,6 +222,7 @@ mod tests {
             memory: Vec::new(),
             parallel: Vec::new(),
             server: None,
+            copies: None,
         }
     }
 

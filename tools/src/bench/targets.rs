@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Report;
 use super::contenders::{Contender, Task};
+use super::copies::Figures;
 
 /// One target beside what was measured.
 #[derive(Debug, Clone, Serialize)]
@@ -44,6 +45,7 @@ pub(super) fn judge(report: &Report) -> Vec<Target> {
     let faster = |task, other| by(task, other).map(f64::recip);
     let peak = report.peak();
     let server = report.server.as_ref();
+    let copies = report.copies.as_ref();
     [
         Target::new("64 writers: log / raw write + fdatasync", AtLeast(0.5), log.map(|log| log.many_ratio())),
         Target::new("replay: million events a second read", AtLeast(0.8), log.map(|log| log.read_speed() / 1e6)),
@@ -63,6 +65,8 @@ pub(super) fn judge(report: &Report) -> Vec<Target> {
         Target::new("restore: time / plain parallel copy", AtMost(1.6), by(Task::Restore, Contender::Copy)),
         Target::new("verify: speed / restic check --read-data", AtLeast(1.0), faster(Task::Check, Contender::Restic)),
         Target::new("peak memory of holdfast, MiB, the most of all", AtMost(128.0), peak),
+        Target::new("copies: three endpoints at once / their sum in turn", AtMost(1.1), copies.map(Figures::at_once)),
+        Target::new("copies: three at once / one, 20 MB/s each", AtMost(1.3), copies.map(Figures::limited_at_once)),
         Target::new("server: errors at capacity", AtMost(0.0), server.map(|server| server.capacity.errors() as f64)),
         Target::new(
             "server: run time with 500 requests/s, 100 subscribers / alone",

@@ -302,7 +302,7 @@ impl Run {
     /// How many must have it before it need not be here.
     fn enough(&self) -> RequireEndpoints {
         match (self.planned_copies.require, self.planned_copies.staging) {
-            (RequireEndpoints::None, Staging::None) | (RequireEndpoints::Any, _) => RequireEndpoints::Any,
+            (_, Staging::None) | (RequireEndpoints::Any, _) => RequireEndpoints::Any,
             (RequireEndpoints::None | RequireEndpoints::All, _) => RequireEndpoints::All,
         }
     }

@@ -26,6 +26,7 @@ use client::Client;
 use holdfast::{Holdfast, Limits};
 use interference::Interference;
 use overload::Overload;
+pub(super) use process::Process;
 use question::Question;
 pub(super) use text::text;
 

@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A server; killed where it is dropped before it has ended, and with this process.
-pub(super) struct Process {
+pub(in crate::bench) struct Process {
     child: Child,
     lines: Receiver<String>,
     errors: PathBuf,
@@ -23,7 +23,7 @@ pub(super) struct Process {
 
 /// What a process has taken so far.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Usage {
+pub(in crate::bench) struct Usage {
     /// Of the processor, in user and kernel mode, in seconds.
     pub(super) cpu: f64,
     /// Most resident memory so far, in MiB.
@@ -35,7 +35,7 @@ impl Process {
     ///
     /// # Errors
     /// Where it cannot be started.
-    pub(super) fn start(program: &Path, arguments: &[&str], errors: PathBuf) -> anyhow::Result<Self> {
+    pub(in crate::bench) fn start(program: &Path, arguments: &[&str], errors: PathBuf) -> anyhow::Result<Self> {
         let file = std::fs::File::create(&errors).with_context(|| format!("cannot write {}", errors.display()))?;
         // It becomes the program, with the same process id.
         let mut child = std::process::Command::new("setpriv")
@@ -64,7 +64,7 @@ impl Process {
     ///
     /// # Errors
     /// Where it ends before, or takes too long.
-    pub(super) fn wait_for<T>(&self, found: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
+    pub(in crate::bench) fn wait_for<T>(&self, found: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
         let until = Instant::now() + DEADLINE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -82,7 +82,7 @@ impl Process {
     ///
     /// # Errors
     /// Where it is not there any more.
-    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
+    pub(in crate::bench) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(&self.child.id().to_string())
     }
 

@@ -252,7 +252,7 @@ fn staged_elsewhere(endpoints: &[&str]) -> Given<Run> {
 
 #[test]
 fn what_is_staged_elsewhere_is_published_with_what_its_endpoints_have_and_is_not_kept_here() {
-    let there = Ok(Uploaded { stored_bytes: 500, sent_bytes: 400, check: UploadCheck::Hash });
+    let there = Ok(Uploaded { stored_bytes: 500, sent_bytes: 400, check: UploadCheck::Hash, address: address("a") });
     let copies = vec![
         (at("a"), there),
         (at("b"), Err(failure(FailureKind::Timeout))),
