@@ -57,7 +57,7 @@ async fn upload(
     let missing: Vec<_> = view.endpoints.iter().filter(asked).filter(|copy| copy.status != "uploaded").collect();
     match missing.first() {
         None => Ok(Exit::Good),
-        Some(copy) => Err(not_there(run_id, copy)),
+        Some(copy) => Err(not_there(run_id, &view, copy)),
     }
 }
 
@@ -196,16 +196,24 @@ pub(super) fn tell(out: Output, view: &RunView) -> Result<(), CliError> {
     }
 }
 
-fn not_there(run_id: RunId, copy: &CopyView) -> CliError {
-    let message = format!("run {run_id} is not at {}: {}", copy.name, printable(copy.error.as_bytes()));
-    let next = format!("The run is whole here. Once that is mended: holdfast upload {run_id} --to {}", copy.name);
+fn not_there(run_id: RunId, view: &RunView, copy: &CopyView) -> CliError {
+    let name = &copy.name;
+    let message = format!("run {run_id} is not at {name}: {}", printable(copy.error.as_bytes()));
+    let there = view.endpoints.iter().find(|copy| copy.status == "uploaded");
+    let next = match (view.path.is_empty(), there) {
+        (true, Some(there)) => format!(
+            "It is not kept here and whole at {}. Once that is mended: holdfast remote import {} {run_id}, then holdfast upload {run_id} --to {name}",
+            there.name, there.name
+        ),
+        _ => format!("The run is whole here. Once that is mended: holdfast upload {run_id} --to {name}"),
+    };
     CliError::new(Exit::Failed, "UPLOAD_FAILED", message, next)
 }
 
 /// How the command ends that made a run which is good here: by its copies.
 pub(super) fn exit(run_id: RunId, view: &RunView, here: Exit) -> CliResult {
     match view.endpoints.iter().find(|copy| copy.status != "uploaded") {
-        Some(copy) if !view.good && view.status == RunStatus::Completed => Err(not_there(run_id, copy)),
+        Some(copy) if !view.good && view.status == RunStatus::Completed => Err(not_there(run_id, view, copy)),
         Some(_) => Ok(Exit::Warnings),
         None => Ok(here),
     }
