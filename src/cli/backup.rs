@@ -162,8 +162,7 @@ async fn make(
         Ok(exit) if followed.run.remote_status != "none" => {
             let view = uploads::attend(context, door, interrupts, run_id, Whose::Ours).await?;
             context.output.value(&serde_json::json!({ "message_type": "copies", "run": view }))?;
-            uploads::tell(context.output, &view)?;
-            uploads::exit(run_id, &view, exit)
+            uploads::conclude(context.output, run_id, &view, exit)
         }
         summary => summary,
     };

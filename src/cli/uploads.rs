@@ -49,16 +49,17 @@ async fn upload(
     door.ask(&UploadBackupRun { run_id, endpoints: endpoints.clone(), wait: false }).await?;
     let view = attend(context, door, interrupts, run_id, whose).await?;
     context.output.value(&json!({ "message_type": "summary", "run": view }))?;
-    tell(context.output, &view)?;
     let asked = |copy: &&CopyView| match endpoints.is_empty() {
         true => copy.status != "elsewhere" && copy.status != "deleted",
         false => endpoints.iter().any(|name| name.as_str() == copy.name),
     };
     let missing: Vec<_> = view.endpoints.iter().filter(asked).filter(|copy| copy.status != "uploaded").collect();
-    match missing.first() {
+    let end = match missing.first() {
         None => Ok(Exit::Good),
         Some(copy) => Err(not_there(run_id, &view, copy)),
-    }
+    };
+    tell(context.output, &view, &end)?;
+    end
 }
 
 /// Waits until no copy of a run is on its way any more, and shows how far they are. Answers how the run stands then. Ctrl-C leaves the copies
@@ -130,8 +131,7 @@ pub(super) async fn attend_others(context: &Context, door: &Door, interrupts: &m
     for run_id in open.await.map_err(errors::engine)? {
         context.output.note(format!("going on with the copies of run {run_id}"));
         let view = attend(context, door, interrupts, run_id, Whose::Ours).await?;
-        tell(context.output, &view)?;
-        worst = match (worst, exit(run_id, &view, Exit::Good)) {
+        worst = match (worst, conclude(context.output, run_id, &view, Exit::Good)) {
             (Err(first), _) => Err(first),
             (Ok(_), Err(error)) => Err(error),
             (Ok(Exit::Good), Ok(exit)) => Ok(exit),
@@ -155,12 +155,16 @@ async fn left(door: &Door, run_id: RunId, whose: Whose) -> CliError {
     CliError::new(Exit::Cancelled, "LEFT", format!("the copies of run {run_id} are not waited for any more"), next)
 }
 
-/// Says how each copy stands.
-pub(super) fn tell(out: Output, view: &RunView) -> Result<(), CliError> {
+/// Says how each copy stands. What an error says that follows is not said twice.
+fn tell(out: Output, view: &RunView, end: &CliResult) -> Result<(), CliError> {
     if out.json {
         return Ok(());
     }
-    for copy in &view.endpoints {
+    let said = |copy: &&CopyView| match end {
+        Err(error) => error.message.ends_with(&reason(copy)),
+        Ok(_) => false,
+    };
+    for copy in view.endpoints.iter().filter(|copy| copy.status == "uploaded" || !said(copy)) {
         match copy.status.as_str() {
             "uploaded" => {
                 // One that went there while it was written took as long as the run.
@@ -196,9 +200,14 @@ pub(super) fn tell(out: Output, view: &RunView) -> Result<(), CliError> {
     }
 }
 
+/// Why a copy is not there.
+fn reason(copy: &CopyView) -> String {
+    format!("{}: {}", copy.name, printable(copy.error.as_bytes()))
+}
+
 fn not_there(run_id: RunId, view: &RunView, copy: &CopyView) -> CliError {
     let name = &copy.name;
-    let message = format!("run {run_id} is not at {name}: {}", printable(copy.error.as_bytes()));
+    let message = format!("run {run_id} is not at {}", reason(copy));
     let there = view.endpoints.iter().find(|copy| copy.status == "uploaded");
     let next = match (view.path.is_empty(), there) {
         (true, Some(there)) => format!(
@@ -210,8 +219,14 @@ fn not_there(run_id: RunId, view: &RunView, copy: &CopyView) -> CliError {
     CliError::new(Exit::Failed, "UPLOAD_FAILED", message, next)
 }
 
-/// How the command ends that made a run which is good here: by its copies.
-pub(super) fn exit(run_id: RunId, view: &RunView, here: Exit) -> CliResult {
+/// Says how each copy stands, and how the command ends by them that made a run which is good here.
+pub(super) fn conclude(out: Output, run_id: RunId, view: &RunView, here: Exit) -> CliResult {
+    let end = exit(run_id, view, here);
+    tell(out, view, &end)?;
+    end
+}
+
+fn exit(run_id: RunId, view: &RunView, here: Exit) -> CliResult {
     match view.endpoints.iter().find(|copy| copy.status != "uploaded") {
         Some(copy) if !view.good && view.status == RunStatus::Completed => Err(not_there(run_id, view, copy)),
         Some(_) => Ok(Exit::Warnings),

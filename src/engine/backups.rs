@@ -164,6 +164,11 @@ impl Directories {
         // Of a barrier nothing is kept: the moment it was of is gone.
         let completed = |one: &&RunParticipant| one.status == ParticipantStatus::Completed && !run.wants_barrier();
         for participant in run.participants().iter().filter(completed) {
+            if run.is_staged_elsewhere() {
+                let reason = "its artifacts are not kept here, and the process that sent them is gone";
+                broken.push((participant.name.clone(), reason.to_owned()));
+                continue;
+            }
             match participant.artifacts.iter().try_for_each(|artifact| self.check(run, run_id, artifact)) {
                 Ok(()) => kept.extend(participant.artifacts.iter().map(|artifact| artifact.stored.file.clone())),
                 Err(failure) => broken.push((participant.name.clone(), failure.to_string())),

@@ -202,6 +202,7 @@ fn expect_run(run: &Value) {
         ("attempt", "number"),
         ("consistency", "consistency"),
         ("remote_status", "text"),
+        ("keep_local", "truth"),
         ("endpoints", "list"),
         ("locked", "truth"),
         ("lock_reason", "text"),

@@ -9,8 +9,8 @@ fn all_that_can_be_said_of_an_endpoint_is_read_and_the_rest_is_usual() {
     let text = "[encryption]\npassphrase_file = '/etc/holdfast/passphrase'\n\
         [[endpoint]]\nname = 'nas'\nurl = 'sftp://nas:2222/srv/backups?key_file=/etc/id'\nlogin = 'backup'\n\
         password_command = ['pass', 'show', 'nas']\nenable = false\nmode = 1\ntimeinterval = '24h'\ntimeout = '1m'\n\
-        retry_attempts = 7\nretry_delay = '2s'\nretention = '30 days'\nverify = 'readback'\nbandwidth = '20 MB'\n\
-        priority = -3\nstreams = 16\nplaintext = true\nstream = false\n\
+        retry_attempts = 7\nretry_delay = '2s'\nverify = 'readback'\nbandwidth = '20 MB'\n\
+        priority = -3\nstreams = 16\nplaintext = true\nstream = true\n\
         [[endpoint]]\nname = 'vault1'\nhost = 'backup.example.org:7420'\npassword_env = 'VAULT'\n\
         [[endpoint]]\nname = 'disk'\nurl = 'file:///mnt/backups'\n";
     let config = parse(text).unwrap();
@@ -25,13 +25,12 @@ fn all_that_can_be_said_of_an_endpoint_is_read_and_the_rest_is_usual() {
         timeout_s: 60,
         retry_attempts: 7,
         retry_delay_s: 2,
-        retention: "30 days".into(),
         verify: UploadCheck::Readback,
         bandwidth: 20_000_000,
         priority: -3,
         streams: 16,
         plaintext: true,
-        stream: false,
+        stream: true,
         declared: true,
         ..EndpointConfigV2::new("nas".parse().unwrap())
     };
@@ -57,7 +56,7 @@ fn what_is_wrong_with_an_endpoint_is_told_with_line_and_key() {
         (format!("{disk}timeout = '0s'"), vec![(4, "out of bounds")]),
         (format!("{disk}verify = 'hash'"), vec![(4, "\"size\" or \"readback\"")]),
         (format!("{disk}priority = 1001"), vec![(4, "out of bounds")]),
-        (format!("{disk}retention = 'a month'"), vec![(4, "up to five rules")]),
+        (format!("{disk}retention = 'a month'"), vec![(4, "nothing is deleted at an endpoint by rule yet")]),
         (format!("{disk}bandwidth = 'fast'"), vec![(4, "is no size")]),
         (
             format!("{disk}password_file = '/a'\npassword_env = 'B'"),
