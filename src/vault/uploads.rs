@@ -8,8 +8,8 @@ use holdfast_log::space;
 use holdfast_model::aggregate::Aggregate;
 use holdfast_model::ids::{ArtifactName, RunId, Sha256};
 use holdfast_model::vault::{
-    NewUpload, OpenUpload, Permission, Upload, UploadEnd, UploadLimits, VaultClientCommand, VaultClientRefusal,
-    VaultUploadClosedV1, VaultUploadCreatedV1, VaultUploadOpenedV1,
+    NewUpload, OpenUpload, Permission, Upload, UploadEnd, UploadLimits, VaultClient, VaultClientCommand,
+    VaultClientRefusal, VaultUploadClosedV1, VaultUploadCreatedV1, VaultUploadOpenedV1,
 };
 use sha2::Digest;
 use tokio::sync::mpsc::{Sender, channel};
@@ -98,7 +98,10 @@ impl Vault {
             sha256,
             token_id: visitor.token_id,
         };
-        let limits = UploadLimits { uploads: self.limits.uploads, quota_bytes: visitor.quota_bytes };
+        // What others have whose end is not known is promised to nobody, and there all the same.
+        let claimed = self.claimed(visitor.server_id, None).await?;
+        let quota_bytes = visitor.quota_bytes.map(|quota| quota.saturating_sub(claimed));
+        let limits = UploadLimits { uploads: self.limits.uploads, quota_bytes };
         let wish = VaultClientCommand::CreateUpload(NewUpload { made, limits });
         self.begin(visitor, upload_id, size_bytes, wish, size_bytes == 0).await
     }
@@ -328,13 +331,10 @@ impl Vault {
         }
         // One at a time, so that no two count on the same room.
         let _one_at_a_time = self.creating.lock().await;
-        if let Some(quota) = visitor.quota_bytes {
-            let (held, others) = self.book.client(visitor.server_id, |client| {
-                let open = client.uploads().filter(|(id, upload)| upload.said.is_none() && *id != upload_id);
-                let open: Vec<_> = open.map(|(id, _)| id).collect();
-                (client.stored_bytes().saturating_add(client.promised_bytes()), open)
-            });
-            let claimed = self.claimed(visitor.server_id, others).await?;
+        if let Some(quota) = visitor.quota_bytes.filter(|_| length > 0) {
+            let known = |client: &VaultClient| client.stored_bytes().saturating_add(client.promised_bytes());
+            let held = self.book.client(visitor.server_id, known);
+            let claimed = self.claimed(visitor.server_id, Some(upload_id)).await?;
             let held = held.saturating_add(claimed).saturating_add(part.offset);
             if held.saturating_add(length) > quota {
                 return Err(VaultClientRefusal::QuotaExceeded { held, asked: length, quota }.into());
@@ -344,8 +344,15 @@ impl Vault {
         Ok(())
     }
 
-    /// Bytes that uploads have, or are taking, whose end is not known.
-    async fn claimed(self: &Arc<Self>, server_id: Uuid, uploads: Vec<Uuid>) -> Result<u64, Problem> {
+    /// Bytes that uploads have, or are taking, whose end is not known; all but one of them.
+    async fn claimed(self: &Arc<Self>, server_id: Uuid, but: Option<Uuid>) -> Result<u64, Problem> {
+        let uploads: Vec<_> = self.book.client(server_id, |client| {
+            let open = client.uploads().filter(|(id, upload)| upload.said.is_none() && Some(*id) != but);
+            open.map(|(id, _)| id).collect()
+        });
+        if uploads.is_empty() {
+            return Ok(0);
+        }
         let vault = self.clone();
         let sum = move || {
             let of = |id| vault.activity(server_id, id).map_or(0, |active| active.claimed.load(Ordering::Acquire));

@@ -19,7 +19,7 @@ fn goes_and_comes_back(side: &Side) {
     let home = Home::new();
     fs::create_dir(home.path()).unwrap();
     let config = format!(
-        "[pipeline]\ncompression = 'none'\n[[participant]]\nname = 'zeros'\nkind = 'command'\nartifact = 'zeros'\n\
+        "[pipeline]\ncompression = 'none'\n[runs]\nown_state = false\n[[participant]]\nname = 'zeros'\nkind = 'command'\nartifact = 'zeros'\n\
          command = ['head', '-c', '{length}', '/dev/zero']\n"
     );
     fs::write(home.path().join("config.toml"), config).unwrap();

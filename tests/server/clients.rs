@@ -11,7 +11,7 @@ use crate::support::{Home, long, seed, small_tree};
 fn small(home: &Home) -> String {
     small_tree(&home.beside("site"));
     format!(
-        "[[participant]]\nname = \"site\"\nkind = \"files\"\npaths = [\"{}\"]\n\
+        "[runs]\nown_state = false\n[[participant]]\nname = \"site\"\nkind = \"files\"\npaths = [\"{}\"]\n\
          [[participant]]\nname = \"notes\"\nkind = \"command\"\ncommand = [\"echo\", \"milk, bread\"]\nartifact = \"notes.txt\"\n",
         home.beside("site").display()
     )

@@ -87,7 +87,7 @@ fn an_upload_without_an_end_crowds_out_nothing() {
     client.patch(&b, 0, &[1; 2001]).unwrap().expect(507, "QUOTA_EXCEEDED");
     client.patch(&b, 0, &[1; 2000]).unwrap().expect(204, "");
     client.patch(&a, 3000, &[1; 1]).unwrap().expect(507, "QUOTA_EXCEEDED");
-    client.create(RUN, "c", &[0; 1]).unwrap().expect(201, "");
+    client.create(RUN, "c", &[0; 1]).unwrap().expect(507, "QUOTA_EXCEEDED");
     client.commit(RUN).unwrap().expect(409, "UPLOAD_UNFINISHED");
 
     // Its end is where its bytes are, and its hash the one that is said.

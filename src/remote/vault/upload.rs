@@ -233,7 +233,10 @@ impl Sending<'_> {
         loop {
             match self.patch(path, offset, piece, &checksum).await {
                 Ok(()) => return Ok(Delivery::Done),
-                Err(Failure::Refused(refusal)) if refusal.is_busy() && patience.is_left() => refusal.pause().await,
+                Err(Failure::Refused(refusal)) if refusal.is_busy() && patience.is_left() => {
+                    refusal.pause().await;
+                    self.wait_until_free(path, offset, &patience).await;
+                }
                 Err(failure) => match failure.code() {
                     "UPLOAD_GONE" | "UPLOAD_NOT_FOUND" | "UPLOAD_DAMAGED" => {
                         return Ok(Delivery::Lost(failure.told(&self.doing)));
@@ -256,6 +259,17 @@ impl Sending<'_> {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Delivery::Lost(error)),
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Asks with nothing at all whether the vault still waits for what an earlier connection was bringing: a piece is too large to ask with.
+    async fn wait_until_free(&self, path: &str, offset: u64, patience: &Patience) {
+        let nothing = PartChecksum::Sha256(Sha256::digest([]).into()).to_header();
+        while let Err(Failure::Refused(refusal)) = self.patch(path, offset, &Bytes::new(), &nothing).await {
+            if !refusal.is_busy() || !patience.is_left() {
+                return;
+            }
+            refusal.pause().await;
         }
     }
 
