@@ -215,8 +215,10 @@ fn failed(error: RecoverError) -> CliError {
         RecoverError::Storage(_) | RecoverError::Pipeline(_) | RecoverError::Log(_) | RecoverError::Invalid(_) => {
             (Exit::Damaged, "Recover from another run (--run RUN), or from another endpoint.".to_owned())
         }
-        RecoverError::Import(error) if is_damage(error.code()) => {
-            (Exit::Damaged, "Recover from another run (--run RUN), or from another endpoint.".to_owned())
+        RecoverError::Import(error) if is_damage(error.code()) || error.code() == "REMOTE_RUN_ALTERED" => {
+            let next = "Its state may be whole all the same: with --state-only everything but its data comes back. Or recover from another \
+                        run (--run RUN), or from another endpoint.";
+            (Exit::Damaged, next.to_owned())
         }
         RecoverError::Engine(_) => {
             let RecoverError::Engine(error) = error else { return CliError::failed(&code, "") };

@@ -152,6 +152,9 @@ impl Uploader {
         let streamed =
             Streamed { any: run.has_streamed(&endpoint.name), there: self.streams.there(run_id, &endpoint.name).await };
         let is_committed_first = run.is_staged_elsewhere() && run.is_open();
+        if is_committed_first && let Some(failure) = self.streams.lost(run_id, &endpoint.name) {
+            return Err(failure);
+        }
         let storage = Storage::at(self.home.backups());
         let unusable = |reason: String| Failure::new(FailureKind::Fatal, "UPLOAD_SOURCE", reason);
         let leased = tokio::task::spawn_blocking(move || {
@@ -173,6 +176,8 @@ impl Uploader {
         let attempts = (!is_committed_first).then_some(once);
         let remote = self.open(&endpoint, None, attempts).await.map_err(|error| failure(&error))?;
         let verify = match endpoint.verify {
+            // Where it is nowhere else it is read again before anybody calls it completed.
+            Asked::Size if is_committed_first => Verify::Readback,
             Asked::Size => Verify::Size,
             Asked::Readback => Verify::Readback,
         };
@@ -318,6 +323,8 @@ impl Holdfast {
             })
             .await?;
         let asked = match asked {
+            // A machine without the room has none because somebody says where copies go, either.
+            Some(copies) if copies.staging == Staging::Local => Copies { staging: config.runs.staging, ..copies },
             Some(copies) => copies,
             // One of these that is not there fails its copy, and not the backup.
             None if config.runs.endpoints.is_some() => {

@@ -19,7 +19,7 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::{Finished, Home, Random, text};
 
 /// What heads of requests and listings take beside the bytes of the files.
-const HEADS: u64 = 60_000;
+const HEADS: u64 = 130_000;
 
 /// A home with two folders to back up, and a far side that it reaches by a way on which something goes wrong.
 struct World {

@@ -58,8 +58,7 @@ pub struct StartFullBackup {
     /// Endpoints that get a copy, all of which must have it for the run to be good; as configured where none is named.
     #[schemars(length(max = 50))]
     pub endpoints: Vec<EndpointName>,
-    /// Where artifacts are written: `local`, here first, or `none`, straight to the endpoints; as configured where nothing is said, and
-    /// `local` with endpoints that are named here.
+    /// Where artifacts are written: `local`, here first, or `none`, straight to the endpoints; as configured where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub staging: Option<Staging>,
     /// Public keys that its artifacts are encrypted to; as configured where none is given. This machine only: who could choose them could

@@ -187,7 +187,7 @@ impl DepotFile for Going {
         for (session, error) in failed {
             let endpoint = &session.endpoint;
             tracing::warn!(%endpoint, file = %self.file, %error, "the endpoint does not get this run: it lacks an artifact");
-            session.lacks(&self.file);
+            session.lacks(&self.file, uploads::failure(&error));
         }
         Ok(())
     }

@@ -75,8 +75,8 @@ enum Sending {
     /// On its way; it answers what is there whole.
     Going(Going),
     There(Whole),
-    /// Another endpoint has it and this one does not.
-    Missing,
+    /// Another endpoint has it and this one does not: why.
+    Missing(Failure),
 }
 
 /// A task that ends when it is not waited for any more.
@@ -139,6 +139,14 @@ impl Streams {
         match joined {
             Some(Endpoint::Joined(session)) => session.settled().await,
             Some(Endpoint::Refused(_)) | None => BTreeMap::new(),
+        }
+    }
+
+    /// Why an endpoint will never have all of a run that is kept nowhere here, if that is so.
+    pub(super) fn lost(&self, run_id: RunId, endpoint: &EndpointName) -> Option<Failure> {
+        match self.endpoint(run_id, endpoint)? {
+            Endpoint::Joined(session) => session.lost(),
+            Endpoint::Refused(failure) => Some(failure),
         }
     }
 
@@ -236,8 +244,8 @@ impl Session {
                     files.insert(file.clone(), Sending::There(whole));
                     return Ok(whole);
                 }
-                Some(Sending::Missing) => {
-                    files.insert(file.clone(), Sending::Missing);
+                Some(Sending::Missing(failure)) => {
+                    files.insert(file.clone(), Sending::Missing(failure));
                     return Err(lost());
                 }
                 None => return Err(lost()),
@@ -262,11 +270,20 @@ impl Session {
 
     /// Whether it lacks a file, other than this one, that another endpoint has.
     fn lacks_other(&self, file: &ArtifactName) -> bool {
-        self.files().iter().any(|(name, sending)| name != file && matches!(sending, Sending::Missing))
+        self.files().iter().any(|(name, sending)| name != file && matches!(sending, Sending::Missing(_)))
     }
 
-    fn lacks(&self, file: &ArtifactName) {
-        self.files().insert(file.clone(), Sending::Missing);
+    fn lacks(&self, file: &ArtifactName, failure: Failure) {
+        self.files().insert(file.clone(), Sending::Missing(failure));
+    }
+
+    /// Why it will never have all of the run, if that is so.
+    fn lost(&self) -> Option<Failure> {
+        let files = self.files();
+        files.values().find_map(|sending| match sending {
+            Sending::Missing(failure) => Some(failure.clone()),
+            Sending::Going(_) | Sending::There(_) => None,
+        })
     }
 }
 
