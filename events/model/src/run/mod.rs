@@ -370,11 +370,9 @@ impl Run {
         !matches!(self.stage, Stage::Unknown | Stage::Ended)
     }
 
-    /// Every artifact of a participant that completed. A run that is staged elsewhere and came to nothing has none: no endpoint keeps them.
+    /// Every artifact of a participant that completed.
     pub fn good_artifacts(&self) -> impl Iterator<Item = &ArtifactStoredV1> {
-        let kept = !(self.is_staged_elsewhere()
-            && matches!(self.outcome, Some(outcome) if outcome.target() == Target::Failed));
-        let good = move |participant: &&RunParticipant| kept && participant.status == ParticipantStatus::Completed;
+        let good = |participant: &&RunParticipant| participant.status == ParticipantStatus::Completed;
         self.participants.iter().filter(good).flat_map(|participant| &participant.artifacts)
     }
 
