@@ -45,7 +45,7 @@ pub struct Inspection {
 /// Why a directory could not be sealed or published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirectoryFailure {
-    /// Artifacts are not as recorded: their participants fail, the rest can go on.
+    /// Artifacts of these participants are not as recorded, of one at least: they fail, the rest can go on.
     Damaged(Vec<(ParticipantName, Failure)>),
     /// The directory as a whole cannot be used, and is gone.
     Lost(Failure),
@@ -235,8 +235,9 @@ pub trait Uploads: Send + Sync {
     fn stream(&self, run_id: RunId, endpoint: EndpointConfigV2, staging: Staging);
     /// Artifacts of a run cannot go there, which matters to one that keeps them nowhere else.
     fn no_stream(&self, run_id: RunId, endpoint: &EndpointName, failure: Failure);
-    /// The run has ended: what was streamed of it is of use to its open uploads only.
-    fn written(&self, run_id: RunId, open: &[EndpointName]);
+    /// The run has ended: what was streamed of it is of use to its open uploads only. Of one that was given up it is of use to nobody, and
+    /// is taken away where it came to.
+    fn written(&self, run_id: RunId, open: &[EndpointName], given_up: bool);
 }
 
 /// Room that is kept for the log on a full disk.

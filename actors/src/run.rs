@@ -215,7 +215,7 @@ impl Role for RunRole {
                 self.world.participants.release(self.run_id);
                 let open: Vec<_> = run.copies().iter().filter(|copy| copy.status.is_open()).collect();
                 let open: Vec<_> = open.into_iter().map(|copy| copy.endpoint.clone()).collect();
-                self.world.uploads.written(self.run_id, &open);
+                self.world.uploads.written(self.run_id, &open, run.was_given_up());
                 self.ended.do_send(RunEnded { run_id: self.run_id });
             }
         }

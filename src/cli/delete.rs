@@ -1,5 +1,6 @@
 //! `delete`.
 
+use holdfast_model::ids::EndpointName;
 use holdfast_model::run::Retained;
 
 use super::args::DeleteArgs;
@@ -15,11 +16,13 @@ pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> CliResult {
     let view = context.view()?;
     let (run, places) = (find(&view, RunArg::Id(args.run), context.output)?, view.places().clone());
     drop(view);
-    if run.retained() != Retained::Kept && run.is_kept_remotely() {
-        let at = run.kept_at();
-        let message = format!("run {} is not here: it is kept at {at} alone", args.run);
-        let next = format!("`holdfast remote delete {at} {}` deletes it there.", args.run);
-        return Err(CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", message, next));
+    if let Some(elsewhere) = run.elsewhere_at(&places).filter(|_| run.retained() != Retained::Kept) {
+        let deletes = |at: &EndpointName| format!("`holdfast remote delete {at} {}`", args.run);
+        let next = match elsewhere.endpoints.iter().map(deletes).collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => none,
+            commands => format!("To delete it there: {commands}."),
+        };
+        return Err(CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", elsewhere.to_string(), next));
     }
     let deleted_path = run.path();
     let door = Door::open(context, Purpose::Brief("delete"), context.lock_wait).await?;

@@ -178,7 +178,7 @@ fn with_causes(error: &dyn Error) -> String {
 
 fn refused(refusal: &Refusal) -> CliError {
     let exit = match refusal {
-        Refusal::NotFound | Refusal::Deleted | Refusal::KeptElsewhere { .. } => Exit::NoSuchRun,
+        Refusal::NotFound | Refusal::Deleted | Refusal::KeptElsewhere(_) => Exit::NoSuchRun,
         Refusal::Active
         | Refusal::Locked(_)
         | Refusal::NotActive
@@ -224,7 +224,7 @@ pub(super) fn restore(error: RestoreError) -> CliError {
         return CliError::new(Exit::Cancelled, error.code(), "cancelled; nothing was left in the target", "");
     }
     let (exit, next) = match &error {
-        RestoreError::KeptRemotely { .. } => (Exit::NoSuchRun, ""),
+        RestoreError::KeptRemotely(_) => (Exit::NoSuchRun, ""),
         RestoreError::Deleted(_) => (Exit::NoSuchRun, "`holdfast runs` lists the runs that are there."),
         RestoreError::NotRestorable { status: "queued" | "running" | "interrupted", .. } => {
             (Exit::Failed, "`holdfast resume` goes on with an interrupted run; `holdfast runs` shows how runs stand.")

@@ -46,6 +46,7 @@ fn because(entry: &RunEntry) -> &'static str {
     match entry.outcome {
         None => "open",
         Some(Outcome::Completed) if entry.damaged => "damaged",
+        Some(Outcome::Completed) if entry.is_lost() => "at no endpoint any more",
         Some(Outcome::Completed) if entry.kept_remotely => "kept on endpoints alone",
         Some(Outcome::Completed) if entry.ad_hoc => "of paths named for it",
         Some(Outcome::Completed) => "of some participants",
@@ -148,6 +149,12 @@ fn cells(row: &RunView, files: u64) -> Vec<String> {
     let damaged = row.participants.iter().flat_map(|one| &one.artifacts).any(|one| !one.validation_error.is_empty());
     let status = match warnings {
         _ if row.deleted => "deleted".to_owned(),
+        _ if is_away(row)
+            && !row.endpoints.iter().any(|copy| copy.status == "uploaded")
+            && row.imported_from.is_none() =>
+        {
+            format!("{}, LOST", row.status.as_str())
+        }
         _ if is_away(row) => format!("{}, away", row.status.as_str()),
         _ if damaged => format!("{}, DAMAGED", row.status.as_str()),
         0 => row.status.as_str().to_owned(),
@@ -193,7 +200,7 @@ pub(super) fn show(context: &Context, args: &ShowArgs) -> CliResult {
     }
     let Some(row) = run.view_at(view.owned(), view.places()) else { return Ok(Exit::Failed) };
     out.value(&row)?;
-    out.result(story(&row, &run, view.home().root()))?;
+    out.result(story(&row, &run, &view))?;
     Ok(Exit::Good)
 }
 
@@ -221,7 +228,8 @@ pub(super) fn said<'a>(output: &'a str, indent: &'a str) -> impl Iterator<Item =
     output.lines().map(move |line| format!("{indent}{}", printable(line.as_bytes())))
 }
 
-fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
+fn story(row: &RunView, run: &Run, view: &HomeView) -> String {
+    let (root, places) = (view.home().root(), view.places());
     let mut lines = vec![format!("run        {}", row.run_id), format!("status     {}", row.status.as_str())];
     let mut field = |name: &str, value: String| {
         if !value.is_empty() {
@@ -247,11 +255,14 @@ fn story(row: &RunView, run: &Run, root: &std::path::Path) -> String {
     );
     match (row.deleted, row.path.as_str()) {
         (true, _) => field("directory", "deleted".into()),
-        (false, "") if run.is_kept_remotely() => {
-            let at = run.kept_at();
-            field("directory", format!("not here: `holdfast remote import {at} {}` brings it back", row.run_id));
-        }
-        (false, "") => {}
+        (false, "") => match run.elsewhere_at(places).map(|at| (at.first().cloned(), at.names())) {
+            Some((Some(first), names)) => {
+                let back = format!("`holdfast remote import {first} {}` brings it back", row.run_id);
+                field("directory", format!("not here but at {names}: {back}"));
+            }
+            Some((None, _)) => field("directory", "not here, and no endpoint is known to have it any more".into()),
+            None => {}
+        },
         (false, path) => field("directory", root.join(path).display().to_string()),
     }
     if let Some(from) = &row.imported_from {

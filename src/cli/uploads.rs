@@ -188,13 +188,14 @@ fn tell(out: Output, view: &RunView, end: &CliResult) -> Result<(), CliError> {
             status => out.alert(format!("{}: {status}: {}", copy.name, printable(copy.error.as_bytes()))),
         }
     }
-    let there = view.endpoints.iter().find(|copy| copy.status == "uploaded");
-    match there.filter(|_| !view.keep_local && !view.deleted) {
+    let there: Vec<_> =
+        view.endpoints.iter().filter(|copy| copy.status == "uploaded").map(|copy| copy.name.as_str()).collect();
+    match there.first().filter(|_| !view.keep_local && !view.deleted) {
         // The directory goes about now, unless it is locked or read.
-        Some(copy) if view.good && view.remote_status == "completed" => out.line(format!(
-            "run {id} is kept at {at}, and not here. To bring it back: holdfast remote import {at} {id}",
+        Some(first) if view.good && view.remote_status == "completed" => out.line(format!(
+            "run {id} is kept at {at}, and not here. To bring it back: holdfast remote import {first} {id}",
             id = view.run_id,
-            at = copy.name
+            at = there.join(", ")
         )),
         _ => Ok(()),
     }

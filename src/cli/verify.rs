@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_model::ids::RunId;
+use holdfast_model::ids::{EndpointName, RunId};
 use holdfast_model::run::{Retained, Run};
 
 use super::args::{KeyArgs, RunArg, VerifyArgs};
@@ -60,11 +60,11 @@ fn chosen(view: &HomeView, args: &VerifyArgs, context: &Context) -> Result<Vec<R
     let run = args.run.unwrap_or(RunArg::Latest);
     if !args.all {
         let run = runs::find(view, run, context.output)?;
-        if run.retained() != Retained::Kept && run.is_kept_remotely() {
-            let id = run.id().map(|id| id.to_string()).unwrap_or_default();
-            let message = format!("run {id} is not here: it is kept on endpoints alone");
-            let next = format!("`holdfast remote verify {} {id}` reads it there.", run.kept_at());
-            return Err(CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", message, next));
+        if let Some(elsewhere) = run.elsewhere_at(view.places()).filter(|_| run.retained() != Retained::Kept) {
+            let read =
+                |at: &EndpointName| format!("`holdfast remote verify {at} {}` reads it there.", elsewhere.run_id);
+            let next = elsewhere.first().map(read).unwrap_or_default();
+            return Err(CliError::new(Exit::NoSuchRun, "BACKUP_RUN_NOT_FOUND", elsewhere.to_string(), next));
         }
         if run.is_open() || run.target().is_none() || run.retained() != Retained::Kept {
             let (exit, message) = match run.is_open() {

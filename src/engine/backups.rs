@@ -236,8 +236,10 @@ impl Directories {
         let staged = if run.is_staged_elsewhere() { Staged::Elsewhere } else { Staged::Here };
         match directory.seal(&manifest, encrypt_to.as_deref(), staged, &mut |bytes| check.advance(bytes)) {
             Ok(sealed) => Ok(sealed.sums_sha256),
-            Err(StorageError::NotAsWritten { files, .. }) => Err(DirectoryFailure::Damaged(damaged(run, &files))),
-            Err(error) => Err(lost(error)),
+            Err(error) => Err(match &error {
+                StorageError::NotAsWritten { files, .. } => damage(run, files).unwrap_or_else(|| lost(error)),
+                _ => lost(error),
+            }),
         }
     }
 
@@ -269,13 +271,12 @@ impl Directories {
         if report.is_good() {
             return Ok(());
         }
-        let damage = damaged(run, &report.files);
-        if damage.is_empty() {
-            // Only what is written at the seal is damaged: the manifest, the list of hashes.
-            self.seal_now(run)?;
-            return self.storage.publish(run_id, destination).map(drop).map_err(lost);
+        if let Some(damage) = damage(run, &report.files) {
+            return Err(damage);
         }
-        Err(DirectoryFailure::Damaged(damage))
+        // Only what is written at the seal is damaged: the manifest, the list of hashes.
+        self.seal_now(run)?;
+        self.storage.publish(run_id, destination).map(drop).map_err(lost)
     }
 
     /// A run that ends without a directory leaves none: what it holds takes room that the log may need.
@@ -361,10 +362,11 @@ pub(super) fn failure(error: &StorageError) -> Failure {
     Failure::new(kind, error.code(), error.to_string())
 }
 
-/// Damage as failures of the participants it belongs to.
-fn damaged(run: &Run, files: &[FileReport]) -> Vec<(ParticipantName, Failure)> {
+/// Damage as failures of the participants it belongs to; `None` where it is nobody's.
+fn damage(run: &Run, files: &[FileReport]) -> Option<DirectoryFailure> {
     let of_participant = |file: &FileReport| Some((owner(run, &file.name)?, failure(file.error.as_ref()?)));
-    files.iter().filter_map(of_participant).collect()
+    let damaged: Vec<_> = files.iter().filter_map(of_participant).collect();
+    (!damaged.is_empty()).then_some(DirectoryFailure::Damaged(damaged))
 }
 
 /// The participant a file of the run directory belongs to.

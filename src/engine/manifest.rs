@@ -1,7 +1,7 @@
 //! A run's manifest, from its state at the end.
 
 use holdfast_model::run as model;
-use holdfast_model::run::{ArtifactStoredV1, ParticipantStatus, ParticipantView, Run, RunParticipant, RunStatus};
+use holdfast_model::run::{ArtifactStoredV1, ParticipantView, Run, RunParticipant, RunStatus};
 use uuid::Uuid;
 
 use crate::storage::{
@@ -17,7 +17,7 @@ pub(super) fn of(run: &Run, server_id: Uuid) -> Result<Manifest, String> {
         return Err("the run has not come to its end".into());
     };
     let participants =
-        run.participants().iter().zip(view.participants).map(|(one, shown)| participant(one, shown, run.encryption()));
+        run.participants().iter().zip(view.participants).map(|(one, shown)| participant(run, one, shown));
     let scoped = !view.requested_participants.is_empty();
     Ok(Manifest {
         backup_format_version: Manifest::VERSION,
@@ -46,12 +46,7 @@ pub(super) fn of(run: &Run, server_id: Uuid) -> Result<Manifest, String> {
     })
 }
 
-fn participant(
-    one: &RunParticipant,
-    shown: ParticipantView,
-    encryption: &model::Encryption,
-) -> Result<ManifestParticipant, String> {
-    let good = one.status == ParticipantStatus::Completed;
+fn participant(run: &Run, one: &RunParticipant, shown: ParticipantView) -> Result<ManifestParticipant, String> {
     Ok(ManifestParticipant {
         name: one.name.clone(),
         kind: Some(one.kind.clone()),
@@ -62,12 +57,7 @@ fn participant(
         finished_at: shown.finished_at,
         error: shown.error,
         warnings: Warnings { count: shown.warnings.count, first: shown.warnings.first },
-        artifacts: one
-            .artifacts
-            .iter()
-            .filter(|_| good)
-            .map(|one| artifact(one, encryption))
-            .collect::<Result<_, _>>()?,
+        artifacts: run.good_artifacts_of(one).map(|one| artifact(one, run.encryption())).collect::<Result<_, _>>()?,
     })
 }
 

@@ -276,8 +276,8 @@ impl Uploads for Uploader {
         self.streams.refuse(run_id, endpoint, failure);
     }
 
-    fn written(&self, run_id: RunId, open: &[EndpointName]) {
-        self.streams.written(run_id, open);
+    fn written(&self, run_id: RunId, open: &[EndpointName], given_up: bool) {
+        self.streams.written(run_id, open, given_up);
     }
 }
 

@@ -147,7 +147,7 @@ impl PipelineError {
             Self::Io { .. } => "ARTIFACT_IO",
             Self::StorageFull { .. } => "STORAGE_FULL",
             Self::Revoked { .. } => "SINK_REVOKED",
-            Self::Away { .. } => "ARTIFACT_NOT_TAKEN",
+            Self::Away { .. } => holdfast_model::participant::NOT_TAKEN,
             Self::Exists { .. } => "ARTIFACT_EXISTS",
             Self::WorkerPanicked { .. } => "WORKER_PANICKED",
             Self::Compress { .. } => "COMPRESSION_FAILED",

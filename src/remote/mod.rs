@@ -83,6 +83,9 @@ pub trait Remote: Send + Sync {
     /// Makes a run not exist any more, then takes its files away. Good, too, where there is none.
     fn delete(&self, run_id: RunId) -> Answer<'_, ()>;
 
+    /// Takes away what came there of a run that was given up before anybody committed it. A run that exists stays.
+    fn give_up(&self, run_id: RunId) -> Answer<'_, ()>;
+
     /// Takes away what uploads that never ended have left, and are too old to go on. Answers how much there was.
     fn sweep(&self) -> Answer<'_, u64>;
 

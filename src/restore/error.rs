@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use holdfast_model::ids::{ArtifactName, ParticipantName, RunId};
+use holdfast_model::run::Elsewhere;
 
 use crate::files::{FilesError, RawPath};
 use crate::pipeline::PipelineError;
@@ -24,13 +25,8 @@ pub enum RestoreError {
     #[error("run {0} has no directory: it was deleted")]
     Deleted(RunId),
     /// Its directory was taken away, because its copies are kept on endpoints.
-    #[error("run {run_id} is not kept here: bring it back with `holdfast remote import {endpoint} {run_id}`")]
-    KeptRemotely {
-        /// The run.
-        run_id: RunId,
-        /// An endpoint that has it.
-        endpoint: String,
-    },
+    #[error("{0}")]
+    KeptRemotely(Elsewhere),
     /// No such participant in it, or it is not good.
     #[error("run {run_id} has no good participant {participant}")]
     NoParticipant {
@@ -133,7 +129,7 @@ impl RestoreError {
     pub fn code(&self) -> &str {
         match self {
             RestoreError::NotRestorable { .. } => "BACKUP_RUN_NOT_RESTORABLE",
-            RestoreError::Deleted(_) | RestoreError::KeptRemotely { .. } => "BACKUP_RUN_NOT_FOUND",
+            RestoreError::Deleted(_) | RestoreError::KeptRemotely(_) => "BACKUP_RUN_NOT_FOUND",
             RestoreError::NoParticipant { .. } => "UNKNOWN_PARTICIPANT",
             RestoreError::NoIndex(_) => "INDEX_MISSING",
             RestoreError::SameName { .. } => "NAMES_MIX",

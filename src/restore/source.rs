@@ -58,11 +58,8 @@ impl RunSource {
         key: &Key,
     ) -> Result<Self, RestoreError> {
         let run_id = run.id().ok_or(RestoreError::NotRestorable { run_id: unknown(), status: "unknown" })?;
-        if run.retained() != Retained::Kept && run.is_kept_remotely() {
-            return Err(RestoreError::KeptRemotely { run_id, endpoint: run.kept_at() });
-        }
         if run.retained() != Retained::Kept {
-            return Err(RestoreError::Deleted(run_id));
+            return Err(run.elsewhere().map_or(RestoreError::Deleted(run_id), RestoreError::KeptRemotely));
         }
         let status = run.status(true);
         let refused = run.is_open() || (status != RunStatus::Completed && !accept_incomplete);

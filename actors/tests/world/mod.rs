@@ -371,7 +371,7 @@ impl Uploads for Ports {
         self.call(&format!("no stream {endpoint}"));
     }
 
-    fn written(&self, _run_id: RunId, _open: &[EndpointName]) {}
+    fn written(&self, _run_id: RunId, _open: &[EndpointName], _given_up: bool) {}
 }
 
 impl Restores for Ports {

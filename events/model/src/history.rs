@@ -6,6 +6,7 @@
 mod half;
 mod imports;
 mod keys;
+mod there;
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -15,6 +16,8 @@ use uuid::Uuid;
 pub use self::half::HalfRestored;
 use self::imports::Imports;
 use self::keys::Keys;
+pub use self::there::CopiesThere;
+use self::there::EndpointBits;
 
 use crate::aggregate::Aggregate;
 use crate::codec::Envelope;
@@ -58,6 +61,8 @@ pub struct RunEntry {
     pub leaving: bool,
     /// Its copies on endpoints.
     pub copies: CopyCounts,
+    /// Where they are.
+    pub there: CopiesThere,
     /// Whether it is known from elsewhere alone: its place in the log is that of its import.
     pub imported: bool,
     /// Whether another installation made it.
@@ -103,6 +108,7 @@ pub struct History {
     highest_counter: u32,
     server_id: Option<Uuid>,
     imports: Imports,
+    endpoints: EndpointBits,
     stopped: bool,
     folded_to: Position,
 }
@@ -135,6 +141,7 @@ impl History {
                         kept_remotely: false,
                         leaving: false,
                         copies: CopyCounts::default(),
+                        there: CopiesThere::default(),
                         imported: false,
                         foreign: false,
                     },
@@ -146,6 +153,7 @@ impl History {
                 if let Some(entry) = entry.and_then(|place| self.runs.get_mut(&place)) {
                     let open = entry.ended.is_none();
                     entry.apply(event, envelope);
+                    self.endpoints.apply(&mut entry.there, event);
                     if let (true, Some(ended)) = (open, entry.ended) {
                         self.run_ends.insert(ended, entry.run_id);
                     }
@@ -299,16 +307,17 @@ impl History {
         self.restores.values().filter(|entry| entry.ended.is_none()).map(|entry| entry.restore_id).collect()
     }
 
-    /// Kept runs whose files were not as recorded when they were last read, the oldest first.
+    /// Kept runs whose files were not as recorded when they were last read, here or at the last endpoint that had them, the oldest first.
     pub fn damaged(&self) -> impl Iterator<Item = &RunEntry> {
-        self.runs.values().filter(|entry| entry.damaged && !entry.deleted)
+        let damaged = |entry: &RunEntry| entry.damaged || entry.is_lost() && entry.there.is_altered();
+        self.runs.values().filter(move |entry| !entry.deleted && damaged(entry))
     }
 
     /// The last run a participant was good in whose files were as recorded when they were last read again, and when that was.
     #[must_use]
     pub fn last_good(&self, participant: &ParticipantName) -> Option<(RunId, Timestamp)> {
-        let damaged = |run: RunId| self.run(run).is_some_and(|entry| entry.damaged);
-        self.participants.get(participant)?.good_runs().find(|(run, _)| !damaged(*run))
+        let passed = |run: RunId| self.run(run).is_some_and(|entry| entry.damaged || entry.is_lost());
+        self.participants.get(participant)?.good_runs().find(|(run, _)| !passed(*run))
     }
 
     /// What is known of one run.
@@ -346,10 +355,16 @@ fn preferred<'a>(runs: impl Iterator<Item = &'a RunEntry> + Clone) -> Option<&'a
 }
 
 impl RunEntry {
-    /// Whether it completed, and its files were as recorded when they were last read.
+    /// Whether it completed, its files were as recorded when they were last read, and it is somewhere.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.outcome == Some(Outcome::Completed) && !self.damaged
+        self.outcome == Some(Outcome::Completed) && !self.damaged && !self.is_lost()
+    }
+
+    /// Whether it was kept on endpoints alone, and none of them is known to have it any more.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.kept_remotely && self.there.is_nowhere()
     }
 
     fn apply(&mut self, event: &RunEvent, envelope: &Envelope) {

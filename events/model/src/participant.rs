@@ -242,6 +242,8 @@ pub const MAX_CHILDREN: usize = 64;
 pub const MAX_GATED: usize = 8;
 /// Most runs it was good in that are kept in mind: the last of them may turn out to be damaged.
 pub const MAX_GOOD: usize = 32;
+/// The code of a failure that is the endpoints' and not the participant's: what it wrote is kept by them alone, and none took it.
+pub const NOT_TAKEN: &str = "ARTIFACT_NOT_TAKEN";
 /// The code of a failure after which a process is left that could not be ended.
 pub const NOT_ENDED: &str = "COMMAND_NOT_ENDED";
 
@@ -291,9 +293,9 @@ impl Aggregate for Participant {
             ParticipantCommand::Failed { work, failure } => {
                 self.is_at(&work)?;
                 let failure = failure.bounded();
-                let kind = failure.kind;
+                let counts = counts(&failure);
                 let failed = ParticipantEvent::WorkFailed(WorkFailedV1 { run_id: work.run_id, failure });
-                Ok(self.with_quarantine(failed, kind))
+                Ok(self.with_quarantine(failed, counts))
             }
             // That it was told to stop is nobody's fault, and that it is stuck has been counted.
             ParticipantCommand::BarrierFailed { failure, .. }
@@ -303,9 +305,9 @@ impl Aggregate for Participant {
             }
             ParticipantCommand::BarrierFailed { run_id, failure } => {
                 let failure = failure.bounded();
-                let kind = failure.kind;
+                let counts = counts(&failure);
                 let failed = ParticipantEvent::BarrierFailed(BarrierFailedV1 { run_id, failure });
-                Ok(self.with_quarantine(failed, kind))
+                Ok(self.with_quarantine(failed, counts))
             }
             ParticipantCommand::Stuck { work, failure } => {
                 self.is_at(&work)?;
@@ -313,9 +315,9 @@ impl Aggregate for Participant {
                     return Ok(Vec::new());
                 }
                 let failure = failure.bounded();
-                let kind = failure.kind;
+                let counts = counts(&failure);
                 let stuck = ParticipantEvent::WorkStuck(WorkStuckV1 { run_id: work.run_id, failure });
-                Ok(self.with_quarantine(stuck, kind))
+                Ok(self.with_quarantine(stuck, counts))
             }
             ParticipantCommand::Abandon => Ok(self.abandoned().into_iter().collect()),
             ParticipantCommand::LiftQuarantine { .. } if !self.quarantined => Err(ParticipantRefusal::NotQuarantined),
@@ -414,10 +416,10 @@ impl Participant {
     }
 
     /// A failure, and the quarantine that follows where it is one too many.
-    fn with_quarantine(&self, event: ParticipantEvent, kind: FailureKind) -> Vec<ParticipantEvent> {
+    fn with_quarantine(&self, event: ParticipantEvent, counts: bool) -> Vec<ParticipantEvent> {
         let failures = self.failures_in_a_row.saturating_add(1);
         let mut events = vec![event];
-        if kind != FailureKind::Cancelled && !self.quarantined && failures >= QUARANTINE_AFTER {
+        if counts && !self.quarantined && failures >= QUARANTINE_AFTER {
             events.push(ParticipantEvent::Quarantined(ParticipantQuarantinedV1 { failures }));
         }
         events
@@ -435,13 +437,19 @@ impl Participant {
         self.stuck = false;
     }
 
-    /// Being told to stop is no fault of the participant's.
     fn failed(&mut self, failure: &Failure, at: Timestamp) {
-        if failure.kind != FailureKind::Cancelled {
+        if counts(failure) {
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        }
+        if failure.kind != FailureKind::Cancelled {
             self.last_failure = Some((failure.clone(), at));
         }
     }
+}
+
+/// Whether a failure is the participant's: being told to stop is not, and what endpoints do not take is not.
+fn counts(failure: &Failure) -> bool {
+    failure.kind != FailureKind::Cancelled && failure.code != NOT_TAKEN
 }
 
 fn lifted(reason: &str) -> ParticipantEvent {

@@ -357,7 +357,7 @@ impl StartRestoreRun {
     /// Why the source, or the target, keeps a restore from being made.
     fn not_restorable(&self, error: &RestoreError) -> ApiError {
         match error {
-            RestoreError::Deleted(_) | RestoreError::KeptRemotely { .. } => {
+            RestoreError::Deleted(_) | RestoreError::KeptRemotely(_) => {
                 ApiError::new(ErrorCode::BackupRunNotFound, error.to_string())
             }
             RestoreError::HoldsFiles { .. } | RestoreError::NotOneStream { .. } => {

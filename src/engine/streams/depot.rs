@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{ArtifactName, EndpointName, RunId};
+use holdfast_model::participant::NOT_TAKEN;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -39,21 +40,29 @@ pub(super) struct Depot {
 impl Depot {
     pub(super) fn new(streams: Streams, run_id: RunId, endpoints: &[EndpointName]) -> Result<Self, Failure> {
         let mut narrowest = None;
-        let mut refusals = Vec::new();
+        let (mut refusals, mut kind) = (Vec::new(), FailureKind::Fatal);
         for name in endpoints {
             match streams.endpoint(run_id, name) {
                 Some(Endpoint::Joined(session)) => {
                     let streams = session.remote.streams().max(1);
                     narrowest = Some(narrowest.map_or(streams, |least: usize| least.min(streams)));
                 }
-                Some(Endpoint::Refused(failure)) => refusals.push(format!("{name}: {}", failure.message)),
-                None => refusals.push(format!("{name}: it did not answer in time")),
+                Some(Endpoint::Refused(failure)) => {
+                    if may_pass(failure.kind) {
+                        kind = FailureKind::Retryable;
+                    }
+                    refusals.push(format!("{name}: {}", failure.message));
+                }
+                None => {
+                    kind = FailureKind::Retryable;
+                    refusals.push(format!("{name}: it did not answer in time"));
+                }
             }
         }
         let Some(narrowest) = narrowest else {
             let text =
                 format!("no endpoint takes the artifacts, and they are not staged here: {}", refusals.join("; "));
-            return Err(Failure::new(FailureKind::Retryable, "ARTIFACT_NOT_TAKEN", text));
+            return Err(Failure::new(kind, NOT_TAKEN, text));
         };
         let turns = streams.turns(run_id, narrowest);
         Ok(Self { streams, run_id, endpoints: endpoints.to_vec(), turns })
@@ -137,8 +146,7 @@ impl Going {
             let ended = wait(&self.runtime, &self.control, || way.session.end_of(&self.file));
             if let Ok(Err(error)) = ended {
                 let failure = uploads::failure(&error);
-                retryable |=
-                    matches!(failure.kind, FailureKind::Retryable | FailureKind::Timeout | FailureKind::Resource);
+                retryable |= may_pass(failure.kind);
                 reasons.push(format!("{}: {}", way.session.endpoint, failure.message));
             }
         }
@@ -174,12 +182,7 @@ impl DepotFile for Going {
             }
         }
         if there.is_empty() {
-            let retryable = failed.iter().any(|(_, error)| {
-                matches!(
-                    uploads::failure(error).kind,
-                    FailureKind::Retryable | FailureKind::Timeout | FailureKind::Resource
-                )
-            });
+            let retryable = failed.iter().any(|(_, error)| may_pass(uploads::failure(error).kind));
             let reasons: Vec<_> =
                 failed.iter().map(|(session, error)| format!("{}: {error}", session.endpoint)).collect();
             return Err(away(&self.control, reasons.join("; "), retryable));
@@ -191,6 +194,11 @@ impl DepotFile for Going {
         }
         Ok(())
     }
+}
+
+/// Whether it may be otherwise at another try.
+fn may_pass(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Retryable | FailureKind::Timeout | FailureKind::Resource)
 }
 
 /// Waits for something, as long as the artifact is wanted.

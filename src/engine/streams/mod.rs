@@ -116,15 +116,20 @@ impl Streams {
         self.joined.send_modify(|count| *count += 1);
     }
 
-    /// The run has ended: what is known of these endpoints is of use yet.
-    pub(super) fn written(&self, run_id: RunId, open: &[EndpointName]) {
+    /// The run has ended: what is known of these endpoints is of use yet. What came to any of them of a run that was given up is not.
+    pub(super) fn written(&self, run_id: RunId, open: &[EndpointName], given_up: bool) {
         let mut runs = self.runs();
-        if let Some(of_run) = runs.get_mut(&run_id) {
-            of_run.growing.clear();
-            of_run.endpoints.retain(|endpoint, _| open.contains(endpoint));
-            if of_run.endpoints.is_empty() {
-                runs.remove(&run_id);
+        let Some(of_run) = runs.get_mut(&run_id) else { return };
+        of_run.growing.clear();
+        if given_up {
+            let joined = std::mem::take(&mut of_run.endpoints).into_values();
+            for session in joined.filter_map(Endpoint::joined) {
+                self.runtime.spawn(session.give_up());
             }
+        }
+        of_run.endpoints.retain(|endpoint, _| open.contains(endpoint));
+        if of_run.endpoints.is_empty() {
+            runs.remove(&run_id);
         }
     }
 
@@ -199,7 +204,31 @@ impl Streams {
     }
 }
 
+impl Endpoint {
+    fn joined(self) -> Option<Arc<Session>> {
+        match self {
+            Self::Joined(session) => Some(session),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
 impl Session {
+    /// Ends what is on its way, and takes away what came there.
+    async fn give_up(self: Arc<Self>) {
+        let sending = std::mem::take(&mut *self.files());
+        for sending in sending.into_values() {
+            if let Sending::Going(mut going) = sending {
+                going.0.abort();
+                let _ = (&mut going.0).await;
+            }
+        }
+        let (run_id, endpoint) = (self.run_id, &self.endpoint);
+        if let Err(error) = self.remote.give_up(run_id).await {
+            tracing::warn!(%run_id, %endpoint, %error, "what came there of a run that was given up stays until it is swept");
+        }
+    }
+
     fn files(&self) -> MutexGuard<'_, BTreeMap<ArtifactName, Sending>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -249,6 +249,19 @@ impl Remote for StoreRemote {
         Box::pin(self.take_away(run_id))
     }
 
+    fn give_up(&self, run_id: RunId) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let there = self.files(run_id).await?;
+            if there.keys().any(|name| name.as_str() == MANIFEST) {
+                return Ok(());
+            }
+            for name in there.keys() {
+                self.store.delete(&self.names.file(run_id, name.as_str())?).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// Not for a time in which an upload goes on whose last file came longer ago than leftovers may be old.
     fn sweep(&self) -> Answer<'_, u64> {
         Box::pin(async move {

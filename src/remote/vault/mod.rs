@@ -257,13 +257,7 @@ impl Remote for VaultRemote {
 
     fn delete(&self, run_id: RunId) -> Answer<'_, ()> {
         Box::pin(async move {
-            let found = upload::uploads(&self.client, run_id).await?;
-            for open in found.rows {
-                upload::end(&self.client, open.upload_id).await?;
-            }
-            if found.run.is_none() {
-                return Ok(());
-            }
+            self.give_up(run_id).await?;
             let doing = format!("delete run {run_id}");
             match self.client.tell(&doing, Method::DELETE, &format!("runs/{run_id}")).await {
                 Ok(()) => Ok(()),
@@ -271,6 +265,15 @@ impl Remote for VaultRemote {
                 Err(failure) if matches!(failure.code(), "RUN_DELETED" | "RUN_NOT_FOUND") => Ok(()),
                 Err(failure) => Err(failure.told(&doing)),
             }
+        })
+    }
+
+    fn give_up(&self, run_id: RunId) -> Answer<'_, ()> {
+        Box::pin(async move {
+            for open in upload::uploads(&self.client, run_id).await?.rows {
+                upload::end(&self.client, open.upload_id).await?;
+            }
+            Ok(())
         })
     }
 

@@ -346,10 +346,15 @@ pub(super) async fn uploads(client: &Client, run_id: RunId) -> Result<VaultUploa
 /// Ends an upload. Good, too, where there is none.
 pub(super) async fn end(client: &Client, upload_id: Uuid) -> Result<(), StoreError> {
     let doing = "end an upload";
-    match client.tell(doing, Method::DELETE, &format!("uploads/{upload_id}")).await {
-        Ok(()) => Ok(()),
-        Err(failure) if matches!(failure.code(), "UPLOAD_GONE" | "UPLOAD_NOT_FOUND") => Ok(()),
-        Err(failure) => Err(failure.told(doing)),
+    let patience = Patience::new();
+    loop {
+        match client.tell(doing, Method::DELETE, &format!("uploads/{upload_id}")).await {
+            Ok(()) => return Ok(()),
+            // A connection that is gone may not have been noticed there yet.
+            Err(Failure::Refused(refusal)) if refusal.is_busy() && patience.is_left() => refusal.pause().await,
+            Err(failure) if matches!(failure.code(), "UPLOAD_GONE" | "UPLOAD_NOT_FOUND") => return Ok(()),
+            Err(failure) => return Err(failure.told(doing)),
+        }
     }
 }
 

@@ -55,6 +55,7 @@ impl History {
             kept_remotely: false,
             leaving: false,
             copies: super::CopyCounts::default(),
+            there: super::CopiesThere::default(),
             deleting: false,
             imported: true,
             foreign: self.server_id != Some(facts.server_id),

@@ -143,6 +143,18 @@ fn one_failure_too_many_in_a_row_puts_it_into_quarantine() {
 }
 
 #[test]
+fn what_endpoints_do_not_take_is_no_fault_of_the_participant() {
+    let not_taken = Failure::new(FailureKind::Retryable, NOT_TAKEN, "no endpoint takes the artifacts");
+    let mut state: Given<Participant> = given([]);
+    for counter in 1..=2 * QUARANTINE_AFTER {
+        state =
+            state.when(start(counter, 1)).granted().when(fail(counter, &not_taken)).then([failed(counter, &not_taken)]);
+    }
+    assert!(!state.state().is_quarantined() && state.state().failures_in_a_row() == 0);
+    assert_eq!(state.state().last_failure().map(|(failure, _)| failure), Some(&not_taken));
+}
+
+#[test]
 fn quarantine_ends_with_a_good_run_or_when_somebody_says_so() {
     let lifted = |reason: &str| ParticipantEvent::QuarantineLifted(QuarantineLiftedV1 { reason: reason.into() });
     let by_run = in_quarantine().when(done(9)).then([completed(9), lifted(&format!("it was good in run {}", run(9)))]);

@@ -1,11 +1,11 @@
 //! What may be wished of a run, and why a wish is refused.
 
 use super::{
-    ArtifactStoredV1, Copies, Held, NotFrozen, ParticipantCompletedV1, ParticipantImportedV1, ParticipantProgressedV1,
-    Places, RunImportRequestedV1, RunImportedV1, RunRequestedV4, RunVerifiedV1, Uploaded,
+    ArtifactStoredV1, Copies, Elsewhere, Held, NotFrozen, ParticipantCompletedV1, ParticipantImportedV1,
+    ParticipantProgressedV1, Places, RunImportRequestedV1, RunImportedV1, RunRequestedV4, RunVerifiedV1, Uploaded,
 };
 use crate::failure::Failure;
-use crate::ids::{EndpointName, ParticipantName, RunId, Sha256, Timestamp};
+use crate::ids::{EndpointName, ParticipantName, Sha256, Timestamp};
 
 /// A participant of a run that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -261,13 +261,8 @@ pub enum Refusal {
     #[error("the run has been deleted")]
     Deleted,
     /// It is kept on endpoints alone.
-    #[error("run {run_id} is not kept here: bring it back first with `holdfast remote import {endpoint} {run_id}`")]
-    KeptElsewhere {
-        /// The run.
-        run_id: RunId,
-        /// An endpoint that has it.
-        endpoint: String,
-    },
+    #[error("{0}")]
+    KeptElsewhere(Elsewhere),
     /// Its copies are on their way.
     #[error("copies of the run are on their way: wait for them, or `holdfast cancel` it first")]
     Uploading,
@@ -303,7 +298,7 @@ impl Refusal {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Refusal::NotFound | Refusal::Deleted | Refusal::KeptElsewhere { .. } => "BACKUP_RUN_NOT_FOUND",
+            Refusal::NotFound | Refusal::Deleted | Refusal::KeptElsewhere(_) => "BACKUP_RUN_NOT_FOUND",
             Refusal::Exists => "BACKUP_RUN_EXISTS",
             Refusal::Invalid(_) => "INVALID_DATA",
             Refusal::NotActive => "BACKUP_RUN_NOT_ACTIVE",

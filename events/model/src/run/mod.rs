@@ -28,7 +28,7 @@ mod words;
 pub(crate) use apply::share;
 pub use barrier::{Barrier, Held, NotFrozen};
 pub use command::{Found, NewParticipant, NewRun, Refusal, RunCommand, Try};
-pub use copies::{COPY_ALTERED, CopyStatus, MAX_COPIES, RemoteStatus, RunCopy, Uploaded};
+pub use copies::{COPY_ALTERED, CopyStatus, Elsewhere, MAX_COPIES, RemoteStatus, RunCopy, Uploaded};
 pub use events::*;
 pub use import::{ImportedFrom, MAX_IMPORTED_COUNTER};
 pub use places::{Place, Places};
@@ -372,8 +372,18 @@ impl Run {
 
     /// Every artifact of a participant that completed.
     pub fn good_artifacts(&self) -> impl Iterator<Item = &ArtifactStoredV1> {
-        let good = |participant: &&RunParticipant| participant.status == ParticipantStatus::Completed;
-        self.participants.iter().filter(good).flat_map(|participant| &participant.artifacts)
+        self.participants.iter().flat_map(|participant| self.good_artifacts_of(participant))
+    }
+
+    /// Those of one of its participants.
+    pub fn good_artifacts_of<'a>(&self, participant: &'a RunParticipant) -> impl Iterator<Item = &'a ArtifactStoredV1> {
+        let good = participant.status == ParticipantStatus::Completed && !self.came_to_nothing();
+        participant.artifacts.iter().filter(move |_| good)
+    }
+
+    /// Whether its artifacts went to endpoints alone and it was not committed there: then nobody keeps them.
+    pub(crate) fn came_to_nothing(&self) -> bool {
+        self.is_staged_elsewhere() && self.outcome.is_some_and(|outcome| outcome.target() == Target::Failed)
     }
 
     /// Warnings of all participants.

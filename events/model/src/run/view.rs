@@ -380,15 +380,21 @@ impl Run {
             warnings: participant.warnings.clone(),
             notes: participant.notes.clone(),
             files: participant.files,
-            artifacts: participant.artifacts.iter().map(|artifact| self.artifact_view(artifact)).collect(),
+            artifacts: self.shown_artifacts(participant).map(|artifact| self.artifact_view(artifact)).collect(),
         }
+    }
+
+    /// Those that it still has, or may have again: not what went to endpoints alone and is kept by none.
+    fn shown_artifacts<'a>(&self, participant: &'a RunParticipant) -> impl Iterator<Item = &'a ArtifactStoredV1> {
+        let shown = !self.came_to_nothing();
+        participant.artifacts.iter().filter(move |_| shown)
     }
 
     fn artifact_view(&self, artifact: &ArtifactStoredV1) -> ArtifactView {
         let file = artifact.stored.file.as_str();
         let sealed = matches!(self.stage, Stage::Publishing | Stage::Ended);
         let validation_error = self.validation_error(file).unwrap_or_default();
-        let directory = self.path();
+        let directory = if self.is_staged_elsewhere() { String::new() } else { self.path() };
         let encryption = self.encryption();
         ArtifactView {
             logical_name: artifact.logical_name.to_string(),

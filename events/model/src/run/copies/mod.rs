@@ -12,9 +12,12 @@
 //! [`Places`]: its endpoint may be another place by now.
 
 mod decide;
+mod elsewhere;
 mod fold;
 
-use super::{Outcome, Places, Refusal, Retained, Run, Stage, UploadCheck};
+pub use self::elsewhere::Elsewhere;
+
+use super::{Outcome, Places, Refusal, Retained, Run, Stage, Target, UploadCheck};
 use crate::failure::Failure;
 use crate::ids::{EndpointName, Timestamp};
 use crate::run::words::{Copies, RequireEndpoints, Staging};
@@ -216,16 +219,17 @@ impl Run {
         require.is_met(planned.len(), planned.iter().filter(there).count())
     }
 
-    /// Whether it completed, and as many copies as are required are there.
+    /// Whether it completed, as many copies as are required are there, and one at least where it is not here.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.is_completed() && self.has_required_copies()
+        self.is_completed() && self.has_required_copies() && self.elsewhere().is_none_or(|at| at.first().is_some())
     }
 
     /// The same, of the copies that are where they were brought.
     #[must_use]
     pub fn is_good_at(&self, places: &Places) -> bool {
-        self.is_completed() && self.has_copies(self.planned_copies.require, |copy| places.hold(copy))
+        let is_somewhere = self.elsewhere_at(places).is_none_or(|at| at.first().is_some());
+        is_somewhere && self.is_completed() && self.has_copies(self.planned_copies.require, |copy| places.hold(copy))
     }
 
     fn is_completed(&self) -> bool {
@@ -250,20 +254,7 @@ impl Run {
     /// What is said where something is asked of a run whose directory is not here: it was deleted, or is kept on endpoints alone.
     #[must_use]
     pub fn not_here(&self) -> Refusal {
-        match self.id().filter(|_| self.kept_remotely) {
-            Some(run_id) => Refusal::KeptElsewhere { run_id, endpoint: self.kept_at() },
-            None => Refusal::Deleted,
-        }
-    }
-
-    /// An endpoint that it can be brought back from, as commands name it.
-    #[must_use]
-    pub fn kept_at(&self) -> String {
-        let there = self.copies.iter().find(|copy| copy.status == CopyStatus::Uploaded);
-        let there = there.map(|copy| &copy.endpoint);
-        // One that came from an endpoint is there.
-        let there = there.or_else(|| self.imported.as_ref().map(|from| &from.endpoint));
-        there.map_or_else(|| "ENDPOINT".to_owned(), ToString::to_string)
+        self.elsewhere().map_or(Refusal::Deleted, Refusal::KeptElsewhere)
     }
 
     /// Whether its artifacts go straight to endpoints, and are not written here.
@@ -276,6 +267,15 @@ impl Run {
     #[must_use]
     pub fn has_streamed(&self, endpoint: &EndpointName) -> bool {
         self.streamed.contains(endpoint)
+    }
+
+    /// Whether what of it came to endpoints while it was written is of no use: it ended badly, and nobody was ever asked to make it exist
+    /// there.
+    #[must_use]
+    pub fn was_given_up(&self) -> bool {
+        let was_never_good = self.target == Some(Target::Failed) || self.sums_sha256.is_none();
+        let ended_badly = self.outcome.is_some_and(|outcome| outcome.target() == Target::Failed);
+        self.stage == Stage::Ended && ended_badly && was_never_good
     }
 
     /// How many must have it before it need not be here.

@@ -3,9 +3,9 @@
 use super::*;
 use crate::ids::EndpointName;
 use crate::run::{
-    Copies, CopiesPlannedV2, CopyStatus, LocalCopyRemovalRequestedV1, Places, RemoteCopyDeletedV1, RemoteStatus,
-    RequireEndpoints, Retained, RunDeleteRequestedV1, Staging, UploadCheck, UploadCompletedV2, UploadFailedV1,
-    UploadInterruptedV1, UploadStartedV1, UploadStreamStartedV1, Uploaded, UploadsRequestedV1,
+    Copies, CopiesPlannedV2, CopyStatus, Elsewhere, LocalCopyRemovalRequestedV1, Places, RemoteCopyDeletedV1,
+    RemoteStatus, RequireEndpoints, Retained, RunDeleteRequestedV1, Staging, UploadCheck, UploadCompletedV2,
+    UploadFailedV1, UploadInterruptedV1, UploadStartedV1, UploadStreamStartedV1, Uploaded, UploadsRequestedV1,
 };
 
 fn at(text: &str) -> EndpointName {
@@ -113,6 +113,7 @@ fn what_failed_has_no_copies() {
         run.and([RunEvent::Classified(RunClassifiedV1 { outcome: Outcome::Failed, error_summary: String::new() })]);
     let run = run.and([publish_requested(Target::Failed), published(Outcome::Failed)]);
     assert_eq!((run.state().remote_status(), run.state().is_good()), (RemoteStatus::None, false));
+    assert!(run.state().was_given_up(), "what was streamed of it is of no use");
     run.when(RunCommand::UploadTo(vec![at("a")])).refused(Refusal::NotUploadable);
 }
 
@@ -187,8 +188,19 @@ fn the_directory_goes_once_all_copies_are_there_and_the_run_stays() {
     let run = run.when(RunCommand::Deleted).then([deleted()]);
     let view = run.state().view(true).expect("a run");
     assert_eq!((view.deleted, view.path.as_str(), view.good, view.endpoints.len()), (false, "", true, 2));
-    let elsewhere = Refusal::KeptElsewhere { run_id: new_run(PAIR).request.run_id, endpoint: "a".into() };
-    run.when(RunCommand::UploadTo(vec![at("c")])).refused(elsewhere);
+    let run_id = new_run(PAIR).request.run_id;
+    let elsewhere = |endpoints: &[&str]| {
+        let endpoints = endpoints.iter().map(|name| at(name)).collect();
+        Refusal::KeptElsewhere(Elsewhere { run_id, endpoints })
+    };
+    let run = run.when(RunCommand::UploadTo(vec![at("c")])).refused(elsewhere(&["a", "b"]));
+    let altered = |endpoint: &str| {
+        let failure = Failure::new(FailureKind::Fatal, "ARTIFACT_ALTERED", "not as it was");
+        RunCommand::CopyAltered { endpoint: at(endpoint), failure }
+    };
+    let run = run.when(altered("a")).granted().when(RunCommand::UploadTo(vec![at("c")])).refused(elsewhere(&["b"]));
+    let run = run.when(altered("b")).granted().when(RunCommand::UploadTo(vec![at("c")])).refused(elsewhere(&[]));
+    assert!(!run.state().is_good(), "it is nowhere");
 
     let run = published_to(&["a", "b"], RequireEndpoints::Any, false).when(begins("a")).granted();
     let run = run.when(uploaded("a", 1)).then([completed("a")]).when(begins("b")).granted();

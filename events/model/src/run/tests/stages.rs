@@ -86,7 +86,7 @@ fn each_command_is_granted_in_its_stages_and_refused_in_all_others() {
                 Err(Refusal::Active) => 'A',
                 Err(Refusal::NotActive) => 'X',
                 Err(Refusal::Locked(_)) => 'L',
-                Err(Refusal::Deleted | Refusal::KeptElsewhere { .. }) => 'D',
+                Err(Refusal::Deleted | Refusal::KeptElsewhere(_)) => 'D',
                 Err(Refusal::Invalid(_)) => 'I',
                 Err(Refusal::Uploading) => 'U',
                 Err(Refusal::NotUploadable) => 'P',
