@@ -62,6 +62,9 @@ impl Holdfast {
         self.shared.restoring.end().await;
         self.shared.importing.end().await;
         self.take_leave().await;
+        // Once the actors answer, they have said of each run that has ended what is to be done for it.
+        let _ = self.shared.root.send(NextOpenRun).await;
+        self.shared.uploader.freed().await;
         let Some(running) = self.shared.running.lock().ok().and_then(|mut running| running.take()) else { return };
         drop(self);
         running.end().await;

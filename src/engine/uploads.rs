@@ -90,6 +90,11 @@ impl Uploader {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until far sides are freed of what came to them of runs that were given up.
+    pub(super) async fn freed(&self) {
+        self.streams.freed().await;
+    }
+
     /// Ends what is under way. It is open in the log, and the next start goes on with it.
     pub(super) fn end(&self) {
         self.at_work().values().for_each(|work| work.stop.notify_one());

@@ -38,7 +38,7 @@ pub enum PipelineError {
         path: PathBuf,
     },
     /// Where its bytes go does not take them.
-    #[error("cannot send {} while it is written: {reason}", path.display())]
+    #[error("cannot send {} while it is written: {reason}", path.file_name().unwrap_or_default().display())]
     Away {
         /// The artifact.
         path: PathBuf,

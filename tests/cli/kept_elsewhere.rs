@@ -244,6 +244,33 @@ fn a_copy_that_was_altered_is_not_counted_until_it_was_brought_again() {
 }
 
 #[test]
+fn a_run_that_no_endpoint_has_any_more_is_told_as_lost_and_an_older_one_is_the_last_good_one() {
+    let home = home_with(&["one", "two"], "");
+    let older = back_up(&home);
+    configure(&home, &["one", "two"], GOES);
+    let run = back_up(&home);
+    let server = server_id(&home);
+    assert_eq!(home.json(["status"])["last_good_run"]["run_id"], json!(run));
+    for (name, last_good) in [("one", &run), ("two", &older)] {
+        let there = home.beside(name).join(format!("{server}/runs/{run}/data.tar.lz4"));
+        fs::write(&there, "altered").unwrap();
+        home.holdfast(["remote", "verify", name, &run]).run().expect(4);
+        assert_eq!(home.json(["status"])["last_good_run"]["run_id"], json!(last_good), "{name}");
+    }
+    let shown = home.show(&run);
+    assert_eq!((&shown["status"], &shown["good"]), (&json!("completed"), &json!(false)));
+    assert_eq!(home.json(["status"])["damaged_runs"], json!([run]));
+    home.holdfast(["runs"]).run().expect(0).says("completed, LOST");
+    for command in [["show", &run], ["restore", &run], ["delete", &run], ["verify", &run]] {
+        let told = home.holdfast(command).arg("--target").arg(home.beside("out"));
+        let told = if command[0] == "restore" { told } else { home.holdfast(command) };
+        told.run().says("no endpoint is known to have it any more");
+    }
+    let latest = home.holdfast(["verify", "latest"]).run();
+    latest.expect(0).says(&format!("{run} (at no endpoint any more)"));
+}
+
+#[test]
 fn an_endpoint_that_copies_go_to_and_nobody_knows_is_told_before_a_backup() {
     let home = home_with(&["far"], "endpoints = ['far', 'nas']");
     let checked = home.holdfast(["config", "check"]).run();

@@ -150,6 +150,14 @@ impl Side {
         open(&self.address(), self.credentials(), &limits(3), server_id).unwrap()
     }
 
+    /// The folder that it has the data of one installation in.
+    pub(crate) fn data(&self, server_id: Uuid) -> PathBuf {
+        match self {
+            Self::Far(far) => far.data.join(server_id.to_string()),
+            Self::Vault(vault) => vault.root.join(server_id.to_string()),
+        }
+    }
+
     /// The same by another port, one file after the other, with so many attempts.
     pub(crate) fn by(&self, port: u16, server_id: Uuid, attempts: u32) -> Arc<dyn Remote> {
         let address = Address::parse(&self.url_by(port)).unwrap();

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::copies::way;
 use crate::side::{Side, VaultSide};
+use crate::support::far::server_id;
 use crate::support::far_side::FarSide;
 use crate::support::mount::Mount;
 use crate::support::proxy::Proxy;
@@ -201,6 +202,42 @@ async fn a_run_that_no_endpoint_has_did_not_complete() {
         setup.backup().run().expect(0);
         setup.is_there("far");
     });
+}
+
+/// What came to far sides of a run that failed in the end is gone with it: it would take room there that counts.
+#[test]
+fn a_run_that_failed_leaves_nothing_at_its_far_sides() {
+    let (folder, vault) = (Side::Far(FarSide::file()), Side::vault(false));
+    let sides: [(&str, &Side, Option<u16>); 2] = [("folder", &folder, None), ("vault", &vault, None)];
+    for runs in [NONE, "max_tries = 1"] {
+        let script = "cat data; echo done >&2; while [ ! -e go ]; do sleep 0.05; done; exit 1";
+        let setup = Setup::new(runs, &sides, script, "stream = true\n");
+        let files = "[[participant]]\nname = \"files\"\nkind = \"files\"\npaths = [\"data\"]\n";
+        let config = fs::read_to_string(&setup.config).unwrap();
+        fs::write(
+            &setup.config,
+            format!("{config}{}", files.replace("\"data\"", &format!("{:?}", setup.home.beside("data")))),
+        )
+        .unwrap();
+        let mut running = setup.backup().spawn();
+        running.wait_for_json("all of it was written", |line| {
+            line["progress"]["bytes_done"].as_u64().is_some_and(|done| done >= 60_000_000)
+        });
+        fs::write(setup.home.beside("go"), "").unwrap();
+        running.wait().expect(1);
+        let run = setup.home.newest_run();
+        let shown = setup.home.show(&run);
+        assert_eq!((&shown["status"], &shown["remote_status"]), (&"failed".into(), &"none".into()), "{shown}");
+        let config = setup.config.to_str().unwrap();
+        setup.home.holdfast(["verify", &run, "--config", config]).run().expect(0);
+        let kept =
+            shown["participants"].as_array().unwrap().iter().any(|one| one["artifacts"] != serde_json::json!([]));
+        assert_eq!(kept, runs != NONE, "{shown}");
+        for side in [&folder, &vault] {
+            let left = bytes_below(&side.data(server_id(&setup.home)));
+            assert!(left < 1_000_000, "{left} bytes are left of a run with {runs:?}");
+        }
+    }
 }
 
 /// A participant is tried again with all that the endpoints have of it thrown away.

@@ -54,7 +54,7 @@ impl Phase {
             Phase::Prepare => "makes ready",
             Phase::Barrier => "holds all participants at one instant",
             Phase::Backup => "writes artifacts",
-            Phase::Validate => "reads every artifact again",
+            Phase::Validate => "checks what was written",
             Phase::Finalize => "puts the run in its place",
             Phase::PublishRemote => "copies to endpoints",
             Phase::Done => "done",

@@ -27,12 +27,17 @@ use crate::remote::{GrowingSource, Remote};
 /// How long a run that is not staged here waits for its endpoints to join or to say why not.
 const JOIN: Duration = Duration::from_secs(120);
 
+/// How long an engine that stops waits until far sides are freed of runs that were given up.
+const FREED_WITHIN: Duration = Duration::from_secs(10);
+
 /// The artifacts of all runs that are on their way while they are written. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     runs: Arc<Mutex<BTreeMap<RunId, OfRun>>>,
     /// Counts who joined, for whoever waits for that.
     joined: watch::Sender<u64>,
+    /// How many far sides are being freed of runs that were given up.
+    freeing: watch::Sender<usize>,
     runtime: Handle,
 }
 
@@ -90,7 +95,7 @@ impl Drop for Going {
 
 impl Streams {
     pub(super) fn new(runtime: Handle) -> Self {
-        Self { runs: Arc::default(), joined: watch::Sender::new(0), runtime }
+        Self { runs: Arc::default(), joined: watch::Sender::new(0), freeing: watch::Sender::new(0), runtime }
     }
 
     fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, OfRun>> {
@@ -124,13 +129,23 @@ impl Streams {
         if given_up {
             let joined = std::mem::take(&mut of_run.endpoints).into_values();
             for session in joined.filter_map(Endpoint::joined) {
-                self.runtime.spawn(session.give_up());
+                let freeing = Freeing::begin(&self.freeing);
+                self.runtime.spawn(async move {
+                    session.give_up().await;
+                    drop(freeing);
+                });
             }
         }
         of_run.endpoints.retain(|endpoint, _| open.contains(endpoint));
         if of_run.endpoints.is_empty() {
             runs.remove(&run_id);
         }
+    }
+
+    /// Waits until what came to far sides of runs that were given up is gone, as long as that may take: what is left is swept there one day.
+    pub(super) async fn freed(&self) {
+        let mut freeing = self.freeing.subscribe();
+        let _ = tokio::time::timeout(FREED_WITHIN, freeing.wait_for(|many| *many == 0)).await;
     }
 
     /// Ends all that is on its way.
@@ -201,6 +216,22 @@ impl Streams {
 
     fn endpoint(&self, run_id: RunId, name: &EndpointName) -> Option<Endpoint> {
         self.runs().get(&run_id)?.endpoints.get(name).cloned()
+    }
+}
+
+/// Counted as long as it is there.
+struct Freeing(watch::Sender<usize>);
+
+impl Freeing {
+    fn begin(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|many| *many += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Freeing {
+    fn drop(&mut self) {
+        self.0.send_modify(|many| *many -= 1);
     }
 }
 
