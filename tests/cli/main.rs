@@ -15,6 +15,7 @@ mod files_in_place;
 mod home_in_use;
 mod home_is_kept;
 mod imports;
+mod json;
 mod kept_elsewhere;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,8 @@
 //! A world for the actors: the real log in memory, and ports that do nothing, note it, and fail when they are told to.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+mod log;
+
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,12 +15,11 @@ use holdfast_actors::ports::{
 use holdfast_actors::restores::ForRestore;
 use holdfast_actors::root::{ForRun, RequestRun, Root, RunHandle, Shutdown};
 use holdfast_actors::uploads::ForEndpoint;
-use holdfast_log::{Append, AppendError, AppendFuture, EventLog, MemoryLog, ReadError, ReadLog};
+use holdfast_log::MemoryLog;
 use holdfast_model::codec::Origin;
 use holdfast_model::endpoint::{Endpoint, EndpointCommand, EndpointConfigV2};
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
-use holdfast_model::ids::{EndpointName, Position, RestoreId, RunId, Sha256, StreamId, Timestamp, Version};
-use holdfast_model::record::Record;
+use holdfast_model::ids::{EndpointName, RestoreId, RunId, Sha256, StreamId, Timestamp};
 use holdfast_model::restore::{
     Did, NewParticipant as NewRestored, NewRestore, Restore, RestoreCommand, RestoreParticipantPlannedV1,
     RestoreRequestedV3, RestoredParticipantV1, Safety, SafetySnapshot, Step,
@@ -30,6 +31,8 @@ use holdfast_model::run::{
 };
 use tokio::sync::watch;
 use uuid::Uuid;
+
+use self::log::Log;
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -466,52 +469,5 @@ impl Reserve for Ports {
     fn release(&self) -> bool {
         self.call("release");
         true
-    }
-}
-
-/// The log in memory, failing where the fault says so.
-struct Log {
-    inner: MemoryLog,
-    ports: Arc<Ports>,
-}
-
-static NO_SPACE: AtomicU64 = AtomicU64::new(0);
-
-impl ReadLog for Log {
-    fn read_stream(&self, stream: &StreamId, from: Version, limit: usize) -> Result<Vec<Record>, ReadError> {
-        self.inner.read_stream(stream, from, limit)
-    }
-
-    fn read_all(&self, from: Position, limit: usize) -> Result<Vec<Record>, ReadError> {
-        self.inner.read_all(from, limit)
-    }
-
-    fn stream_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
-        self.inner.stream_version(stream)
-    }
-
-    fn head(&self) -> Position {
-        self.inner.head()
-    }
-
-    fn watch_head(&self) -> watch::Receiver<Position> {
-        self.inner.watch_head()
-    }
-}
-
-impl EventLog for Log {
-    fn append(&self, append: Append) -> AppendFuture {
-        let head = self.inner.head().0;
-        match self.ports.fault {
-            Fault::LogAfter(position) if head >= position => {
-                let reason = "a failed sync on purpose".to_owned();
-                Box::pin(async { Err(AppendError::OutcomeUnknown { reason }) })
-            }
-            Fault::NoSpaceOnceAfter(position) if head >= position && NO_SPACE.fetch_add(1, Ordering::Relaxed) == 0 => {
-                let reason = "a full disk on purpose".to_owned();
-                Box::pin(async { Err(AppendError::NoSpace { reason }) })
-            }
-            _ => self.inner.append(append),
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! One fixed event of each type. An older version of it reads to the same, brought forward: a field that a later version
 //! added holds here what the upcast gives it.
 
+mod far_sides;
+
 use holdfast_model::access as ac;
 use holdfast_model::audit as au;
-use holdfast_model::endpoint as en;
 use holdfast_model::event::{
-    AccessEvent, AuditEvent, EndpointEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent,
-    SystemEvent, VaultAccessEvent, VaultClientEvent,
+    AccessEvent, AuditEvent, Event, MaintenanceEvent, ParticipantEvent, RestoreEvent, RunEvent, SystemEvent,
 };
 use holdfast_model::failure::{Failure, FailureKind, Warnings};
 use holdfast_model::ids::{ArtifactName, ParticipantName, RestoreId, RunId, Sha256, Timestamp};
@@ -15,7 +15,6 @@ use holdfast_model::participant as p;
 use holdfast_model::restore as re;
 use holdfast_model::run as r;
 use holdfast_model::system as s;
-use holdfast_model::vault as v;
 use uuid::Uuid;
 
 fn name() -> ParticipantName {
@@ -57,9 +56,9 @@ pub(crate) fn samples() -> Vec<Event> {
     runs.chain(participants)
         .chain(restores)
         .chain(system)
-        .chain(copy_samples())
-        .chain(endpoint_samples())
-        .chain(vault_samples())
+        .chain(far_sides::copy_samples())
+        .chain(far_sides::endpoint_samples())
+        .chain(far_sides::vault_samples())
         .chain(people_samples())
         .collect()
 }
@@ -332,131 +331,6 @@ fn system_samples() -> Vec<SystemEvent> {
 }
 
 /// Copies of a run on endpoints, and how those do.
-fn copy_samples() -> Vec<Event> {
-    let endpoint = || "offsite".parse().expect("a name");
-    let refused = || Failure::new(FailureKind::Retryable, "REMOTE_UNAVAILABLE", "cannot reach it");
-    let of_run = [
-        RunEvent::CopiesPlanned(r::CopiesPlannedV2 {
-            endpoints: vec![endpoint(), "nas".parse().expect("a name")],
-            require: r::RequireEndpoints::Any,
-            keep_local: false,
-            staging: r::Staging::Local,
-        }),
-        RunEvent::UploadsRequested(r::UploadsRequestedV1 { endpoints: vec![endpoint()] }),
-        RunEvent::UploadStarted(r::UploadStartedV1 {
-            endpoint: endpoint(),
-            try_number: 2,
-            max_tries: 3,
-            retry_delay_ms: 10_000,
-        }),
-        RunEvent::UploadTryFailed(r::UploadTryFailedV1 {
-            endpoint: endpoint(),
-            try_number: 2,
-            failure: refused(),
-            retry_after_ms: 20_000,
-        }),
-        RunEvent::UploadCompleted(r::UploadCompletedV2 {
-            endpoint: endpoint(),
-            stored_bytes: 5_000_000_000,
-            sent_bytes: 70_000,
-            check: r::UploadCheck::Readback,
-            address: None,
-        }),
-        RunEvent::UploadFailed(r::UploadFailedV1 { endpoint: endpoint(), failure: refused() }),
-        RunEvent::UploadInterrupted(r::UploadInterruptedV1 { endpoint: endpoint() }),
-        RunEvent::LocalCopyRemovalRequested(r::LocalCopyRemovalRequestedV1 {}),
-        RunEvent::RemoteCopyDeleted(r::RemoteCopyDeletedV1 { endpoint: endpoint() }),
-        RunEvent::UploadStreamStarted(r::UploadStreamStartedV1 { endpoint: endpoint(), attempt: 1 }),
-    ];
-    let of_endpoint = [
-        EndpointEvent::TryFailed(en::EndpointTryFailedV1 { run_id: run_id(), failure: refused() }),
-        EndpointEvent::Unavailable(en::EndpointUnavailableV1 { failures: 5, pause_s: 60, failure: refused() }),
-        EndpointEvent::Recovered(en::EndpointRecoveredV1 { failures: 5 }),
-        EndpointEvent::RemoteDeleteRequested(en::RemoteDeleteRequestedV1 { run_id: run_id() }),
-        EndpointEvent::RemoteRunDeleted(en::RemoteRunDeletedV1 { run_id: run_id() }),
-        EndpointEvent::RemoteDeleteFailed(en::RemoteDeleteFailedV1 { run_id: run_id(), failure: refused() }),
-    ];
-    of_run.into_iter().map(Event::from).chain(of_endpoint.into_iter().map(Event::from)).collect()
-}
-
-fn endpoint_samples() -> Vec<Event> {
-    // What the first version did not say is as it reads from that.
-    let config = en::EndpointConfigV2 {
-        name: "offsite".parse().expect("a name"),
-        host: "backup.example:22".into(),
-        url: "sftp://backup.example/srv".into(),
-        login: "holdfast".into(),
-        enable: true,
-        mode: 1,
-        timeinterval_s: 86_400,
-        timeout_s: 60,
-        retry_attempts: 3,
-        retry_delay_s: 10,
-        retention: "30d".into(),
-        secret: Some(uuid(5)),
-        ..en::EndpointConfigV2::new("offsite".parse().expect("a name"))
-    };
-    let updated = en::EndpointConfigV2 { enable: false, secret: None, ..config.clone() };
-    vec![
-        EndpointEvent::Added(en::EndpointAddedV2 { config }).into(),
-        EndpointEvent::Updated(en::EndpointUpdatedV2 { config: updated }).into(),
-        EndpointEvent::Deleted(en::EndpointDeletedV1 {}).into(),
-    ]
-}
-
-/// What a vault holds, and who may come to it.
-fn vault_samples() -> Vec<Event> {
-    let run_id = run_id();
-    vec![
-        VaultAccessEvent::TokenAdded(v::VaultTokenAddedV1 {
-            token_id: uuid(21),
-            name: "shop".parse().expect("a name"),
-            permission: v::Permission::Append,
-            hash: digest(22),
-            quota_bytes: Some(10 << 30),
-            server_id: None,
-        })
-        .into(),
-        VaultAccessEvent::ClientBound(v::VaultClientBoundV1 { token_id: uuid(21), server_id: uuid(23) }).into(),
-        VaultAccessEvent::TokenRevoked(v::VaultTokenRevokedV1 { token_id: uuid(21) }).into(),
-        VaultClientEvent::UploadCreated(v::VaultUploadCreatedV1 {
-            upload_id: uuid(24),
-            run_id,
-            file: "shop.dump.lz4".parse().expect("a name"),
-            size_bytes: 5_000_000_000,
-            sha256: digest(25),
-            token_id: uuid(21),
-        })
-        .into(),
-        VaultClientEvent::UploadFinished(v::VaultUploadFinishedV1 { upload_id: uuid(24) }).into(),
-        VaultClientEvent::UploadRemoved(v::VaultUploadRemovedV1 { upload_id: uuid(24), end: v::UploadEnd::Damaged })
-            .into(),
-        VaultClientEvent::RunCommitRequested(v::VaultRunCommitRequestedV1 {
-            run_id,
-            files: 4,
-            stored_bytes: 5_000_004_711,
-            sums_sha256: digest(26),
-        })
-        .into(),
-        VaultClientEvent::RunCommitted(v::VaultRunCommittedV1 { run_id }).into(),
-        VaultClientEvent::RunDeleteRequested(v::VaultRunDeleteRequestedV1 { run_id }).into(),
-        VaultClientEvent::RunDeleted(v::VaultRunDeletedV1 { run_id }).into(),
-        VaultClientEvent::UploadOpened(v::VaultUploadOpenedV1 {
-            upload_id: uuid(27),
-            run_id,
-            file: "shop.dump.lz4".parse().expect("a name"),
-            token_id: uuid(21),
-        })
-        .into(),
-        VaultClientEvent::UploadClosed(v::VaultUploadClosedV1 {
-            upload_id: uuid(27),
-            size_bytes: 5_000_000_000,
-            sha256: digest(28),
-        })
-        .into(),
-    ]
-}
-
 /// Who may do what, who did what, and maintenance.
 fn people_samples() -> Vec<Event> {
     let (from, to) = (Timestamp(1_795_298_400_000_000), Timestamp(1_795_298_459_000_001));
