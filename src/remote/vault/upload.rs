@@ -205,14 +205,14 @@ impl Sending<'_> {
             return Ok(Delivery::Done);
         }
         let mut reading = Reading { stream: self.source.open_at(offset).await?.fuse().boxed(), rest: Bytes::new() };
-        let mut piece = reading.piece().await?;
-        while !piece.is_empty() {
-            let (delivered, next) = tokio::join!(self.deliver(&begun.path, offset, &piece), reading.piece());
+        let mut piece = self.piece(&mut reading).await?;
+        while !piece.bytes.is_empty() {
+            let (delivered, next) = tokio::join!(self.deliver(&begun.path, offset, &piece), self.piece(&mut reading));
             if let Delivery::Lost(error) = delivered? {
                 return Ok(Delivery::Lost(error));
             }
-            offset += piece.len() as u64;
-            *sent += piece.len() as u64;
+            offset += piece.bytes.len() as u64;
+            *sent += piece.bytes.len() as u64;
             self.meter.reached(offset);
             piece = next?;
         }
@@ -222,16 +222,21 @@ impl Sending<'_> {
         }
     }
 
+    /// The next piece with its hash; an empty one at the end.
+    async fn piece(&self, reading: &mut Reading) -> Result<Piece, StoreError> {
+        let bytes = reading.piece().await?;
+        let hashed = bytes.clone();
+        let digest = tokio::task::spawn_blocking(move || Sha256::digest(&hashed)).await;
+        let digest = digest.map_err(|_| StoreError::new(ErrorKind::Fatal, &*self.doing, "its hash broke down"))?;
+        Ok(Piece { bytes, checksum: PartChecksum::Sha256(digest.into()).to_header() })
+    }
+
     /// Brings one piece there, as often as that may be tried.
-    async fn deliver(&self, path: &str, offset: u64, piece: &Bytes) -> Result<Delivery, StoreError> {
-        let hashed = piece.clone();
-        let digest = tokio::task::spawn_blocking(move || Sha256::digest(&hashed));
-        let digest =
-            digest.await.map_err(|_| StoreError::new(ErrorKind::Fatal, &*self.doing, "its hash broke down"))?;
-        let checksum = PartChecksum::Sha256(digest.into()).to_header();
+    async fn deliver(&self, path: &str, offset: u64, piece: &Piece) -> Result<Delivery, StoreError> {
+        let Piece { bytes: piece, checksum } = piece;
         let (patience, mut done) = (Patience::new(), 0);
         loop {
-            match self.patch(path, offset, piece, &checksum).await {
+            match self.patch(path, offset, piece, checksum).await {
                 Ok(()) => return Ok(Delivery::Done),
                 Err(Failure::Refused(refusal)) if refusal.is_busy() && patience.is_left() => {
                     refusal.pause().await;
@@ -312,6 +317,12 @@ impl Sending<'_> {
         };
         again(self.client.limits.attempts, || Box::pin(ask())).await
     }
+}
+
+/// A piece and its hash as the vault is told it.
+struct Piece {
+    bytes: Bytes,
+    checksum: String,
 }
 
 /// A stream, read piece by piece. It may be asked again after its end.
