@@ -94,7 +94,10 @@ fn tell(out: Output, step: &Step<'_>, display: &mut Display) {
         }
         Step::PassedOver([]) => Ok(()),
         Step::PassedOver(runs) => {
-            out.note(format!("note: {} passed over: it is not completed, or does not hold the state", some(runs)));
+            out.note(format!(
+                "note: {} passed over: it is not completed, or does not hold the state",
+                some(runs, runs.len() as u64)
+            ));
             out.value(&step_value("passed_over", json!({ "runs": runs })))
         }
         Step::State => {
@@ -112,13 +115,12 @@ fn tell(out: Output, step: &Step<'_>, display: &mut Display) {
     };
 }
 
-/// The first of several runs.
-fn some(runs: &[RunId]) -> String {
-    let mut text = runs.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if runs.len() > NAMED {
-        text.push_str(&format!(" and {} more", runs.len() - NAMED));
-    }
-    text
+/// The first of `total` runs.
+fn some(runs: &[RunId], total: u64) -> String {
+    let named: Vec<_> = runs.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = total.saturating_sub(named.len() as u64);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
 }
 
 fn told(out: Output, recovery: &Recovery, recovered: &Recovered) -> CliResult {
@@ -146,6 +148,12 @@ fn told(out: Output, recovery: &Recovery, recovered: &Recovered) -> CliResult {
         out.alert(
             "no run there holds the state of the installation: its history begins anew, and nothing is configured",
         );
+    }
+    let unknown = &recovered.unknown;
+    if unknown.total > 0 {
+        let (runs, endpoint) = (counted(unknown.total, "run"), &recovered.endpoint);
+        let named = some(&unknown.runs, unknown.total);
+        out.line(format!("also there: {runs} at {endpoint} that this history does not know: {named}"))?;
     }
     match &recovered.config {
         Some(path) => out.line(format!("configuration: {home}/config.toml; it was {path}"))?,
@@ -190,7 +198,9 @@ fn next(recovery: &Recovery, recovered: &Recovered) -> Vec<String> {
     }
     next.push(format!("{program} restore {run_id} --target DIR{key}"));
     next.push(format!("{program} remote list {endpoint}"));
-    next.push(format!("{program} remote import {endpoint} RUN"));
+    let unknown = recovered.unknown.runs.iter().take(NAMED).map(ToString::to_string);
+    let fetched: Vec<_> = if recovered.unknown.total > 0 { unknown.collect() } else { vec!["RUN".to_owned()] };
+    next.extend(fetched.into_iter().map(|run| format!("{program} remote import {endpoint} {run}")));
     next
 }
 

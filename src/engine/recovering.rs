@@ -27,6 +27,15 @@ impl Holdfast {
         Ok((runs, elsewhere))
     }
 
+    /// Those of these runs that nothing is known of.
+    pub(crate) async fn unknown_of(&self, mut runs: Vec<RunId>) -> Result<Vec<RunId>, EngineError> {
+        self.read(move |known| {
+            runs.retain(|run_id| known.history.run(*run_id).is_none());
+            runs
+        })
+        .await
+    }
+
     /// The endpoint at an address: one that is known, or else one that is added under a name, out of use. A password that is lost is put in
     /// its place again.
     pub(crate) async fn endpoint_at(

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use holdfast_model::ids::RunId;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::RecoverError;
 use crate::encryption::Keyring;
 use crate::endpoints::ErrorKind;
+use crate::engine::Holdfast;
 use crate::own_state;
 use crate::remote::{Remote, RemoteHead, RemoteRun};
 use crate::storage::{MANIFEST, Manifest, ManifestArtifact, StorageError};
@@ -40,6 +42,35 @@ pub(super) struct Chosen {
     pub(super) state: Option<Vec<ManifestArtifact>>,
     /// Newer runs that were passed over.
     pub(super) passed_over: Vec<RunId>,
+}
+
+/// Runs at a far side that a history does not know: they were made after it was saved, or without it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Unknown {
+    /// How many there are.
+    pub(crate) total: u64,
+    /// The newest of them.
+    pub(crate) runs: Vec<RunId>,
+}
+
+/// Looks for runs that `engine` does not know, but for the one that is being brought.
+pub(super) async fn unknown(remote: &dyn Remote, engine: &Holdfast, brought: RunId) -> Result<Unknown, RecoverError> {
+    let mut unknown = Unknown::default();
+    let mut cursor = String::new();
+    loop {
+        let page = remote.runs(PAGE, &cursor).await?;
+        let there = page.rows.iter().map(|row| row.run_id).filter(|run_id| *run_id != brought);
+        for run_id in engine.unknown_of(there.collect()).await? {
+            unknown.total += 1;
+            if unknown.runs.len() < MOST {
+                unknown.runs.push(run_id);
+            }
+        }
+        match page.next_cursor {
+            Some(next) => cursor = next,
+            None => return Ok(unknown),
+        }
+    }
 }
 
 /// Looks at what an installation has at a far side.

@@ -37,7 +37,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use self::choose::Chosen;
-pub(crate) use self::choose::Seen;
+pub(crate) use self::choose::{Seen, Unknown};
 pub(crate) use self::error::RecoverError;
 use self::site::{Begun, Site};
 use self::state::Opened;
@@ -113,6 +113,9 @@ pub(crate) struct Recovered {
     pub(crate) runs: u64,
     /// How many of them lie on endpoints alone.
     pub(crate) runs_elsewhere: u64,
+    /// Runs at the far side that the history does not know.
+    #[serde(default)]
+    pub(crate) unknown: Unknown,
     /// Where the configuration file lay, where there was one. It is `config.toml` in the home now.
     pub(crate) config: Option<String>,
     /// Whether values stand as `***` in it.
@@ -243,6 +246,7 @@ impl Recovery {
             ("endpoint", endpoint.to_string()),
         ];
         engine.record_recovery(fields).await?;
+        let unknown = choose::unknown(&*remote, engine, chosen.run_id).await?;
         if self.data {
             let wish =
                 ImportRequest { endpoint: endpoint.clone(), server_id: None, run_id: chosen.run_id, overwrite: false };
@@ -269,6 +273,7 @@ impl Recovery {
             position: made.position,
             runs,
             runs_elsewhere,
+            unknown,
             config: made.config,
             redacted: made.redacted,
             passwords: made.passwords.to_owned(),

@@ -305,6 +305,56 @@ fn without_encryption_no_secret_travels_and_what_is_missing_is_told() {
 }
 
 #[test]
+fn runs_that_the_history_does_not_know_are_named() {
+    let away = away(true);
+    let scoped = with_config(&away.home, &["--json", "backup", "--participant", "shop"]);
+    scoped.expect(0);
+    let scoped = scoped.summary()["run"]["run_id"].clone();
+    let new = Home::new();
+    let key = away.key.display().to_string();
+    let done = recover(&new, &away.url, &["--identity", &key]);
+    done.expect(0);
+    let summary = done.summary();
+    assert_eq!(summary["run_id"], json!(away.run));
+    assert_eq!(summary["unknown"], json!({ "total": 1, "runs": [scoped] }), "{summary}");
+    let scoped = text(&scoped);
+    assert!(summary["next"].to_string().contains(&format!("remote import far {scoped}")), "{summary}");
+    new.holdfast(["remote", "import", "far", &scoped]).run().expect(0);
+    let dumped = new.holdfast(["dump", &scoped, "shop.sql", "--identity", &key]).run();
+    dumped.expect(0);
+    assert!(dumped.stdout == fs::read(away.home.beside("shop.sql")).unwrap());
+}
+
+#[test]
+fn what_was_staged_nowhere_comes_back_whole() {
+    let far = Side::vault(true);
+    let keys = Home::new();
+    let old = installation(Some(&key(&keys, &keys.beside("holdfast.key"))));
+    let config = fs::read_to_string(old.beside("holdfast.toml")).unwrap();
+    fs::write(old.beside("holdfast.toml"), format!("[runs]\nstaging = \"none\"\n{config}")).unwrap();
+    add(&old, "far", &far, &[]);
+    back_up(&old);
+    let run = back_up(&old);
+    assert_eq!(old.show(&run)["path"], "", "it is there alone");
+    fs::remove_dir_all(old.path()).unwrap();
+    let new = Home::new();
+    let (url, _, token) = way(&far);
+    let token_file = new.beside("token");
+    write_secret(&token_file, &token);
+    let (token_file, key) = (token_file.display().to_string(), keys.beside("holdfast.key").display().to_string());
+    let done = recover(&new, &url, &["--password-file", &token_file, "--identity", &key]);
+    done.expect(0);
+    assert_eq!(done.summary()["run_id"], json!(run));
+    new.holdfast(["restore", "latest", "--target", "out", "--identity", &key]).run().expect(0);
+    Tree::read(&old.beside("uploads")).expect_same(&Tree::read(&new.beside("out/uploads")));
+    assert_eq!(fs::read(new.beside("out/shop.sql")).unwrap(), fs::read(old.beside("shop.sql")).unwrap());
+    // It goes on as it was, without a copy here.
+    let next = new.holdfast(["--json", "backup"]).run();
+    next.expect(0);
+    assert_eq!(next.summary()["run"]["path"], "");
+}
+
+#[test]
 fn what_was_backed_up_without_a_configuration_comes_back_too() {
     let old = Home::new();
     small_tree(&old.beside("data"));
