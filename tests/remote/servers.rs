@@ -266,11 +266,8 @@ async fn an_expired_certificate_is_refused() {
             let separator = if url.contains('?') { '&' } else { '?' };
             let name = format!("{kind}-{is_good}");
             add(&name, &format!("{url}{separator}ca_file={}", certificate.ca.display()), &login, &password);
-            if is_good && kind == "webdav" {
-                // Apache takes nothing under a name that is not its own.
-                block_in_place(|| home.holdfast(["remote", "list", &name]).run()).expect(0);
-                assert!(way.told() > 100);
-            } else if is_good {
+            if is_good {
+                // Apache does not know that it is spoken to with TLS, and takes whole URLs for those of another server.
                 taken(&name);
                 assert!(way.told() > 100_000);
             } else {

@@ -183,26 +183,47 @@ impl WebdavStore {
         existing: Existing,
     ) -> Result<(), StoreError> {
         let overwrite = if existing == Existing::Replace { "T" } else { "F" };
-        let destination = self.url(name.as_str())?.to_string();
-        for has_folder in [false, true] {
+        let mut forms = destinations(&self.url(name.as_str())?).into_iter();
+        let mut destination = forms.next().unwrap_or_default();
+        let mut has_folder = name.folder().is_empty();
+        // What the first form was answered with, where others are tried after it.
+        let mut first = None;
+        loop {
             let request =
                 self.request(b"MOVE", partial)?.header("Destination", &destination).header("Overwrite", overwrite);
             let answer = self.ask(doing, request).await?;
-            match answer.status() {
+            let status = answer.status();
+            let refused = client::refused(doing.to_owned(), status, answer.headers());
+            match status {
                 status if status.is_success() => return Ok(()),
                 // A folder that is missing is a conflict (RFC 4918, section 9.9.4), and with Apache an error of its own.
-                StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR
-                    if !has_folder && !name.folder().is_empty() =>
-                {
+                StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR if !has_folder => {
                     self.make_folder(name.folder()).await?;
+                    has_folder = true;
                 }
-                status => {
-                    return Err(not_there_is_fatal(client::refused(doing.to_owned(), status, answer.headers()), doing));
+                // It is said to be on another server (the same section), or what said so was a proxy, and what it was asked is done all the
+                // same.
+                StatusCode::BAD_GATEWAY | StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND
+                    if status == StatusCode::BAD_GATEWAY || first.is_some() =>
+                {
+                    let told = first.get_or_insert(refused);
+                    match forms.next() {
+                        Some(form) if status != StatusCode::NOT_FOUND => destination = form,
+                        _ => return Err(told.clone()),
+                    }
                 }
+                _ => return Err(not_there_is_fatal(refused, doing)),
             }
         }
-        Err(StoreError::new(ErrorKind::Fatal, doing, "its folder cannot be made"))
     }
+}
+
+/// How a name can be said to be where it is to go: whole; as a server has it that does not know that its proxy is spoken to with TLS; and
+/// by its path alone.
+fn destinations(url: &Url) -> Vec<String> {
+    let whole = url.to_string();
+    let without_tls = whole.strip_prefix("https:").map(|rest| format!("http:{rest}"));
+    [Some(whole), without_tls, Some(url.path().to_owned())].into_iter().flatten().collect()
 }
 
 /// Where something is written, a name that is not there is that of a folder of the endpoint.
