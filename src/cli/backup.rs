@@ -159,7 +159,7 @@ async fn make(
     let summary = summarise(context.output, &followed.run, followed.seconds);
     tell_quarantine(context, door, &followed).await;
     let summary = match summary {
-        Ok(exit) if followed.run.remote_status != "none" => {
+        Ok(exit) if followed.run.remote_status != "none" || uploads::needs_copies(&followed.run) => {
             let view = uploads::attend(context, door, interrupts, run_id, Whose::Ours).await?;
             context.output.value(&serde_json::json!({ "message_type": "copies", "run": view }))?;
             uploads::conclude(context.output, run_id, &view, exit)

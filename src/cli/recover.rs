@@ -188,7 +188,11 @@ fn next(recovery: &Recovery, recovered: &Recovered) -> Vec<String> {
     // Whoever named the home has to name it again.
     let named = std::env::args().any(|argument| argument == "--home" || argument.starts_with("--home="));
     let program = if named { format!("holdfast --home '{}'", recovery.home.display()) } else { "holdfast".to_owned() };
-    let key = if recovery.keyring.is_empty() { "" } else { " --identity FILE" };
+    let key = match (recovery.keyring.is_empty(), &recovery.passphrase_file) {
+        (true, _) => "",
+        (false, Some(_)) => " --passphrase-file FILE",
+        (false, None) => " --identity FILE",
+    };
     let mut next = Vec::new();
     next.extend(
         recovered.without_password.iter().map(|name| format!("{program} endpoints set {name} --password-file FILE")),

@@ -1,5 +1,6 @@
 //! `status`: who has the home, what is at work, and what somebody has to see to.
 
+use holdfast_model::history::RunEntry;
 use holdfast_model::ids::{ParticipantName, RestoreId, RunId, StreamId};
 use holdfast_model::maintenance::Maintenance;
 use holdfast_model::participant::Participant;
@@ -31,7 +32,8 @@ pub(super) async fn status(context: &Context) -> CliResult {
     let maintenance = view.fold::<Maintenance>(&StreamId::maintenance()).map_err(errors::view)?;
     let restores = view.history().open_restores();
     let open: Vec<_> = view.history().open().map(|entry| entry.run_id).collect();
-    let last = view.history().newest_good().map(|entry| entry.run_id);
+    let good = |entry: &RunEntry| view.run(entry.run_id).is_ok_and(|run| run.is_good_at(view.places()));
+    let last = view.history().newest_good(good).map(|entry| entry.run_id);
     let last = last.map(|run| view.run(run)).transpose().map_err(errors::view)?;
     let last = last.and_then(|run| run.view_at(view.owned(), view.places()));
     let quarantined: Vec<_> = quarantined(&view);

@@ -76,13 +76,15 @@ pub(super) fn summarise(out: Output, view: &RunView, took: f64) -> CliResult {
             // The status says already that it was cancelled.
             let reason = view.error_summary.strip_prefix("cancelled: ").unwrap_or(&view.error_summary);
             let reason = printable(reason.as_bytes());
+            let kept = match view.participants.iter().any(|one| one.ok && !one.artifacts.is_empty()) {
+                true => format!("What was whole by then: holdfast restore {id} --accept-incomplete --target ./out. "),
+                false => String::new(),
+            };
             let next = match status {
-                RunStatus::Cancelled => format!(
-                    "What was whole by then: holdfast restore {id} --accept-incomplete --target ./out. Start it again when it suits."
-                ),
-                RunStatus::Timeout => format!(
-                    "What was whole by then: holdfast restore {id} --accept-incomplete --target ./out. A longer --timeout, or `timeout` in [runs], gives it more time."
-                ),
+                RunStatus::Cancelled => format!("{kept}Start it again when it suits."),
+                RunStatus::Timeout => {
+                    format!("{kept}A longer --timeout, or `timeout` in [runs], gives it more time.")
+                }
                 _ => format!("`holdfast show {id}` says more."),
             };
             let ended = if status == RunStatus::Timeout { "timed out" } else { status.as_str() };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use holdfast_model::ids::{EndpointName, RunId, StreamId};
-use holdfast_model::run::{CopyView, RunStatus, RunView};
+use holdfast_model::run::{COPY_ALTERED, CopyView, RunView};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -211,6 +211,13 @@ fn not_there(run_id: RunId, view: &RunView, copy: &CopyView) -> CliError {
     let message = format!("run {run_id} is not at {}", reason(copy));
     let there = view.endpoints.iter().find(|copy| copy.status == "uploaded");
     let next = match (view.path.is_empty(), there) {
+        _ if copy.error_code == "UPLOAD_SOURCE" => {
+            format!("What is here is not as it was published: `holdfast verify {run_id}` says what.")
+        }
+        _ if copy.error_code == COPY_ALTERED => format!(
+            "What lies there is not the run. Where it is whole here: `holdfast remote delete {name} {run_id}`, then `holdfast upload {run_id} --to \
+             {name}`. A vault takes a run once only: copy it to another endpoint, and tell who runs the vault."
+        ),
         (true, Some(there)) => format!(
             "It is not kept here and whole at {}. Once that is mended: holdfast remote import {} {run_id}, then holdfast upload {run_id} --to {name}",
             there.name, there.name
@@ -227,11 +234,29 @@ pub(super) fn conclude(out: Output, run_id: RunId, view: &RunView, here: Exit) -
     end
 }
 
+/// Whether it is good only with a copy on an endpoint.
+pub(super) fn needs_copies(view: &RunView) -> bool {
+    matches!(view.require_endpoints.as_str(), "any" | "all")
+}
+
 fn exit(run_id: RunId, view: &RunView, here: Exit) -> CliResult {
-    match view.endpoints.iter().find(|copy| copy.status != "uploaded") {
-        Some(copy) if !view.good && view.status == RunStatus::Completed => Err(not_there(run_id, view, copy)),
-        Some(_) => Ok(Exit::Warnings),
-        None => Ok(here),
+    let missing = view.endpoints.iter().find(|copy| copy.status != "uploaded");
+    let enough = match view.require_endpoints.as_str() {
+        "all" => missing.is_none() && !view.endpoints.is_empty(),
+        "any" => view.endpoints.iter().any(|copy| copy.status == "uploaded"),
+        _ => true,
+    };
+    match (enough, missing) {
+        (true, None) => Ok(here),
+        (true, Some(_)) => Ok(Exit::Warnings),
+        (false, Some(copy)) => Err(not_there(run_id, view, copy)),
+        (false, None) => {
+            let required = &view.require_endpoints;
+            let message =
+                format!("run {run_id} needs a copy (require_endpoints = \"{required}\"), and no endpoint is in use");
+            let next = "The run is whole here. `holdfast endpoints list` says which endpoints there are; `holdfast endpoints add` adds one.";
+            Err(CliError::new(Exit::Failed, "UPLOAD_FAILED", message, next))
+        }
     }
 }
 

@@ -114,13 +114,23 @@ fn content(
     run: &Run,
     report: &mut VerifyReport,
 ) -> Result<(), CliError> {
-    let ring = key::ring(context, key).map_err(|error| key::refused(&error))?;
-    if ring.is_empty() {
-        let what = "it is encrypted and no key is given: the stored bytes are checked, the content was not looked at";
-        context.output.note(format!("note: run {}: {what}", run.id().map(|id| id.to_string()).unwrap_or_default()));
-        return Ok(());
-    }
-    let source = RunSource::open(view.home(), run, None, true, &Key::Ring(ring)).map_err(errors::restore)?;
+    let unread = |why: &str| {
+        let run_id = run.id().map(|id| id.to_string()).unwrap_or_default();
+        let checked = "the stored bytes are checked, the content was not looked at";
+        context.output.note(format!("note: run {run_id}: {why}: {checked}"));
+        Ok(())
+    };
+    let ring = match key::ring(context, key) {
+        Ok(ring) if ring.is_empty() => return unread("it is encrypted and no key is given"),
+        Ok(ring) => ring,
+        Err(error) if !key.is_given() => return unread(&format!("the configured key cannot be used ({error})")),
+        Err(error) => return Err(key::refused(&error)),
+    };
+    let source = match RunSource::open(view.home(), run, None, true, &Key::Ring(ring)) {
+        // After a change of keys the configured one opens newer runs alone.
+        Err(error) if error.is_about_keys() && !key.is_given() => return unread("the configured key does not open it"),
+        source => source.map_err(errors::restore)?,
+    };
     for artifact in source.artifacts() {
         let read = source.frames(artifact).and_then(|_| {
             let reader = source.reader(artifact)?;

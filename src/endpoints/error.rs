@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Full,
     /// What was to be sent could not be read, or was not as long as said.
     Source,
+    /// What is there is not what was brought there.
+    Altered,
     /// Trying again does not help.
     Fatal,
 }
@@ -42,6 +44,7 @@ impl ErrorKind {
             Self::Exists => "REMOTE_EXISTS",
             Self::Full => "REMOTE_FULL",
             Self::Source => "UPLOAD_SOURCE",
+            Self::Altered => "REMOTE_RUN_ALTERED",
             Self::Fatal => "REMOTE_FAILED",
         }
     }
@@ -63,6 +66,7 @@ impl ErrorKind {
             Self::Exists => "choose another name, or say that it may be replaced",
             Self::Full => "make room there, or use another endpoint",
             Self::Source => "see to what is read here, and try again",
+            Self::Altered => "use another copy of it, and bring it there anew",
             Self::Fatal => "correct the configuration of the endpoint or of the far side",
         }
     }

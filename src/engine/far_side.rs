@@ -45,13 +45,15 @@ impl Holdfast {
             Err(error) => {
                 let error = RemoteError::of(endpoint, run_id, error);
                 if server_id.is_none() {
-                    self.note_missing(endpoint, run_id, &error).await?;
+                    self.note_found(endpoint, run_id, &error).await?;
                 }
                 return Err(error);
             }
         };
         // What is known here of it is known better than what says so there.
+        let of = self.server_id(server_id);
         if let Ok(known) = self.run(run_id).await
+            && of == known.imported().map_or_else(|| self.server_id(None), |from| from.server_id)
             && known.sums_sha256().is_some_and(|sums| sums != head.row.sums_sha256)
         {
             if server_id.is_none() {
@@ -62,8 +64,8 @@ impl Holdfast {
         let read = remote::verify(&*remote, run_id, &check.progress).await;
         if let Err(error) = read {
             let error = RemoteError::of_files(endpoint, run_id, error);
-            if server_id.is_none() && matches!(error, RemoteError::Altered { .. }) {
-                self.note_altered(endpoint, run_id, error.to_string()).await?;
+            if server_id.is_none() {
+                self.note_found(endpoint, run_id, &error).await?;
             }
             return Err(error);
         }

@@ -48,10 +48,10 @@ struct Counting {
 }
 
 impl Counting {
-    /// Whether a run has a copy that counts at another endpoint than this one.
-    fn elsewhere(&self, run: &Run, than: Option<&EndpointName>) -> bool {
+    /// Whether a run has a copy that counts at another endpoint than these.
+    fn elsewhere(&self, run: &Run, than: &[EndpointName]) -> bool {
         run.copies().iter().any(|copy| {
-            than != Some(&copy.endpoint) && self.places.hold(copy) && !self.unavailable.contains(&copy.endpoint)
+            !than.contains(&copy.endpoint) && self.places.hold(copy) && !self.unavailable.contains(&copy.endpoint)
         })
     }
 }
@@ -77,7 +77,7 @@ impl Holdfast {
         let came = run.copies().iter().find(|copy| copy.status == CopyStatus::Uploaded);
         match came {
             Some(copy)
-                if loss == Loss::Refused && run.retained() == Retained::Kept && !counting.elsewhere(&run, None) =>
+                if loss == Loss::Refused && run.retained() == Retained::Kept && !counting.elsewhere(&run, &[]) =>
             {
                 let endpoint = copy.endpoint.clone();
                 let doubt = counting.places.doubt(copy);
@@ -98,8 +98,12 @@ impl Holdfast {
         if let Some(reason) = run.lock() {
             return Err(RootError::Command(CommandError::Refused(Refusal::Locked(reason.to_owned()))).into());
         }
-        let safe =
-            loss == Loss::Accepted || run.is_whole_here() || self.counting().await?.elsewhere(&run, Some(endpoint));
+        let safe = || async {
+            let counting = self.counting().await?;
+            // What goes there is gone by whatever name it was known.
+            Ok::<_, EngineError>(counting.elsewhere(&run, &counting.places.beside(endpoint)))
+        };
+        let safe = loss == Loss::Accepted || run.is_whole_here() || safe().await?;
         match safe {
             true => Ok(()),
             false => Err(EngineError::LastCopy { run_id, endpoint: endpoint.clone() }),
@@ -115,11 +119,13 @@ impl Holdfast {
         let _one_at_a_time = self.shared.last_copies.lock().await;
         self.may_lose(endpoint, run_id, loss).await?;
         let remote = self.remote(endpoint, None).await?;
-        // Where it is not there nothing is to be deleted, and whoever asks is mistaken.
+        // Where it is not there nothing is to be deleted, and whoever asks is mistaken. What is not as it was can go.
         if let Err(error) = remote.run(run_id).await {
             let error = RemoteError::of(endpoint, run_id, error);
-            self.note_missing(endpoint, run_id, &error).await?;
-            return Err(error);
+            self.note_found(endpoint, run_id, &error).await?;
+            if !matches!(error, RemoteError::Altered { .. }) {
+                return Err(error);
+            }
         }
         self.tell_endpoint(endpoint, EndpointCommand::DeleteRun(run_id)).await?;
         match remote.delete(run_id).await {
@@ -143,12 +149,28 @@ impl Holdfast {
         run_id: RunId,
         what: String,
     ) -> Result<(), EngineError> {
-        let known = self.read(|known| known.history.run(run_id).is_some()).await?;
-        if known {
-            let failure = Failure::new(FailureKind::Fatal, COPY_ALTERED, what);
-            self.for_run(run_id, RunCommand::CopyAltered { endpoint: endpoint.clone(), failure }).await?;
+        let failure = Failure::new(FailureKind::Fatal, COPY_ALTERED, what);
+        for endpoint in self.names_of(endpoint, run_id).await? {
+            self.for_run(run_id, RunCommand::CopyAltered { endpoint, failure: failure.clone() }).await?;
         }
         Ok(())
+    }
+
+    /// Records that a copy is not there any more.
+    pub(super) async fn copy_is_gone(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), EngineError> {
+        for endpoint in self.names_of(endpoint, run_id).await? {
+            self.for_run(run_id, RunCommand::CopyDeleted(endpoint)).await?;
+        }
+        Ok(())
+    }
+
+    /// All names that the place of an endpoint has, where the run is known here; else none.
+    async fn names_of(&self, endpoint: &EndpointName, run_id: RunId) -> Result<Vec<EndpointName>, EngineError> {
+        self.read(|known| match known.history.run(run_id) {
+            Some(_) => known.places.beside(endpoint),
+            None => Vec::new(),
+        })
+        .await
     }
 
     /// Whether an endpoint may go from sight, or be another place: not while copies wait for it, or where it alone has runs.
@@ -170,7 +192,7 @@ impl Holdfast {
         for run_id in candidates.await? {
             let run = self.run(run_id).await?;
             let there = run.copy_at(endpoint).is_some_and(|copy| counting.places.hold(copy));
-            if there && !run.is_whole_here() && !counting.elsewhere(&run, Some(endpoint)) {
+            if there && !run.is_whole_here() && !counting.elsewhere(&run, std::slice::from_ref(endpoint)) {
                 lost.push(run_id);
             }
             if lost.len() > NAMED {

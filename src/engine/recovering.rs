@@ -4,7 +4,7 @@ use holdfast_model::audit::{AuditCommand, CommandOutcome, CommandRecordedV2};
 use holdfast_model::endpoint::{Endpoint, EndpointConfigV2};
 use holdfast_model::ids::{EndpointName, RunId};
 use holdfast_model::run::{Retained, RunCommand};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{EngineError, Holdfast, PasswordError};
 
@@ -36,8 +36,8 @@ impl Holdfast {
         .await
     }
 
-    /// The endpoint at an address: one that is known, or else one that is added under a name, out of use. A password that is lost is put in
-    /// its place again.
+    /// The endpoint at an address: one that is known, or else one that is added under a name, out of use. A password that is lost, or is
+    /// another one by now, is put in its place.
     pub(crate) async fn endpoint_at(
         &self,
         url: &str,
@@ -67,12 +67,24 @@ impl Holdfast {
         };
         if !known.declared
             && password.is_some()
-            && self.lost_password(&known).await?
+            && known.secret.is_some()
+            && !self.has_password(&known, password.as_ref()).await?
             && let Err(error) = self.update_endpoint(&known.name, |_| {}, password, super::Loss::Refused).await
         {
             tracing::warn!(endpoint = %known.name, %error, "its password cannot be kept");
         }
         Ok(known.name)
+    }
+
+    /// Whether this is the password that is kept here.
+    async fn has_password(
+        &self,
+        config: &EndpointConfigV2,
+        password: Option<&SecretString>,
+    ) -> Result<bool, EngineError> {
+        let (home, of) = (self.home().root().to_owned(), config.clone());
+        let kept = self.blocking(move || super::endpoint_password(&home, &of)).await?;
+        Ok(kept.is_ok_and(|kept| password.is_some_and(|password| kept.expose_secret() == password.expose_secret())))
     }
 
     /// Whether a password that was kept here is not any more.

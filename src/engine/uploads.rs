@@ -17,7 +17,9 @@ use holdfast_log::owner::Owner;
 use holdfast_model::endpoint::{Endpoint, EndpointConfigV2, UploadCheck as Asked, plaintext_refused};
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{EndpointName, RunId};
-use holdfast_model::run::{Copies, Places, Refusal, Run, RunCommand, RunType, Staging, UploadCheck, Uploaded};
+use holdfast_model::run::{
+    Copies, Places, Refusal, RequireEndpoints, Run, RunCommand, RunType, Staging, UploadCheck, Uploaded,
+};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -304,6 +306,11 @@ fn ended_early(error: &tokio::task::JoinError) -> Failure {
     }
 }
 
+/// Whether runs go there by themselves. One that says no address yet is nowhere to go.
+fn is_in_use(config: &EndpointConfigV2) -> bool {
+    config.enable && (!config.url.is_empty() || !config.host.is_empty())
+}
+
 /// What a far side said, as a failure that is recorded.
 pub(super) fn failure(error: &StoreError) -> Failure {
     let kind = match error.kind() {
@@ -342,18 +349,22 @@ impl Holdfast {
             }
             None => {
                 let takes = |config: &EndpointConfigV2| {
-                    // One that says no address yet is nowhere to go.
-                    let somewhere = !config.url.is_empty() || !config.host.is_empty();
-                    config.enable && somewhere && (config.mode != FULL_RUNS_ONLY || run_type == RunType::Full)
+                    is_in_use(config) && (config.mode != FULL_RUNS_ONLY || run_type == RunType::Full)
                 };
+                let in_use = known.iter().any(|(_, config)| is_in_use(config));
                 let mut takers: Vec<_> = known.iter().filter(|(_, config)| takes(config)).collect();
                 // Who takes one seldom is not due each time.
                 takers
                     .retain(|(last, config)| last.is_none_or(|last| now.seconds_since(last) >= config.timeinterval_s));
                 takers.sort_by_key(|(_, config)| (config.priority, config.name.clone()));
+                // A run that those in use do not take, as they are configured, needs none of them. That none is in use is another thing.
+                let require = match takers.is_empty() && in_use {
+                    true => RequireEndpoints::None,
+                    false => config.runs.require_endpoints,
+                };
                 return Ok(Copies {
                     endpoints: takers.into_iter().map(|(_, config)| config.name.clone()).collect(),
-                    require: config.runs.require_endpoints,
+                    require,
                     keep_local: config.runs.keep_local,
                     staging: config.runs.staging,
                 });
@@ -376,10 +387,7 @@ impl Holdfast {
         let known = self
             .read(|known| {
                 let configs = known.endpoints.values().filter_map(Endpoint::config);
-                let somewhere = |config: &EndpointConfigV2| !config.url.is_empty() || !config.host.is_empty();
-                configs
-                    .map(|config| (config.name.clone(), config.enable && somewhere(config)))
-                    .collect::<BTreeMap<_, _>>()
+                configs.map(|config| (config.name.clone(), is_in_use(config))).collect::<BTreeMap<_, _>>()
             })
             .await?;
         if self.read(|known| known.history.run(run_id).is_some_and(|entry| entry.foreign)).await? {
@@ -414,8 +422,8 @@ impl Holdfast {
         self.shared.uploader.counts()
     }
 
-    /// Records that a copy is not there, where the far side says so.
-    pub(super) async fn note_missing(
+    /// Records what an error says of a copy: that it is not there, or is not what was published.
+    pub(super) async fn note_found(
         &self,
         endpoint: &EndpointName,
         run_id: RunId,
@@ -423,14 +431,8 @@ impl Holdfast {
     ) -> Result<(), EngineError> {
         match error {
             RemoteError::NotThere { .. } => self.copy_is_gone(endpoint, run_id).await,
+            RemoteError::Altered { .. } => self.note_altered(endpoint, run_id, error.to_string()).await,
             _ => Ok(()),
         }
-    }
-
-    pub(super) async fn copy_is_gone(&self, endpoint: &EndpointName, run_id: RunId) -> Result<(), EngineError> {
-        if self.read(|known| known.history.run(run_id).is_some()).await? {
-            self.for_run(run_id, RunCommand::CopyDeleted(endpoint.clone())).await?;
-        }
-        Ok(())
     }
 }

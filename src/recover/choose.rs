@@ -154,7 +154,7 @@ async fn with_state(
     keyring: &Keyring,
 ) -> Result<Option<(RemoteHead, Vec<ManifestArtifact>)>, RecoverError> {
     let head = match remote.run(run_id).await {
-        Err(error) if matches!(error.kind(), ErrorKind::Fatal | ErrorKind::NotFound) => {
+        Err(error) if matches!(error.kind(), ErrorKind::Altered | ErrorKind::Fatal | ErrorKind::NotFound) => {
             tracing::warn!(%run_id, %error, "a run is passed over");
             return Ok(None);
         }

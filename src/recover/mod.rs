@@ -201,7 +201,7 @@ impl Recovery {
         let progress = remote::UploadProgress::default();
         let fetched = remote::fetch_some(remote, &chosen.head, &files, &folder, &progress).await;
         fetched.map_err(|error| match error.kind() {
-            ErrorKind::Fatal => RecoverError::Invalid(error.to_string()),
+            ErrorKind::Altered | ErrorKind::Fatal => RecoverError::Invalid(error.to_string()),
             _ => error.into(),
         })?;
         let (artifacts, keyring, run_id) = (artifacts.clone(), self.keyring.clone(), chosen.run_id);

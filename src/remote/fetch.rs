@@ -30,7 +30,7 @@ const GATHER: usize = 1 << 20;
 /// Everything is synced when this returns. Answers the run as it is listed there.
 ///
 /// # Errors
-/// [`StoreError`]; [`NotFound`](ErrorKind::NotFound) where there is no such run, and [`Fatal`](ErrorKind::Fatal) where it is not as it was
+/// [`StoreError`]; [`NotFound`](ErrorKind::NotFound) where there is no such run, and [`Altered`](ErrorKind::Altered) where it is not as it was
 /// recorded. Of the kind [`Source`](ErrorKind::Source) or [`Full`](ErrorKind::Full) where it cannot be written here.
 pub async fn fetch(
     remote: &dyn Remote,
@@ -39,7 +39,7 @@ pub async fn fetch(
     progress: &UploadProgress,
 ) -> Result<RemoteRun, StoreError> {
     let head = remote.run(run_id).await?;
-    let lists = Lists::read(run_id, head.manifest, head.sums, ErrorKind::Fatal)?;
+    let lists = Lists::read(run_id, head.manifest, head.sums, ErrorKind::Altered)?;
     progress.begin(lists.bytes());
     let coming: Vec<_> = lists.files.iter().map(|file| bring(remote, run_id, file, into, progress).boxed()).collect();
     stream::iter(coming).buffer_unordered(remote.streams()).try_collect::<Vec<()>>().await?;
@@ -68,7 +68,7 @@ pub async fn fetch_some(
     progress: &UploadProgress,
 ) -> Result<(), StoreError> {
     let run_id = head.row.run_id;
-    let mut lists = Lists::read(run_id, head.manifest.clone(), head.sums.clone(), ErrorKind::Fatal)?;
+    let mut lists = Lists::read(run_id, head.manifest.clone(), head.sums.clone(), ErrorKind::Altered)?;
     lists.files.retain(|file| wanted.contains(&file.name));
     progress.begin(lists.files.iter().fold(0, |sum, file| sum.saturating_add(file.size_bytes)));
     for file in &lists.files {
@@ -84,7 +84,7 @@ pub async fn fetch_some(
 /// As [`fetch`].
 pub async fn verify(remote: &dyn Remote, run_id: RunId, progress: &UploadProgress) -> Result<RemoteRun, StoreError> {
     let head = remote.run(run_id).await?;
-    let lists = Lists::read(run_id, head.manifest, head.sums, ErrorKind::Fatal)?;
+    let lists = Lists::read(run_id, head.manifest, head.sums, ErrorKind::Altered)?;
     progress.begin(lists.bytes());
     progress.add((lists.manifest_text.len() + lists.sums_text.len()) as u64);
     let reading: Vec<_> = lists.files.iter().map(|file| read_back(remote, run_id, file, progress).boxed()).collect();
@@ -166,7 +166,7 @@ async fn take(
     followed: &Followed,
 ) -> Result<(), StoreError> {
     let doing = || format!("read {} of run {run_id}", file.name);
-    let other = |why: String| StoreError::new(ErrorKind::Fatal, doing(), format!("not as recorded: {why}"));
+    let other = |why: String| StoreError::new(ErrorKind::Altered, doing(), format!("not as recorded: {why}"));
     // One more than there should be, to see whether there is more.
     let range = Range { from: 0, length: Some(file.size_bytes.saturating_add(1)) };
     let mut stream = match remote.read(run_id, &file.name, range).await {

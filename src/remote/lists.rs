@@ -101,7 +101,7 @@ pub(super) async fn whole(mut stream: ByteStream, most: u64, name: &str) -> Resu
     while let Some(bytes) = stream.next().await {
         let bytes = bytes?;
         if text.len() as u64 + bytes.len() as u64 > most {
-            return Err(StoreError::new(ErrorKind::Fatal, format!("read {name}"), "it is too long"));
+            return Err(StoreError::new(ErrorKind::Altered, format!("read {name}"), "it is too long"));
         }
         text.extend_from_slice(&bytes);
     }

@@ -69,7 +69,7 @@ pub async fn upload(
 ///
 /// # Errors
 /// [`StoreError`]; of the kind [`Source`](ErrorKind::Source) where what lies here is not as recorded, and [`Exists`](ErrorKind::Exists) where
-/// another run is there under the same name.
+/// another run is there under the same name, and [`Altered`](ErrorKind::Altered) where its lists there are not whole.
 pub async fn upload_streamed(
     remote: &dyn Remote,
     run_dir: &Path,
@@ -85,13 +85,15 @@ pub async fn upload_streamed(
     progress.begin(lists.bytes());
     let row = lists.row(SystemClock.now().seconds());
     let held = match remote.standing(run_id).await? {
-        Standing::Committed { sums_sha256 } if sums_sha256 == lists.sums_sha256 => {
+        Standing::Committed { sums_sha256 } => {
+            // Its lists tell whether it is the run, and whether they are whole themselves.
+            remote.run(run_id).await?;
+            if sums_sha256 != lists.sums_sha256 {
+                let why = "another run is there under its name";
+                return Err(StoreError::new(ErrorKind::Exists, format!("upload run {run_id}"), why));
+            }
             progress.add(lists.bytes());
             return Ok(Uploaded { held_bytes: row.stored_bytes, row, sent_bytes: 0, was_there: true });
-        }
-        Standing::Committed { .. } => {
-            let why = "another run is there under its name";
-            return Err(StoreError::new(ErrorKind::Exists, format!("upload run {run_id}"), why));
         }
         Standing::Open(held) => held,
     };
@@ -128,7 +130,7 @@ impl Sending<'_> {
             let read = compare(self.remote, self.run_id, listed).await;
             match read {
                 // What was held from before is sent once more; what was sent just now is another thing.
-                Err(error) if error.kind() == ErrorKind::Fatal && sent == 0 => {
+                Err(error) if error.kind() == ErrorKind::Altered && sent == 0 => {
                     sent += self.send(listed, 0, &followed.meter).await?;
                     compare(self.remote, self.run_id, listed).await?;
                 }
@@ -155,7 +157,7 @@ impl Sending<'_> {
                 }
                 match compare(self.remote, self.run_id, listed).await {
                     Ok(_) => Ok(held.bytes),
-                    Err(error) if error.kind() == ErrorKind::Fatal => Ok(0),
+                    Err(error) if error.kind() == ErrorKind::Altered => Ok(0),
                     Err(error) => Err(error),
                 }
             }

@@ -25,8 +25,8 @@ pub struct VaultLimits {
     pub pace: Duration,
     /// How long nothing may come for a run before it is deleted.
     pub expire_after: Duration,
-    /// Bytes that stay free on the disk, whatever clients want.
-    pub min_free: u64,
+    /// Bytes that stay free on the disk, whatever clients want. Where nothing is said: 256 MiB, a tenth of a smaller disk.
+    pub min_free: Option<u64>,
     /// Wrong tokens a minute of one address that are answered as such.
     pub guesses_per_minute: u64,
     /// Connections at the same time.
@@ -46,7 +46,7 @@ impl Default for VaultLimits {
             idle: Duration::from_secs(30),
             pace: Duration::from_secs(120),
             expire_after: Duration::from_secs(24 * 3600),
-            min_free: 256 << 20,
+            min_free: None,
             guesses_per_minute: 10,
             connections: 256,
         }

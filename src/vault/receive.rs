@@ -146,10 +146,12 @@ fn free(file: &File) -> io::Result<u64> {
     Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
 }
 
+/// Bytes that stay free where nothing is said.
+const MIN_FREE: u64 = 256 << 20;
+
 /// Bytes that stay free on the disk of `path`: what is configured, and at least what the log needs.
-pub(super) fn reserve(path: &Path, min_free: u64) -> io::Result<u64> {
-    // On a disk that is smaller than that, a part of it.
+pub(super) fn reserve(path: &Path, min_free: Option<u64>) -> io::Result<u64> {
     let answer = rustix::fs::statvfs(path)?;
     let tenth = answer.f_blocks.saturating_mul(answer.f_frsize) / 10;
-    Ok(min_free.min(tenth).max(space::reserve(path)?))
+    Ok(min_free.unwrap_or_else(|| MIN_FREE.min(tenth)).max(space::reserve(path)?))
 }

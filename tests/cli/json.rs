@@ -63,6 +63,7 @@ fn expect_run(run: &Value) {
         ("attempt", "number"),
         ("consistency", "consistency"),
         ("remote_status", "text"),
+        ("require_endpoints", "text"),
         ("keep_local", "truth"),
         ("endpoints", "list"),
         ("locked", "truth"),

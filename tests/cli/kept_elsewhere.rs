@@ -247,7 +247,7 @@ fn a_copy_that_was_altered_is_not_counted_until_it_was_brought_again() {
 fn a_run_that_no_endpoint_has_any_more_is_told_as_lost_and_an_older_one_is_the_last_good_one() {
     let home = home_with(&["one", "two"], "");
     let older = back_up(&home);
-    configure(&home, &["one", "two"], GOES);
+    configure(&home, &["one", "two"], "keep_local = false\nrequire_endpoints = 'any'");
     let run = back_up(&home);
     let server = server_id(&home);
     assert_eq!(home.json(["status"])["last_good_run"]["run_id"], json!(run));
@@ -268,6 +268,101 @@ fn a_run_that_no_endpoint_has_any_more_is_told_as_lost_and_an_older_one_is_the_l
     }
     let latest = home.holdfast(["verify", "latest"]).run();
     latest.expect(0).says(&format!("{run} (at no endpoint any more)"));
+}
+
+type Damage<'a> = &'a dyn Fn(&Path);
+
+/// Damage to the lists that say what a run is counts like damage to what they list, and there is a way out of it.
+#[test]
+fn a_copy_whose_lists_are_not_as_they_were_is_no_copy() {
+    let home = home_with(&["far"], "");
+    back_up(&home);
+    let server = server_id(&home);
+    let sums = |path: &Path| fs::read(path.join("SHA256SUMS")).unwrap();
+    let damages: [(&str, Damage<'_>); 5] = [
+        ("a manifest that is none", &|there| fs::write(there.join("manifest.json"), "x").unwrap()),
+        ("a manifest with another byte", &|there| {
+            let text = fs::read_to_string(there.join("manifest.json")).unwrap();
+            fs::write(there.join("manifest.json"), text.replacen("completed", "completeD", 1)).unwrap();
+        }),
+        ("a list that is cut", &|there| fs::write(there.join("SHA256SUMS"), &sums(there)[..70]).unwrap()),
+        ("a list of other hashes", &|there| {
+            let text = String::from_utf8(sums(there)).unwrap();
+            let other = if text.starts_with('0') { "1" } else { "0" };
+            fs::write(there.join("SHA256SUMS"), format!("{other}{}", &text[1..])).unwrap();
+        }),
+        ("no list", &|there| fs::remove_file(there.join("SHA256SUMS")).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let run = back_up(&home);
+        damage(&home.beside("far").join(format!("{server}/runs/{run}")));
+        home.holdfast(["upload", &run, "--to", "far"]).run().expect(1).says("remote delete far");
+        home.holdfast(["remote", "import", "far", &run, "--overwrite"]).run().expect(4);
+        home.holdfast(["remote", "verify", "far", &run]).run().expect(4);
+        let now = copy(&home.show(&run), "far");
+        assert_eq!((&now["status"], &now["error_code"]), (&json!("failed"), &json!("REMOTE_RUN_ALTERED")), "{what}");
+        home.holdfast(["remote", "delete", "far", &run]).run().expect(0);
+        home.holdfast(["upload", &run, "--to", "far"]).run().expect(0);
+        home.holdfast(["remote", "verify", "far", &run]).run().expect(0);
+    }
+    // What is there no more, by an import as by anything else.
+    let run = back_up(&home);
+    fs::remove_dir_all(home.beside("far").join(format!("{server}/runs/{run}"))).unwrap();
+    home.holdfast(["remote", "import", "far", &run, "--overwrite"]).run().expect(10);
+    assert_eq!(copy(&home.show(&run), "far")["status"], "deleted");
+}
+
+#[test]
+fn two_names_of_one_place_are_one_copy() {
+    let home = home_with(&["one"], "");
+    home.holdfast(["endpoints", "add", "again", "--url"]).arg(format!("{}/", url(&home.beside("one")))).run().expect(0);
+    home.holdfast(["backup"]).run();
+    let run = home.newest_run();
+    for name in ["one", "again"] {
+        home.holdfast(["upload", &run, "--to", name]).run().expect(0);
+    }
+    home.holdfast(["delete", &run]).run().expect(0);
+    for name in ["one", "again"] {
+        home.holdfast(["remote", "delete", name, &run]).run().expect(1).says("is the last one").says("--force");
+    }
+    home.holdfast(["remote", "delete", "again", &run, "--force"]).run().expect(0);
+    assert_eq!(copy(&home.show(&run), "one")["status"], "deleted");
+}
+
+#[test]
+fn a_run_that_needs_a_copy_and_has_none_is_not_good_also_where_there_is_no_endpoint() {
+    for require in ["any", "all"] {
+        let home = home_with(&[], &format!("require_endpoints = '{require}'"));
+        home.holdfast(["backup"]).run().expect(1).says("no endpoint is in use");
+        let run = home.newest_run();
+        assert_eq!((&home.show(&run)["good"], &home.show(&run)["status"]), (&json!(false), &json!("completed")));
+        assert_eq!(home.json(["status"])["last_good_run"], Value::Null);
+        home.holdfast(["restore", &run, "--target", "out"]).run().expect(0);
+        // One that takes it seldom is no reason to be uneasy.
+        fs::create_dir(home.beside("far")).unwrap();
+        let add = ["endpoints", "add", "far", "--timeinterval", "3600", "--url"];
+        home.holdfast(add).arg(url(&home.beside("far"))).run().expect(0);
+        home.holdfast(["backup"]).run().expect(0);
+        home.holdfast(["backup"]).run().expect(0);
+        let run = home.newest_run();
+        let shown = home.show(&run);
+        assert_eq!((&shown["endpoints"], &shown["good"]), (&json!([]), &json!(true)), "{shown}");
+    }
+}
+
+#[test]
+fn the_last_good_run_has_the_copies_it_needs() {
+    let home = home_with(&["far"], "require_endpoints = 'all'\nmax_tries = 1");
+    let first = back_up(&home);
+    fs::rename(home.beside("far"), home.beside("away")).unwrap();
+    home.holdfast(["backup"]).run().expect(1);
+    assert_eq!(home.json(["status"])["last_good_run"]["run_id"], json!(first));
+    // Nor does a partial one hide that its copies are missing.
+    let config = fs::read_to_string(home.path().join("config.toml")).unwrap();
+    let optional =
+        "[[participant]]\nname = 'no'\nkind = 'command'\nartifact = 'x'\ncommand = ['false']\ncritical = false\n";
+    fs::write(home.path().join("config.toml"), format!("{config}{optional}")).unwrap();
+    home.holdfast(["backup"]).run().expect(1).says("is not at far");
 }
 
 #[test]

@@ -342,10 +342,12 @@ impl History {
         (latest, passed.collect())
     }
 
-    /// The newest good run made here, also where it is kept on endpoints alone.
+    /// The newest good run made here, also where it is kept on endpoints alone, of those that `also` says it of: whoever folds a run knows
+    /// more of its copies.
     #[must_use]
-    pub fn newest_good(&self) -> Option<&RunEntry> {
-        preferred(self.made_here().into_iter().filter(|entry| !entry.deleted && entry.is_good()))
+    pub fn newest_good(&self, also: impl Fn(&RunEntry) -> bool) -> Option<&RunEntry> {
+        let good = |entry: &&RunEntry| !entry.deleted && entry.is_good() && also(entry);
+        preferred(self.made_here().into_iter().filter(&good))
     }
 }
 

@@ -17,6 +17,13 @@ pub(in crate::cli) struct KeyArgs {
     pub(in crate::cli) passphrase_file: Option<PathBuf>,
 }
 
+impl KeyArgs {
+    /// Whether a key was given for this command, and not only configured for all.
+    pub(in crate::cli) fn is_given(&self) -> bool {
+        self.identity.is_some() || self.passphrase_file.is_some()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum KeyCommand {
     /// Make a key: the private half goes into a file, the public one is shown

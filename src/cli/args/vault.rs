@@ -101,9 +101,9 @@ pub(in crate::cli) struct VaultServeArgs {
     /// How long nothing may come for an unfinished run before it is deleted
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = span)]
     pub(in crate::cli) expire_after: Duration,
-    /// What stays free on the disk whatever clients want
-    #[arg(long, value_name = "SIZE", default_value = "256 MiB", value_parser = size)]
-    pub(in crate::cli) min_free: u64,
+    /// What stays free on the disk whatever clients want [default: 256 MiB, a tenth of a smaller disk]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(in crate::cli) min_free: Option<u64>,
     /// Largest file that is taken
     #[arg(long, value_name = "SIZE", default_value = "1 TiB", value_parser = size)]
     pub(in crate::cli) max_upload: u64,

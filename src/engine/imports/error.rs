@@ -72,14 +72,14 @@ impl RemoteError {
     pub(in crate::engine) fn of(endpoint: &EndpointName, run_id: RunId, error: StoreError) -> Self {
         match error.kind() {
             ErrorKind::NotFound => Self::NotThere { endpoint: endpoint.clone(), run_id },
-            _ => Self::Remote(error),
+            _ => Self::of_files(endpoint, run_id, error),
         }
     }
 
-    /// Where files of a run that is there are refused for good, they are not what they should be.
+    /// Where what is there of a run is not what was brought there, that is the reason.
     pub(in crate::engine) fn of_files(endpoint: &EndpointName, run_id: RunId, error: StoreError) -> Self {
         match error.kind() {
-            ErrorKind::Fatal => Self::Altered { endpoint: endpoint.clone(), run_id, error },
+            ErrorKind::Altered => Self::Altered { endpoint: endpoint.clone(), run_id, error },
             _ => Self::Remote(error),
         }
     }

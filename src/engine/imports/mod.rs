@@ -14,7 +14,7 @@ use std::sync::Arc;
 use holdfast_log::space;
 use holdfast_model::failure::{Failure, FailureKind};
 use holdfast_model::ids::{EndpointName, RunId};
-use holdfast_model::run::{Refusal, Run, RunCommand, RunImportRequestedV1, Target};
+use holdfast_model::run::{COPY_ALTERED, Refusal, Run, RunCommand, RunImportRequestedV1, Target};
 use uuid::Uuid;
 
 pub use self::error::RemoteError;
@@ -77,15 +77,21 @@ impl Holdfast {
         remote: Arc<dyn Remote>,
         under_way: UnderWay,
     ) -> Result<Arc<Run>, RemoteError> {
-        let head = remote
-            .run(request.run_id)
-            .await
-            .map_err(|error| RemoteError::of(&request.endpoint, request.run_id, error))?;
         let wish = RunImportRequestedV1 {
             run_id: request.run_id,
             endpoint: request.endpoint,
             server_id: self.server_id(request.server_id),
             overwrite: request.overwrite,
+        };
+        let head = match remote.run(wish.run_id).await {
+            Ok(head) => head,
+            Err(error) => {
+                let error = RemoteError::of(&wish.endpoint, wish.run_id, error);
+                if wish.server_id == self.server_id(None) {
+                    self.note_found(&wish.endpoint, wish.run_id, &error).await?;
+                }
+                return Err(error);
+            }
         };
         self.for_run(wish.run_id, RunCommand::Import(wish.clone())).await?;
         let engine = self.clone();
@@ -144,6 +150,9 @@ impl Holdfast {
                     tracing::warn!(%run_id, %error, "what came of a run cannot be taken away: the next start does it");
                 }
                 self.for_run(run_id, RunCommand::ImportFailed(failure.clone())).await?;
+                if failure.code == COPY_ALTERED && wish.server_id == self.server_id(None) {
+                    self.note_altered(&wish.endpoint, run_id, failure.message.clone()).await?;
+                }
                 Err(RemoteError::Failed { run_id, endpoint: wish.endpoint, failure })
             }
         }

@@ -79,6 +79,16 @@ impl StoreRemote {
         whole(self.store.get(&object, Range::ALL).await?, MAX_LIST, object.as_str()).await
     }
 
+    /// The same of a run that exists: then it is there, or the run is not whole.
+    async fn list(&self, run_id: RunId, name: &str) -> Result<Bytes, StoreError> {
+        self.text(run_id, name).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                StoreError::new(ErrorKind::Altered, format!("use {name} of run {run_id}"), "it is missing")
+            }
+            _ => error,
+        })
+    }
+
     async fn put(&self, run_id: RunId, name: &str, text: Bytes, existing: Existing) -> Result<(), StoreError> {
         let put = Put { existing, ..Put::default() };
         self.store.put(&self.names.file(run_id, name)?, &Bytewise(text), &put).await.map(drop)
@@ -185,7 +195,7 @@ impl Remote for StoreRemote {
         Box::pin(async move {
             let mut files = self.files(run_id).await?;
             if files.keys().any(|name| name.as_str() == MANIFEST) {
-                let sums = self.text(run_id, SUMS).await?;
+                let sums = self.list(run_id, SUMS).await?;
                 return Ok(Standing::Committed { sums_sha256: Sha256(sha2::Sha256::digest(&sums).into()) });
             }
             files.retain(|name, _| name.as_str() != SUMS);
@@ -230,8 +240,8 @@ impl Remote for StoreRemote {
     fn run(&self, run_id: RunId) -> Answer<'_, RemoteHead> {
         Box::pin(async move {
             let stat = self.store.stat(&self.names.manifest(run_id)?).await?;
-            let (manifest, sums) = (self.text(run_id, MANIFEST).await?, self.text(run_id, SUMS).await?);
-            let lists = Lists::read(run_id, manifest, sums, ErrorKind::Fatal)?;
+            let (manifest, sums) = (self.list(run_id, MANIFEST).await?, self.list(run_id, SUMS).await?);
+            let lists = Lists::read(run_id, manifest, sums, ErrorKind::Altered)?;
             if lists.manifest.server_id != self.names.server_id() {
                 let why = "its manifest is of another installation";
                 return Err(StoreError::new(ErrorKind::Fatal, format!("look at run {run_id}"), why));

@@ -231,7 +231,7 @@ impl Remote for VaultRemote {
         Box::pin(async move {
             let run: VaultRun = self.client.get(&format!("look at run {run_id}"), &format!("runs/{run_id}")).await?;
             let (manifest, sums) = (self.text(run_id, MANIFEST).await?, self.text(run_id, SUMS).await?);
-            let lists = Lists::read(run_id, manifest, sums, ErrorKind::Fatal)?;
+            let lists = Lists::read(run_id, manifest, sums, ErrorKind::Altered)?;
             if lists.sums_sha256 != run.sums_sha256 {
                 let why = format!("{SUMS} is not the one that the vault received");
                 return Err(StoreError::new(ErrorKind::Fatal, format!("look at run {run_id}"), why));

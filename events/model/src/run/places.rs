@@ -41,6 +41,15 @@ impl Places {
         self.0.get(endpoint)
     }
 
+    /// The endpoints that are the same place as this one, and itself: a copy there is one copy, by whatever name.
+    #[must_use]
+    pub fn beside(&self, endpoint: &EndpointName) -> Vec<EndpointName> {
+        let here = self.of(endpoint).map(|place| &place.address);
+        let same = self.0.iter().filter(|(_, place)| Some(&place.address) == here).map(|(name, _)| name);
+        let others = same.filter(|name| *name != endpoint);
+        std::iter::once(endpoint).chain(others).cloned().collect()
+    }
+
     /// Whether a copy is there, as far as is known: it came there whole, nobody had it deleted, and its endpoint is the place it was brought
     /// to. Of copies that do not say where that was it is enough that the endpoint has been where it is since before they came.
     #[must_use]

@@ -123,6 +123,9 @@ pub struct RunView {
     pub endpoints: Vec<CopyView>,
     /// Whether the run is good: completed, with a copy at as many endpoints as are required.
     pub good: bool,
+    /// How many of its endpoints must have it for it to be good: `none`, `any`, `all`.
+    #[serde(default)]
+    pub require_endpoints: String,
     /// Whether its directory stays here once its copies are there.
     #[serde(default)]
     pub keep_local: bool,
@@ -330,6 +333,7 @@ impl Run {
             remote_status: self.remote_status().as_str().into(),
             endpoints: self.copies.iter().map(copy_view).collect(),
             good: self.is_good(),
+            require_endpoints: self.planned_copies.require.as_str().into(),
             keep_local: !self.is_staged_elsewhere()
                 && (self.planned_copies.keep_local || self.planned_copies.endpoints.is_empty()),
             locked: self.lock.is_some(),

@@ -76,11 +76,11 @@ impl Catalog {
         let lists = async {
             let manifest = self.list_of_run(run_id, MANIFEST).await?;
             let sums = self.list_of_run(run_id, SUMS).await?;
-            Lists::read(run_id, manifest, sums, ErrorKind::Fatal)
+            Lists::read(run_id, manifest, sums, ErrorKind::Altered)
         };
         match lists.await {
             Ok(lists) => Ok(Some(lists.row(received_at))),
-            Err(error) if error.kind() == ErrorKind::NotFound || error.kind() == ErrorKind::Fatal => {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Altered | ErrorKind::Fatal) => {
                 if !self.exists(run_id).await? {
                     return Ok(None);
                 }

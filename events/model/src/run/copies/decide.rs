@@ -12,7 +12,7 @@ use crate::event::RunEvent;
 use crate::failure::{Failure, FailureKind};
 use crate::ids::EndpointName;
 use crate::run::Outcome;
-use crate::run::words::{Copies, Staging};
+use crate::run::words::{Copies, RequireEndpoints, Staging};
 use crate::supervision;
 
 impl Run {
@@ -21,6 +21,10 @@ impl Run {
         let endpoints = distinct(endpoints)?;
         if endpoints.is_empty() {
             return match staging {
+                // That one was needed, and there was none to go to, is never forgotten: such a run is not good.
+                Staging::Local if require != RequireEndpoints::None => {
+                    Ok(Some(RunEvent::CopiesPlanned(CopiesPlannedV2 { endpoints, require, keep_local, staging })))
+                }
                 Staging::Local => Ok(None),
                 Staging::None => {
                     let why =
