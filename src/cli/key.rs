@@ -8,13 +8,13 @@ use std::path::Path;
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
 use holdfast_log::durable;
-use holdfast_model::run::Run;
+use holdfast_model::run::{Retained, Run};
 use secrecy::zeroize::Zeroizing;
 
 use super::args::{KeyArgs, KeyCommand, RunArg};
 use super::exit::{CliError, CliResult, Exit};
 use super::output::{Output, counted, output_error};
-use super::{Context, absolute, errors, runs};
+use super::{Context, absolute, errors, key_there, runs};
 use crate::encryption::{EncryptionError, Keyring};
 use crate::restore::{Key, RestoreError, RunSource};
 use crate::storage::{MANIFEST, Storage};
@@ -48,11 +48,11 @@ pub(super) fn refused(error: &EncryptionError) -> CliError {
     CliError::new(Exit::Key, error.code(), error, next)
 }
 
-pub(super) fn run(context: &Context, command: &KeyCommand) -> CliResult {
+pub(super) async fn run(context: &Context, command: &KeyCommand) -> CliResult {
     match command {
         KeyCommand::Generate { output } => generate(context.output, output.as_deref()),
         KeyCommand::Show { key } => show(context, key),
-        KeyCommand::Check { key, run } => check(context, key, *run),
+        KeyCommand::Check { key, run } => check(context, key, *run).await,
     }
 }
 
@@ -113,7 +113,7 @@ fn show(context: &Context, args: &KeyArgs) -> CliResult {
     Ok(Exit::Good)
 }
 
-fn check(context: &Context, args: &KeyArgs, run: RunArg) -> CliResult {
+async fn check(context: &Context, args: &KeyArgs, run: RunArg) -> CliResult {
     let view = context.view()?;
     let run = runs::find(&view, run, context.output)?;
     let opened_by = run.encryption().opened_by();
@@ -127,6 +127,18 @@ fn check(context: &Context, args: &KeyArgs, run: RunArg) -> CliResult {
         ));
     }
     let ring = ring(context, args).map_err(|error| refused(&error))?;
+    if let Some(elsewhere) = run.elsewhere_at(view.places()).filter(|_| run.retained() != Retained::Kept) {
+        let (at, artifacts) = key_there::check(&view, &run, &elsewhere, &ring).await?;
+        let run_id = elsewhere.run_id;
+        context.output.value(&serde_json::json!({
+            "ok": true, "run_id": run_id, "artifacts": artifacts, "opened_by": opened_by, "at": at,
+        }))?;
+        let artifacts = counted(artifacts as u64, "artifact");
+        let given = ring.given();
+        context.output.line(format!("the key in {given} opens run {run_id} at {at}: {artifacts}, and the manifest"))?;
+        context.output.line(format!("it is opened by {}", opened_by.join(", ")))?;
+        return Ok(Exit::Good);
+    }
     let source = RunSource::open(view.home(), &run, None, true, &Key::Ring(ring.clone())).map_err(errors::restore)?;
     let lease = Storage::at(view.home().backups()).lease(source.run_id());
     let opened = lease.and_then(|lease| lease.manifest()?.open(&ring, &lease.path().join(MANIFEST)));

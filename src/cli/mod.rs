@@ -19,6 +19,7 @@ mod in_the_way;
 mod init;
 mod interrupts;
 mod key;
+mod key_there;
 mod lock;
 mod log;
 mod maintenance;
@@ -162,7 +163,7 @@ async fn dispatch(context: &Context, command: &Command) -> CliResult {
         Command::Maintenance(command) => maintenance::run(context, command).await,
         Command::Endpoints(command) => endpoints::run(context, command).await,
         Command::Remote(command) => remote::run(context, command).await,
-        Command::Key(command) => key::run(context, command),
+        Command::Key(command) => key::run(context, command).await,
         Command::Runs(args) => runs::runs(context, args),
         Command::Show(args) => runs::show(context, args),
         Command::Verify(args) => verify::verify(context, args).await,

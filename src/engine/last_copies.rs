@@ -74,15 +74,17 @@ impl Holdfast {
     pub(super) async fn may_delete(&self, run_id: RunId, loss: Loss) -> Result<(), EngineError> {
         let run = self.run(run_id).await?;
         let counting = self.counting().await?;
-        let came = run.copies().iter().find(|copy| copy.status == CopyStatus::Uploaded);
+        let came = run.copies().iter().find(|copy| copy.status == CopyStatus::Uploaded || copy.altered);
         match came {
             Some(copy)
                 if loss == Loss::Refused && run.retained() == Retained::Kept && !counting.elsewhere(&run, &[]) =>
             {
                 let endpoint = copy.endpoint.clone();
                 let doubt = counting.places.doubt(copy);
-                let doubt =
-                    doubt.unwrap_or_else(|| format!("endpoint {endpoint} has failed so often that it is left alone"));
+                let doubt = doubt.unwrap_or_else(|| match copy.altered {
+                    true => format!("its copy at {endpoint} is not what was published"),
+                    false => format!("endpoint {endpoint} has failed so often that it is left alone"),
+                });
                 Err(EngineError::OnlyHere { run_id, doubt })
             }
             _ => Ok(()),

@@ -99,6 +99,7 @@ use self::settle::Settled;
 pub use self::start::Start;
 pub use self::subscribe::{Events, ProgressUpdates};
 pub use self::uploads::UploadCounts;
+pub(crate) use self::uploads::open_endpoint;
 pub use self::verify::VerifyReport;
 pub(crate) use self::verify::verify as verify_run;
 pub(crate) use self::view::RUN_EVENTS;

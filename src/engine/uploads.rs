@@ -5,6 +5,7 @@
 //! One try is one call: what may be tried again is decided, and recorded, by the run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -134,18 +135,7 @@ impl Uploader {
         server_id: Option<Uuid>,
         attempts: Option<Attempts>,
     ) -> Result<Arc<dyn Remote>, StoreError> {
-        let doing = format!("use endpoint {}", config.name);
-        let wrong = |why: String| StoreError::new(ErrorKind::Fatal, doing.clone(), why);
-        let address = Address::of(config).map_err(|error| wrong(error.to_string()))?;
-        let mut limits = Limits::of(config);
-        limits.attempts = attempts.unwrap_or(limits.attempts);
-        let (home, of) = (self.home.root().to_owned(), config.clone());
-        let password = tokio::task::spawn_blocking(move || super::endpoint_password(&home, &of)).await;
-        let password = password.map_err(|panic| wrong(panic.to_string()))?;
-        let password =
-            password.map_err(|error| StoreError::new(ErrorKind::Credentials, doing.clone(), error.to_string()))?;
-        let credentials = Credentials { login: config.login.clone(), password };
-        remote::open(&address, credentials, &limits, server_id.unwrap_or(self.server_id))
+        open_endpoint(self.home.root(), config, server_id.unwrap_or(self.server_id), attempts).await
     }
 
     async fn send(self, job: UploadJob, work: Arc<AtWork>) -> Result<Uploaded, Failure> {
@@ -286,6 +276,30 @@ impl Uploads for Uploader {
     fn written(&self, run_id: RunId, open: &[EndpointName], given_up: bool) {
         self.streams.written(run_id, open, given_up);
     }
+}
+
+/// The place of an installation's runs at an endpoint of a home, tried `attempts` times.
+///
+/// # Errors
+/// [`StoreError`] where its address or its password cannot be used.
+pub(crate) async fn open_endpoint(
+    home: &Path,
+    config: &EndpointConfigV2,
+    server_id: Uuid,
+    attempts: Option<Attempts>,
+) -> Result<Arc<dyn Remote>, StoreError> {
+    let doing = format!("use endpoint {}", config.name);
+    let wrong = |why: String| StoreError::new(ErrorKind::Fatal, doing.clone(), why);
+    let address = Address::of(config).map_err(|error| wrong(error.to_string()))?;
+    let mut limits = Limits::of(config);
+    limits.attempts = attempts.unwrap_or(limits.attempts);
+    let (home, of) = (home.to_owned(), config.clone());
+    let password = tokio::task::spawn_blocking(move || super::endpoint_password(&home, &of)).await;
+    let password = password.map_err(|panic| wrong(panic.to_string()))?;
+    let password =
+        password.map_err(|error| StoreError::new(ErrorKind::Credentials, doing.clone(), error.to_string()))?;
+    let credentials = Credentials { login: config.login.clone(), password };
+    remote::open(&address, credentials, &limits, server_id)
 }
 
 fn altered_there(endpoint: &EndpointName, run_id: RunId, error: StoreError) -> Failure {

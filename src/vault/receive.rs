@@ -155,3 +155,16 @@ pub(super) fn reserve(path: &Path, min_free: Option<u64>) -> io::Result<u64> {
     let tenth = answer.f_blocks.saturating_mul(answer.f_frsize) / 10;
     Ok(min_free.unwrap_or_else(|| MIN_FREE.min(tenth)).max(space::reserve(path)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_to_stay_free_stays_free_whatever_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(reserve(folder.path(), Some(9 << 40)).expect("a disk"), 9 << 40);
+        let log = space::reserve(folder.path()).expect("a disk");
+        assert!(reserve(folder.path(), None).expect("a disk") <= MIN_FREE.max(log));
+    }
+}

@@ -89,6 +89,13 @@ fn each_of_several_keys_brings_files_and_commands_back_and_another_one_does_not(
     home.holdfast(["verify", "latest"]).run().expect(0).says("the content was not looked at");
     home.holdfast(["verify", "latest", "--identity", "two"]).run().expect(0);
     assert_eq!(home.show("latest")["participants"][0]["artifacts"][0]["encryption"], "age");
+    // Nor does a configured one that opens later runs alone, or is not at hand, keep the bytes from being checked.
+    for (name, says) in [("other", "does not open it"), ("gone", "cannot be used")] {
+        configure(&home, &format!("encrypt_to = ['{one}']\nidentity_file = '{}'", home.beside(name).display()));
+        home.holdfast(["verify", "--all"]).run().expect(0).says(says).says("the content was not looked at");
+    }
+    fs::write(home.run_dir(&home.newest_run()).join("a1.age"), "altered").unwrap();
+    home.holdfast(["verify", "--all"]).run().expect(4);
 }
 
 #[test]

@@ -227,3 +227,23 @@ fn what_is_not_kept_here_is_kept_there_and_comes_back() {
     home.holdfast(["remote", "import", "far", &run, "--config"]).arg(&config).run().expect(0);
     home.holdfast(["restore", &run, "--target", "back", "--config"]).arg(&config).run().expect(0);
 }
+
+#[test]
+fn a_run_whose_lists_are_damaged_in_a_vault_is_no_copy() {
+    let vault = VaultSide::new(false);
+    let root = vault.root.clone();
+    let side = Side::Vault(vault);
+    let home = home_with_source();
+    let (url, _) = way(&side, &home);
+    let add = ["endpoints", "add", "far", "--url", &url, "--plaintext", "true", "--password-file"];
+    home.holdfast(add).arg(home.beside("far-password")).run().expect(0);
+    home.holdfast(["backup", "source"]).run().expect(0);
+    let run = home.newest_run();
+    let there = root.join(format!("{}/runs/{run}", crate::support::far::server_id(&home)));
+    fs::write(there.join("manifest.json"), "x").unwrap();
+    home.holdfast(["upload", &run, "--to", "far"]).run().expect(1).says("A vault takes a run once only");
+    assert_eq!(copy(&home.show(&run), "far")["error_code"], "REMOTE_RUN_ALTERED");
+    home.holdfast(["remote", "verify", "far", &run]).run().expect(4);
+    home.holdfast(["delete", &run]).run().expect(1).says("is not what was published").says("--force");
+    home.holdfast(["verify", &run]).run().expect(0);
+}

@@ -336,9 +336,21 @@ fn what_was_staged_nowhere_comes_back_whole() {
     back_up(&old);
     let run = back_up(&old);
     assert_eq!(old.show(&run)["path"], "", "it is there alone");
+    let identity = ["--identity".to_owned(), keys.beside("holdfast.key").display().to_string()];
+    let checked = with_config(&old, &["--json", "key", "check", &identity[0], &identity[1]]);
+    checked.expect(0);
+    assert_eq!((&checked.json()["at"], &checked.json()["run_id"]), (&json!("far"), &json!(run)), "{checked}");
+    let other = old.beside("other.key");
+    key(&old, &other);
+    with_config(&old, &["key", "check", "--identity", &other.display().to_string()]).expect(12);
+    let id = server_id(&old);
     fs::remove_dir_all(old.path()).unwrap();
     let new = Home::new();
-    let (url, _, token) = way(&far);
+    let (url, ..) = way(&far);
+    // The token of before went with the machine.
+    let Side::Vault(vault) = &far else { panic!("a vault") };
+    let token = vault.new_token_of(id, "second", "full");
+    vault.revoke("first");
     let token_file = new.beside("token");
     write_secret(&token_file, &token);
     let (token_file, key) = (token_file.display().to_string(), keys.beside("holdfast.key").display().to_string());
@@ -348,7 +360,8 @@ fn what_was_staged_nowhere_comes_back_whole() {
     new.holdfast(["restore", "latest", "--target", "out", "--identity", &key]).run().expect(0);
     Tree::read(&old.beside("uploads")).expect_same(&Tree::read(&new.beside("out/uploads")));
     assert_eq!(fs::read(new.beside("out/shop.sql")).unwrap(), fs::read(old.beside("shop.sql")).unwrap());
-    // It goes on as it was, without a copy here.
+    // It goes on as it was, without a copy here, and with the token that was given.
+    new.holdfast(["remote", "list", "far"]).run().expect(0);
     let next = new.holdfast(["--json", "backup"]).run();
     next.expect(0);
     assert_eq!(next.summary()["run"]["path"], "");

@@ -65,6 +65,10 @@ impl VaultSide {
         text(&self.administrate(&["token", "add", name, "--permission", permission]).json()["token"])
     }
 
+    pub(crate) fn revoke(&self, name: &str) {
+        self.administrate(&["token", "revoke", name]);
+    }
+
     /// Another token of a client that has one.
     pub(crate) fn new_token_of(&self, server_id: Uuid, name: &str, permission: &str) -> String {
         let of = server_id.to_string();
