@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use holdfast_log::{AppendLatency, space};
-use holdfast_model::ids::{ParticipantName, Position, Timestamp};
+use holdfast_model::ids::{EndpointName, ParticipantName, Position, Timestamp};
 use holdfast_model::participant::Standing;
 use holdfast_model::tally::{Marks, Tally};
 
@@ -25,6 +25,8 @@ pub(crate) struct Figures {
     pub(crate) tally: Tally,
     /// Each participant that is registered now.
     pub(crate) participants: Vec<ParticipantFigures>,
+    /// Each endpoint that is known.
+    pub(crate) endpoints: Vec<EndpointFigures>,
     /// The position of the last durable event.
     pub(crate) head: Position,
     /// How long appends take.
@@ -46,6 +48,18 @@ pub(crate) struct ParticipantFigures {
     pub(crate) marks: Marks,
     pub(crate) quarantined: bool,
     pub(crate) stuck: bool,
+}
+
+/// Figures of an endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct EndpointFigures {
+    pub(crate) name: EndpointName,
+    /// When a copy last came there whole.
+    pub(crate) last_copy: Option<Timestamp>,
+    /// Tries that failed since.
+    pub(crate) failures_in_a_row: u64,
+    /// Whether it failed so often that it is left alone.
+    pub(crate) unavailable: bool,
 }
 
 impl Holdfast {
@@ -74,10 +88,18 @@ impl Holdfast {
                     name,
                 }
             };
+            let endpoints = known.endpoints.iter().filter(|(_, endpoint)| endpoint.config().is_some());
+            let endpoints = endpoints.map(|(name, endpoint)| EndpointFigures {
+                name: name.clone(),
+                last_copy: known.last_uploads.get(name).copied(),
+                failures_in_a_row: endpoint.health().failures().into(),
+                unavailable: endpoint.health().until().is_some(),
+            });
             Figures {
                 now,
                 tally: known.tally.clone(),
                 participants: names.into_iter().map(of).collect(),
+                endpoints: endpoints.collect(),
                 head: self.head(),
                 append_latency: self.shared.append_latency.clone(),
                 actor_restarts: world.actor_restarts.load(Ordering::Relaxed),

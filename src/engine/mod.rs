@@ -71,7 +71,7 @@ pub(crate) use self::board::{Shown, json};
 pub use self::builder::Builder;
 pub use self::clock::SystemClock;
 pub use self::error::EngineError;
-pub(crate) use self::figures::{Figures, ParticipantFigures};
+pub(crate) use self::figures::{EndpointFigures, Figures, ParticipantFigures};
 pub(crate) use self::imports::participants as participants_said;
 pub use self::imports::{ImportPhase, ImportProgress, ImportRequest, RemoteError};
 pub use self::last_copies::Loss;

@@ -2,7 +2,7 @@
 //!
 //! All names begin with `holdfast_`, all units are base units. What is counted from the event log goes on counting across restarts; what
 //! the doors count begins with the server. Labels are bounded: commands are those of the dispatcher's list, participants those that are
-//! registered, jobs those of the newest thousand.
+//! registered, endpoints those that are known, jobs those of the newest thousand.
 
 mod classic;
 mod page;
@@ -15,7 +15,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use self::page::Page;
 use super::Gauges;
-use crate::engine::{Figures, ParticipantFigures};
+use crate::engine::{EndpointFigures, Figures, ParticipantFigures};
 
 /// A form of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Metrics {
         };
         page.signed_gauges(
             "last_success_timestamp_seconds",
-            "When the last good run ended; of a partial run the participants that are good in it count.",
+            "When the last completed run ended; of a partial run the participants that are good in it count. Copies are another figure.",
             seconds(Marks::last_success),
         )?;
         let verified = seconds(Marks::last_verified);
@@ -147,6 +147,29 @@ impl Metrics {
             "participant_stuck",
             "1 where a participant was told to stop and did not return.",
             each(|one| u64::from(one.stuck)),
+        )
+    }
+
+    fn endpoints(&self, page: &mut Page<'_, '_>) -> Result<(), Error> {
+        let all = &self.figures.endpoints;
+        let came = all.iter().filter_map(|one| Some(([("endpoint", one.name.as_str())], one.last_copy?.seconds())));
+        page.signed_gauges(
+            "endpoint_last_copy_timestamp_seconds",
+            "When a copy of a run last came to an endpoint, whole and checked.",
+            came.collect::<Vec<_>>(),
+        )?;
+        let each = |figure: fn(&EndpointFigures) -> u64| {
+            all.iter().map(|one| ([("endpoint", one.name.as_str())], figure(one))).collect::<Vec<_>>()
+        };
+        page.gauges(
+            "endpoint_failures_in_a_row",
+            "Tries to copy a run to an endpoint that failed since one was good.",
+            each(|one| one.failures_in_a_row),
+        )?;
+        page.gauges(
+            "endpoint_unavailable",
+            "1 where an endpoint failed so often in a row that it is left alone for a while.",
+            each(|one| u64::from(one.unavailable)),
         )
     }
 
@@ -199,6 +222,7 @@ impl prometheus_client::collector::Collector for Metrics {
         self.runs(&mut page)?;
         self.subjects(&mut page)?;
         self.participants(&mut page)?;
+        self.endpoints(&mut page)?;
         self.engine(&mut page)?;
         self.doors(&mut page)
     }

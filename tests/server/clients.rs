@@ -161,6 +161,30 @@ fn it_is_well_and_ready_and_its_figures_are_kept_over_a_restart() {
 }
 
 #[test]
+fn how_copies_fare_is_a_figure_of_each_endpoint() {
+    let home = Home::new();
+    let far = home.beside("far");
+    std::fs::create_dir(&far).unwrap();
+    let endpoint = |name: &str, path: &std::path::Path| {
+        format!("[[endpoint]]\nname = '{name}'\nurl = 'file://{}'\nretry_attempts = 1\n", path.display())
+    };
+    let endpoints = format!("{}{}", endpoint("far", &far), endpoint("gone", &home.beside("gone")));
+    let server = Server::start(&home, &format!("{}{endpoints}", small(&home)));
+    let run = server.client().granted("StartFullBackup", json!({}));
+    home.holdfast(["upload", "latest", "--to", "far"]).run().expect(0);
+    home.holdfast(["upload", "latest", "--to", "gone"]).run().expect(1);
+    let figures = metrics(&home, &server);
+    let of = |name: &str, endpoint: &str| sample(&figures, name, json!({ "endpoint": endpoint }));
+    let came = of("holdfast_endpoint_last_copy_timestamp_seconds", "far");
+    assert!(came >= run["finished_at"].as_f64() && came.is_some());
+    assert_eq!(of("holdfast_endpoint_last_copy_timestamp_seconds", "gone"), None);
+    assert!(of("holdfast_endpoint_failures_in_a_row", "gone").is_some_and(|failures| failures >= 1.0));
+    assert_eq!(of("holdfast_endpoint_failures_in_a_row", "far"), Some(0.0));
+    assert_eq!(of("holdfast_endpoint_unavailable", "far"), Some(0.0));
+    server.stop().expect(0);
+}
+
+#[test]
 fn what_schemathesis_makes_up_is_answered_as_the_document_says() {
     let home = Home::new();
     // What it makes up comes faster, and with more wrong tokens, than strangers may.
