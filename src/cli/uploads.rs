@@ -58,7 +58,9 @@ async fn upload(
         None => Ok(Exit::Good),
         Some(copy) => Err(not_there(run_id, &view, copy)),
     };
-    tell(context.output, &view, &end)?;
+    // Others are told by `show`.
+    let asked = RunView { endpoints: view.endpoints.iter().filter(asked).cloned().collect(), ..view.clone() };
+    tell(context.output, &asked, &end)?;
     end
 }
 

@@ -240,7 +240,7 @@ fn sweep(root: &Path, older_than: Duration) -> io::Result<u64> {
 impl Folders for FileStore {
     fn children<'a>(&'a self, folder: &'a str) -> Answer<'a, Vec<Child>> {
         let path = folder.to_owned();
-        Box::pin(self.blocking(format!("list {folder}"), move |root| children(root, &path)))
+        Box::pin(self.blocking(super::tree::listing(folder), move |root| children(root, &path)))
     }
 }
 

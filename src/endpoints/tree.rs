@@ -12,6 +12,11 @@ const DEEPEST: usize = 350;
 /// Most entries of one folder.
 pub(super) const MOST_CHILDREN: usize = 1_000_000;
 
+/// What is being done, for messages: the first of all folders has no name.
+pub(super) fn listing(folder: &str) -> String {
+    if folder.is_empty() { "list what is there".to_owned() } else { format!("list {folder}") }
+}
+
 /// Something in a folder. Links and devices are not among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Child {
@@ -66,7 +71,7 @@ pub(super) async fn list(
                     continue;
                 }
                 if branch.len() == DEEPEST {
-                    let doing = format!("list {}", prefix.as_str());
+                    let doing = listing(prefix.as_str());
                     return Err(StoreError::new(ErrorKind::Fatal, doing, "there are folders in folders without end"));
                 }
                 let children = sorted(folders.children(&path).await?);

@@ -143,11 +143,11 @@ impl Command for GetRemoteBackupRuns {
         let page = call.engine.remote_runs(&self.server_name, self.server_id, limit, &self.cursor).await;
         let page = page.map_err(|error| ApiError::of_remote(error, ErrorCode::RemoteBackupListFailed))?;
         let server_id = call.engine.server_id(self.server_id);
+        let own = server_id == call.engine.server_id(None);
         let here = |run: &RemoteRun, known: &crate::engine::Projections| {
-            known
-                .history
-                .run(run.run_id)
-                .is_some_and(|entry| !entry.deleted && !entry.kept_remotely && entry.outcome.is_some())
+            // A run of another installation may have the same id.
+            let entry = known.history.run(run.run_id).filter(|entry| entry.foreign != own);
+            entry.is_some_and(|entry| !entry.deleted && !entry.kept_remotely && entry.outcome.is_some())
         };
         let rows = call.engine.read(|known| page.rows.iter().map(|run| row(run, here(run, known))).collect()).await?;
         let next_cursor = page.next_cursor.unwrap_or_default();

@@ -190,7 +190,11 @@ impl<S: Store> Store for Stall<S> {
 
     fn list<'a>(&'a self, prefix: &'a Prefix, after: Option<&'a ObjectName>, most: usize) -> Answer<'a, Page> {
         let listing = self.inner.list(prefix, after, most);
-        Box::pin(self.within(self.limit.saturating_mul(MANY), format!("list {}", prefix.as_str()), listing))
+        Box::pin(self.within(
+            self.limit.saturating_mul(MANY),
+            crate::endpoints::tree::listing(prefix.as_str()),
+            listing,
+        ))
     }
 
     fn delete<'a>(&'a self, name: &'a ObjectName) -> Answer<'a, ()> {

@@ -232,7 +232,7 @@ impl Store for S3Store {
 
     fn list<'a>(&'a self, prefix: &'a Prefix, after: Option<&'a ObjectName>, most: usize) -> Answer<'a, Page> {
         Box::pin(async move {
-            let failed = |error: &opendal::Error| error_of(format!("list {}", prefix.as_str()), error);
+            let failed = |error: &opendal::Error| error_of(crate::endpoints::tree::listing(prefix.as_str()), error);
             let most = most.clamp(1, MAX_PAGE);
             let folder = if prefix.as_str().is_empty() { String::new() } else { format!("{}/", prefix.as_str()) };
             let mut listing = self.operator.lister_with(&folder).recursive(true).limit((most + 1).min(LISTED));

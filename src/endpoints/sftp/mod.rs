@@ -215,7 +215,7 @@ impl Folders for SftpStore {
     fn children<'a>(&'a self, folder: &'a str) -> Answer<'a, Vec<Child>> {
         Box::pin(async move {
             let session = self.session().await?;
-            let failed = |error: &_| session.failed(format!("list {folder}"), error);
+            let failed = |error: &_| session.failed(crate::endpoints::tree::listing(folder), error);
             let opened = match session.raw.opendir(session.path(folder)).await {
                 Err(error) if !folder.is_empty() && status_of(&error) == Some(StatusCode::NoSuchFile) => {
                     return Ok(Vec::new());
@@ -240,7 +240,7 @@ impl Folders for SftpStore {
                 }
                 if children.len() > MOST_CHILDREN {
                     let why = "there are too many files in one folder";
-                    return Err(StoreError::new(ErrorKind::Fatal, format!("list {folder}"), why));
+                    return Err(StoreError::new(ErrorKind::Fatal, crate::endpoints::tree::listing(folder), why));
                 }
             }
             Ok(children)

@@ -241,7 +241,7 @@ fn length(answer: &Response) -> Option<u64> {
 impl Folders for WebdavStore {
     fn children<'a>(&'a self, folder: &'a str) -> Answer<'a, Vec<Child>> {
         Box::pin(async move {
-            let doing = format!("list {folder}");
+            let doing = crate::endpoints::tree::listing(folder);
             let path = if folder.is_empty() { String::new() } else { format!("{folder}/") };
             let request =
                 self.request(b"PROPFIND", &path)?.header("Depth", "1").header("Content-Type", "application/xml");
