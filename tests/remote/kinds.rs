@@ -171,14 +171,14 @@ async fn damaged_there(side: &Side, server_id: Uuid) {
         [verify(&*remote, made.run_id, &progress).await, fetch(&*remote, made.run_id, into.path(), &progress).await]
     {
         let error = found.unwrap_err();
-        assert!(error.kind() == ErrorKind::Fatal && error.to_string().contains("one.lz4"), "{error}");
+        assert!(error.kind() == ErrorKind::Altered && error.to_string().contains("one.lz4"), "{error}");
     }
     assert!(!into.path().join("manifest.json").exists());
     side.damage(server_id, made.run_id, "one.lz4", bytes[1..].to_vec()).await;
     assert!(verify(&*remote, made.run_id, &progress).await.unwrap_err().to_string().contains("399999 bytes of 400000"));
     side.damage(server_id, made.run_id, "manifest.json", fs::read(made.dir().join("manifest.json")).unwrap()).await;
-    assert_eq!(kind(verify(&*remote, made.run_id, &progress).await), ErrorKind::Fatal);
-    assert_eq!(kind(fetch(&*remote, made.run_id, into.path(), &progress).await), ErrorKind::Fatal);
+    assert_eq!(kind(verify(&*remote, made.run_id, &progress).await), ErrorKind::Altered);
+    assert_eq!(kind(fetch(&*remote, made.run_id, into.path(), &progress).await), ErrorKind::Altered);
     remote.delete(made.run_id).await.unwrap();
     if side.is_vault() {
         return;
