@@ -1,5 +1,6 @@
 //! The configuration the commands go by, and `config check`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::exit::{CliError, CliResult, Exit};
 use super::output::{self, Output, counted};
 use super::server_settings;
 use crate::config::{Config, ConfigError, Finding, OnCrash, ParticipantConfig, RunsConfig, Severity, Source};
+use crate::endpoints::place;
 use crate::engine::HomeView;
 
 /// Longest text in the column of what a participant takes.
@@ -70,6 +72,7 @@ fn check(file: &Path, home: &Path, output: Output) -> CliResult {
     };
     let mut findings = config.look(file, home);
     findings.extend(nowhere(&config, home));
+    findings.extend(one_place(&config));
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let exit = match (errors, warnings) {
@@ -83,6 +86,27 @@ fn check(file: &Path, home: &Path, output: Output) -> CliResult {
     let ends = [counted(errors, "error"), counted(warnings, "warning")].join(", ");
     output.line(format!("\n{}: {participants}, {ends}", file.display()))?;
     Ok(exit)
+}
+
+/// Endpoints of this file that are the same place: whoever counts on two copies has one.
+fn one_place(config: &Config) -> Vec<Finding> {
+    let mut names = BTreeMap::<String, Vec<&str>>::new();
+    for endpoint in config.endpoints.iter().filter(|endpoint| endpoint.enable) {
+        if let Ok(place) = place(endpoint) {
+            names.entry(place).or_default().push(endpoint.name.as_str());
+        }
+    }
+    let several = names.into_iter().filter(|(_, names)| names.len() > 1);
+    several
+        .map(|(place, names)| Finding {
+            severity: Severity::Warning,
+            participant: None,
+            message: format!(
+                "the endpoints {} are one place ({place}): what is at one of them is at the others, and is one copy; keep one of them",
+                names.join(", ")
+            ),
+        })
+        .collect()
 }
 
 /// Endpoints that runs are to be copied to and that are neither declared nor were added to this home: the copies there would fail. Whether they

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::args::EndpointTestArgs;
 use super::endpoints::{endpoint_name, password_from};
 use super::exit::{CliError, CliResult, Exit};
-use super::output::printable;
+use super::output::{counted, printable};
 use super::{Context, errors};
 use crate::api::text::Secret;
 use crate::endpoints::probe::Step;
@@ -31,6 +31,9 @@ pub(super) async fn run(context: &Context, args: &EndpointTestArgs) -> CliResult
         CliError::new(Exit::Usage, "INVALID_DATA", error, "`holdfast endpoints test --help` shows examples.")
     })?;
     let out = context.output;
+    let named = printable(args.name.as_ref().unwrap_or(&url).as_bytes());
+    let (tries, timeout) = (counted(u64::from(limits.attempts.total), "attempt"), limits.timeout.as_secs());
+    out.note(format!("asking {named}: {tries} of {timeout} s at most for each step"));
     let mut steps: Vec<Value> = Vec::new();
     let mut failed: Option<StoreError> = None;
     let mut output = Ok(());
@@ -50,7 +53,7 @@ pub(super) async fn run(context: &Context, args: &EndpointTestArgs) -> CliResult
         "error": failed.as_ref().map(|error| error.code()), "ms": millis(began.elapsed()),
     }))?;
     if good {
-        out.line(format!("{} can be used", printable(args.name.as_ref().unwrap_or(&url).as_bytes())))?;
+        out.line(format!("{named} can be used"))?;
     }
     Ok(if good { Exit::Good } else { Exit::Failed })
 }

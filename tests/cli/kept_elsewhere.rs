@@ -315,6 +315,10 @@ fn a_copy_whose_lists_are_not_as_they_were_is_no_copy() {
 #[test]
 fn two_names_of_one_place_are_one_copy() {
     let home = home_with(&["one"], "");
+    let config = fs::read_to_string(home.path().join("config.toml")).unwrap();
+    let again = format!("[[endpoint]]\nname = 'other'\nurl = '{}/'\n", url(&home.beside("one")));
+    fs::write(home.beside("two-names.toml"), format!("{config}{again}")).unwrap();
+    home.holdfast(["config", "check", "two-names.toml"]).run().expect(3).says("one, other are one place");
     home.holdfast(["endpoints", "add", "again", "--url"]).arg(format!("{}/", url(&home.beside("one")))).run().expect(0);
     home.holdfast(["backup"]).run();
     let run = home.newest_run();
