@@ -21,14 +21,7 @@ pub(crate) fn way(side: &Side, home: &Home) -> (String, Vec<String>) {
     if !credentials.password.expose_secret().is_empty() {
         flags.extend(["--password-file".to_owned(), password.display().to_string()]);
     }
-    let url = match side {
-        Side::Far(far) => far.url.clone(),
-        Side::Vault(vault) => match &vault.fingerprint {
-            Some(fingerprint) => format!("vault://127.0.0.1:{}/?fingerprint={fingerprint}", vault.port),
-            None => format!("vault://127.0.0.1:{}/?tls=false", vault.port),
-        },
-    };
-    (url, flags)
+    (side.url(), flags)
 }
 
 fn home_with_source() -> Home {

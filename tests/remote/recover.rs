@@ -18,14 +18,7 @@ use crate::support::{Finished, Home, long, small_tree, text};
 /// The URL of a far side, who one is there, and the password.
 fn way(side: &Side) -> (String, String, String) {
     let credentials = side.credentials();
-    let url = match side {
-        Side::Far(far) => far.url.clone(),
-        Side::Vault(vault) => match &vault.fingerprint {
-            Some(fingerprint) => format!("vault://127.0.0.1:{}/?fingerprint={fingerprint}", vault.port),
-            None => format!("vault://127.0.0.1:{}/?tls=false", vault.port),
-        },
-    };
-    (url, credentials.login, credentials.password.expose_secret().to_owned())
+    (side.url(), credentials.login, credentials.password.expose_secret().to_owned())
 }
 
 fn write_secret(path: &Path, text: &str) {

@@ -154,6 +154,14 @@ impl Side {
         open(&self.address(), self.credentials(), &limits(3), server_id).unwrap()
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Far(far) => far.url.clone(),
+            Self::Vault(vault) => vault.url_by(vault.port),
+        }
+    }
+
     /// The folder that it has the data of one installation in.
     pub(crate) fn data(&self, server_id: Uuid) -> PathBuf {
         match self {
